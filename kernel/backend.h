@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_BACKEND_H
+#define LATCH_KERNEL_BACKEND_H
+/*
+ * What a back end offers. vmx/vmx.h and svm/svm.h declare the same functions with their own prefix
+ * (vmx_preflight, svm_preflight, …); backend.c chooses by one `if` each, so that there is neither
+ * an ops table nor an indirect call. Of one machine only one back end ever runs.
+ */
+#include "kernel/vcpu.h"
+#include "mmu/role.h"
+
+/* One line of the preflight table. */
+struct preflight_row {
+    const char *need;   /* "EPT" */
+    const char *wanted; /* "1 (IA32_VMX_PROCBASED_CTLS2 bit 33)" */
+    char found[40];
+    const char *advice; /* what to do about a refusal */
+    bool required, ok;
+};
+#define PREFLIGHT_ROWS 40U
+struct preflight {
+    unsigned int rows;
+    struct preflight_row row[PREFLIGHT_ROWS];
+};
+
+/* What the chosen back end's hardware offers the table builders. */
+struct backend_caps {
+    bool page_1g, execute_only, accessed_dirty, five_level;
+    bool init_exits;        /* an INIT to a running guest reaches Latch by itself */
+    const char *format;     /* "EPT" or "NPT" */
+};
+
+/* Is this CPU the back end's (by CPUID only)? */
+bool backend_present(void);
+/* Fill the table, changing nothing; 0, or -ENODEV if a required row is not ok. */
+int backend_preflight(struct preflight *table);
+void backend_caps(struct backend_caps *caps);
+/* Enter and leave VMX root operation, or set and clear EFER.SVME, on this CPU. -errno with nothing
+ * changed; allocates what it needs from memory_alloc_page(). */
+int backend_enable(struct cpu *cpu);
+void backend_disable(struct cpu *cpu);
+/* Make the control structures of a vCPU (v->backend); called once, on the vCPU's own CPU, after
+ * v->rules and v->props are set. -ENOMEM, or -ENOTSUP if the model needs a control that the
+ * hardware does not have: the refusal is printed by name. `root` is the nested table's root. */
+int backend_vcpu_create(struct vcpu *v, hpa_t root);
+/* Load the whole state of a vCPU (launch, SIPI, relaunch), on its own CPU. */
+void backend_set_state(struct vcpu *v, const struct vcpu_state *state);
+/* Read the whole state back, on its own CPU. */
+void backend_get_state(struct vcpu *v, struct vcpu_state *state);
+/* Run until exit_dispatch() says EXIT_STOP. Interrupts go to the guest directly. */
+void backend_run(struct vcpu *v);
+/* Trap or pass one MSR; both directions are trapped at first. On the vCPU's own CPU, or before it
+ * ran. Takes effect at its next entry. */
+void backend_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write);
+/* The same for a port. All ports are passed at first, and the bitmap is the VM's: one for all. */
+void backend_trap_port(uint16_t port, bool trap);
+/* The guest writes CR0 or CR4 (EXIT_CR_WRITE), EFER (EXIT_WRMSR), value already checked against
+ * v->rules; does what the architecture does, or returns -EINVAL: #GP(0). */
+int backend_write_cr(struct vcpu *v, unsigned int cr, uint64_t value);
+int backend_write_efer(struct vcpu *v, uint64_t value);
+/* The registers that a dynamic CPUID bit or an MSR read depends on, read cheaply, on its own CPU. */
+uint64_t backend_read_cr4(struct vcpu *v);
+uint64_t backend_read_efer(struct vcpu *v);
+/* The privilege level of the guest, 0 to 3. */
+unsigned int backend_cpl(struct vcpu *v);
+/* Exit instructions and their state for the dump: a few lines by `line`. */
+void backend_dump(struct vcpu *v, void (*line)(const char *text));
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_EXIT_H
+#define LATCH_KERNEL_EXIT_H
+/*
+ * One exit of a guest, in neutral form. A back end decodes its own exit into this, calls
+ * exit_dispatch(), and carries out the answer. Nothing on this way prints.
+ */
+#include "mmu/address.h"
+
+struct vcpu;
+
+/* The name of each kind, for the dump and the statistics, is in exit.c in the same order. */
+enum exit_kind {
+    EXIT_CPUID,
+    EXIT_HYPERCALL,   /* VMCALL or VMMCALL */
+    EXIT_RDMSR,
+    EXIT_WRMSR,
+    EXIT_IO,
+    EXIT_XSETBV,
+    EXIT_CR_WRITE,    /* a CR0 or CR4 write that changes a bit outside the model or the mask */
+    EXIT_MEMORY,      /* EPT violation or #NPF */
+    EXIT_FORBIDDEN,   /* an instruction that the model does not have: #UD */
+    EXIT_NMI,
+    EXIT_NMI_WINDOW,  /* NMIs can be delivered again (VMX window, SVM IRET) */
+    EXIT_INIT,
+    EXIT_SIPI,
+    EXIT_TRIPLE_FAULT,
+    EXIT_BAD_STATE,   /* entry refused: the guest state is invalid */
+    EXIT_UNKNOWN,
+    EXIT_KINDS
+};
+
+/* An event to deliver to the guest. */
+enum event_type { EVENT_NONE, EVENT_EXCEPTION, EVENT_INTERRUPT, EVENT_NMI };
+struct event {
+    enum event_type type;
+    uint8_t vector;
+    bool has_error_code;
+    uint32_t error_code;
+    uint64_t cr2; /* written to CR2 if this is a #PF */
+};
+
+struct exit {
+    enum exit_kind kind;
+    uint8_t length;      /* of the instruction; 0: the back end decodes it if it must be skipped */
+    uint64_t raw_reason; /* the hardware's own numbers, for the dump */
+    uint64_t raw_info[2];
+    struct event event;  /* out: what EXIT_FAULT delivers */
+    union {
+        struct {
+            uint16_t port;
+            uint8_t size; /* 1, 2 or 4 bytes */
+            bool in, string, rep;
+        } io;
+        struct {
+            uint8_t cr;
+            uint64_t value;
+        } cr;
+        struct {
+            gpa_t gpa;
+            bool read, write, fetch;
+            bool walk; /* the access was the CPU's own, to a guest page table */
+        } memory;
+        struct {
+            uint8_t vector;
+        } sipi;
+    };
+};
+
+/* What the back end does after exit_dispatch(). */
+enum exit_action {
+    EXIT_NEXT,  /* go on behind the instruction */
+    EXIT_RETRY, /* go on at the same place */
+    EXIT_FAULT, /* deliver exit->event instead of the instruction */
+    EXIT_STOP,  /* leave the run loop: the vCPU was stopped or reset */
+};
+
+/* The one switch. `v` runs on this CPU and its gprs are saved. */
+enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit);
+
+/* The name of a kind, padded for nothing, never NULL. */
+const char *exit_name(enum exit_kind kind);
+
+/* Fill exit->event with an exception; returns EXIT_FAULT, so that a handler can return it. */
+enum exit_action exit_fault(struct exit *exit, uint8_t vector);            /* no error code */
+enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t error_code);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_VCPU_H
+#define LATCH_KERNEL_VCPU_H
+/*
+ * A virtual CPU and the VM that it belongs to. A vCPU stays on its CPU for ever.
+ *
+ * Legend of the members: (c) constant after launch; (o) only the CPU that runs the vCPU touches it;
+ * (a) atomic, any CPU; (v) under the VM's lock.
+ */
+#include "cpuid/dynamic.h"
+#include "cpuid/model.h"
+#include "cpuid/paging_props.h"
+#include "cpuid/rules.h"
+#include "kernel/cpu.h"
+#include "kernel/exit.h"
+#include "mmu/address.h"
+#include <stdatomic.h>
+
+/* General registers in the order of their encoding, so that a decoded number indexes `r`. */
+union gprs {
+    uint64_t r[16];
+    struct {
+        uint64_t rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
+    };
+};
+
+/*
+ * A segment register. `attributes` is the descriptor's bits 55:52 and 47:40 packed into 12 bits
+ * (the VMCB's form): type 3:0, S 4, DPL 6:5, P 7, AVL 8, L 9, D/B 10, G 11. P=0 means unusable.
+ */
+struct segment {
+    uint16_t selector;
+    uint16_t attributes;
+    uint32_t limit; /* in bytes */
+    uint64_t base;
+};
+#define SEGMENT_L 0x200U
+#define SEGMENT_DB 0x400U
+#define SEGMENT_P 0x80U
+
+enum segment_index { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEGMENTS };
+
+/* The architectural state besides the general registers (RSP is in gprs). Values as the guest
+ * reads them: EFER without SVME, CR4 without VMXE, CR0 as it would read it. */
+struct vcpu_state {
+    uint64_t rip, rflags;
+    uint64_t cr0, cr2, cr3, cr4, efer;
+    uint64_t dr6, dr7;
+    uint64_t pat;
+    struct segment segment[SEGMENTS];
+    struct { uint32_t limit; uint64_t base; } gdtr, idtr;
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+    bool nmi_blocked, interrupt_shadow;
+};
+
+enum vcpu_status {
+    VCPU_ABSENT,
+    VCPU_WAIT_FOR_SIPI, /* its CPU waits in Latch for `sipi_vector` */
+    VCPU_RUNNING,
+    VCPU_STOPPED,
+};
+
+struct vm;
+
+struct vcpu {
+    union gprs regs;               /* (o) first: the entry stubs rely on offset 0 */
+    void *backend;                 /* (c) struct vmx_vcpu or struct svm_vcpu */
+    struct vm *vm;                 /* (c) */
+    struct cpu *cpu;               /* (c) */
+    unsigned int index;            /* (c) 0 is the boot processor */
+    uint32_t apic_id;              /* (c) */
+    const struct model *model;     /* (c) sealed, read-only page */
+    struct paging_props props;     /* (c) derived from the model */
+    struct cpu_rules rules;        /* (c) derived from the model */
+    uint64_t exits[EXIT_KINDS];    /* (o) read by others without a lock: statistics */
+    _Atomic(enum vcpu_status) status; /* (a) */
+    _Atomic int sipi_vector;       /* (a) -1: none yet */
+    _Atomic bool kicked;           /* (a) an NMI was sent to make it look at `vm->ending` and the
+                                    * back end's flags; cleared by the NMI exit */
+    _Atomic bool flush;            /* (a) the nested tables lost rights: flush before next entry */
+};
+
+/* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),
+ * CS:IP at vector:0000 as after a SIPI. The FPU, XCR0 and PAT etc. that INIT keeps are taken from
+ * what `state` holds. */
+void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector);
+
+/*
+ * Copy `size` bytes of guest memory at a guest-linear address, through the guest's page tables as
+ * a supervisor or user access of its current mode. Returns how many bytes could be read; fewer
+ * than asked for when a page is absent, not the guest's, or not RAM.
+ */
+unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
+                        void *buffer, unsigned int size);
+
+/*
+ * Length of the instruction at CS:RIP, for CPUs that do not save the next RIP: 1 to 15, or 0 when
+ * it can no longer be read or is not one that exits (the back end then retries).
+ * If `out` is not NULL it gets the decoded instruction.
+ */
+struct insn;
+unsigned int vcpu_decode(struct vcpu *v, const struct vcpu_state *state, struct insn *out);
+
+#endif
