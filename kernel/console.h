@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_CONSOLE_H
+#define LATCH_KERNEL_CONSOLE_H
+/*
+ * The console: whole lines, dated by the TSC, to the serial port that the configuration names and
+ * to a log ring in memory. COM1 is the guest's after launch; from then on Latch writes only what
+ * a person must see. Never called on the way of an exit that resumes.
+ */
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Start with the port at its firmware or reset settings, 115200 8N1. 0: log ring only. */
+void console_init(uint16_t port);
+/* One line, without "\n": "[   0.123456] text". Lines of several CPUs do not mix. */
+void console_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A line without a date, for the verdict that launchers look for. */
+void console_verdict_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Forget the lock: the CPU that held it is stopped for good. Only for the fatal path. */
+void console_break_lock(void);
+
+#endif
