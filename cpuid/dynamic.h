@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The closed list of what CPUID shows that may move after the seal, because the architecture moves
+ * it: laid over a copy of the sealed answer, stored nowhere.
+ *
+ *   OSXSAVE, OSPKE         follow CR4
+ *   APIC                   follows IA32_APIC_BASE[11]
+ *   MONITOR                follows IA32_MISC_ENABLE[18]
+ *   0DH.0:EBX, 0DH.1:EBX   follow XCR0, and XCR0 with XSS
+ *   RTM, HLE               follow IA32_TSX_CTRL[1]
+ *   SGX1                   goes when machine-check state turns SGX off, until the next reset
+ *   APIC id, core, node    are the vCPU's (1:EBX[31:24], 0BH and 1FH:EDX, 8000001EH, 80000026H)
+ *
+ * Topology. A vCPU stays on its CPU and has that CPU's APIC id, so the counts and shifts of the
+ * host's topology leaves (1:EBX[23:16], 4, 0BH, 1FH, 80000008H:ECX, 8000001DH) are the truth about
+ * it and are passed; a package of which the guest has only some CPUs shows as one whose other CPUs
+ * are absent, as it would after a firmware had disabled them.
+ */
+#ifndef LATCH_CPUID_DYNAMIC_H
+#define LATCH_CPUID_DYNAMIC_H
+
+#include "cpuid/model.h"
+
+/* One vCPU's moving state, as its exit finds it. */
+struct cpuid_dynamic {
+    uint64_t cr4;
+    uint64_t apic_base;   /* IA32_APIC_BASE */
+    uint64_t misc_enable; /* IA32_MISC_ENABLE; bit 18 set where the MSR does not exist */
+    uint64_t tsx_ctrl;    /* IA32_TSX_CTRL, 0 where it does not exist */
+    uint64_t xcr0, xss;
+    uint32_t xsave_size;  /* for XCR0, standard format: cpuid_dynamic_resize() */
+    uint32_t xsaves_size; /* for XCR0|XSS, compacted: cpuid_dynamic_resize() */
+    uint32_t apic_id;     /* 32 bits */
+    uint32_t core_id;     /* CPUID.8000001EH:EBX */
+    uint32_t node_id;     /* CPUID.8000001EH:ECX */
+    bool sgx_off;
+};
+
+/* The state after RESET (SDM vol. 3 §10.1.1) of a vCPU with this finished model and APIC id. */
+void cpuid_dynamic_reset(struct cpuid_dynamic *d, const struct model *m, uint32_t apic_id);
+
+/* Computes the two sizes anew; to be called when xcr0 or xss has changed (SDM vol. 1 §13.2). */
+void cpuid_dynamic_resize(struct cpuid_dynamic *d, const struct model *m);
+
+/* Lays the dynamic bits of (leaf, subleaf) over *regs; leaves without any stay as they are. */
+void cpuid_overlay(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs,
+                   const struct cpuid_dynamic *d);
+
+/* True if the leaf's row has dynamic bits; model_finish() marks the rows by it. */
+bool cpuid_is_dynamic(uint32_t leaf, uint32_t subleaf);
+
+/* The whole answer to CPUID. */
+static inline void model_query(const struct model *m, const struct cpuid_dynamic *d, uint32_t leaf,
+                               uint32_t subleaf, struct cpuid_regs *regs)
+{
+    const struct cpuid_leaf *row = model_lookup(m, leaf, subleaf);
+    *regs = row->regs;
+    if (row->dynamic)
+        cpuid_overlay(row->leaf, subleaf, regs, d);
+}
+
+#endif

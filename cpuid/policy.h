@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What of the host's CPU a guest may see: one table, a line per feature (policy_table.c), with the
+ * reason and with what follows from the feature. What the table does not name is hidden.
+ */
+#ifndef LATCH_CPUID_POLICY_H
+#define LATCH_CPUID_POLICY_H
+
+#include "cpuid/model.h"
+
+enum cpuid_register {
+    CPUID_EAX,
+    CPUID_EBX,
+    CPUID_ECX,
+    CPUID_EDX,
+};
+
+enum disposition {
+    FEATURE_PASSED,    /* the guest has it where the host has it */
+    FEATURE_HIDDEN,    /* the guest never sees it */
+    FEATURE_EMULATED,  /* the guest has it whatever the host has: Latch provides it */
+    FEATURE_HOST_ONLY, /* Latch uses it itself; the guest never sees it */
+};
+
+/* Machines on which a feature that is passed elsewhere does not work. */
+enum machine_limit {
+    LIMIT_NONE,
+    LIMIT_EMULATOR, /* hidden where policy_input.emulator is set */
+    LIMIT_MONITOR,  /* hidden where policy_input.no_monitor is set */
+};
+
+struct policy_feature {
+    const char *name; /* as Linux and cpuid call it, in lower case */
+    const char *reason;
+    uint32_t leaf;
+    uint8_t subleaf;
+    uint8_t reg; /* enum cpuid_register */
+    uint8_t bit;
+    uint8_t disposition; /* enum disposition */
+    uint8_t limit;       /* enum machine_limit */
+    uint32_t cr4, efer;  /* bits that are reserved without the feature */
+    uint32_t xcr0, xss;  /* state components that are not there without it */
+    uint32_t msrs;       /* 1 << enum msr_group */
+    uint32_t instructions; /* 1 << enum instruction_group */
+};
+
+/* Registers, or fields of them, that are numbers and not features. */
+struct policy_data {
+    uint32_t leaf;
+    uint32_t subleaf; /* MODEL_SUBLEAF_REST: every one of the leaf */
+    struct cpuid_regs mask; /* what of them is passed */
+    const char *reason;
+};
+
+/* What the caller knows of the machine. */
+struct policy_input {
+    bool emulator;   /* a software emulator whose fast-string hint leads guests astray */
+    bool no_monitor; /* MONITOR and MWAIT lose wake-ups there between several CPUs */
+};
+
+extern const struct policy_feature policy_features[];
+extern const size_t policy_feature_count;
+extern const struct policy_data policy_data[];
+extern const size_t policy_data_count;
+
+/*
+ * Makes a captured host (open) into the most that a guest may see on it: passes what the table
+ * passes, hides the rest, and puts Latch's own leaves at 40000000H. -E2BIG if the table is full.
+ */
+int policy_apply(struct model *m, const struct policy_input *input);
+
+/* Takes a line on each thing that a model asks for and the host does not have. */
+typedef void policy_note_fn(void *ctx, const char *line);
+
+/*
+ * Compares an open model, from a file, with the most that a guest may see on this host. With
+ * `trim` what goes beyond is dropped; `note`, which may be NULL, gets a line for each. Returns how
+ * many things went beyond, or -E2BIG.
+ */
+int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_note_fn *note,
+               void *ctx);
+
+/* The feature of a name that ends after `length` characters, or NULL. */
+const struct policy_feature *policy_find(const char *name, size_t length);
+
+/* True if the feature's bit is set in the model; sets or clears it there (-E2BIG if full). */
+bool policy_has(const struct model *m, const struct policy_feature *f);
+int policy_set(struct model *m, const struct policy_feature *f, bool on);
+
+/* The register of *regs that `reg` (enum cpuid_register) names. */
+uint32_t *cpuid_register(struct cpuid_regs *regs, unsigned int reg);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The text that names a model: `host` or a file's name, then changes, each after a comma:
+ *
+ *   host,maxphyaddr=40,gbpages=off,-fsrm,+avx
+ *
+ *   maxphyaddr=32..52  gbpages= nx= pse36= pat= la57= on|off  vendor=intel|amd (paging rules)
+ *   cbit=0|32..51  addr-reduction=0..16  cpuid-vendor=<12 letters>  +feature  -feature  trim
+ */
+#ifndef LATCH_CPUID_SPEC_H
+#define LATCH_CPUID_SPEC_H
+
+#include "cpuid/model.h"
+
+/* What of a model that differs from its host the caller can enforce. */
+struct enforceable {
+    bool maxphyaddr;   /* a smaller one */
+    bool gbpages;      /* hidden */
+    bool nx;           /* hidden */
+    bool pse36;        /* hidden */
+    bool pat;          /* hidden */
+    bool la57;         /* hidden */
+    bool vendor;       /* the other vendor's rules for page tables */
+    bool cbit;         /* a C-bit where the host has none, or elsewhere */
+    bool reduction;    /* an address-width reduction other than the host's */
+    bool cpuid_vendor; /* another vendor string in leaf 0 */
+};
+
+/* How many characters of the spec are its base; *is_host says whether that is `host`. */
+size_t spec_base(const char *spec, bool *is_host);
+
+/*
+ * Applies the changes of `spec` (its base is skipped) to *m, an open copy of the base: `host` as
+ * policy_apply() left it, or a file as text_parse() read it; then checks that the whole can be
+ * kept on `host`. Returns 0, or -EINVAL for a text that is not understood, -ENOTSUP for what the
+ * host has not or the caller cannot enforce, -E2BIG for a full table; then `message` (at most
+ * `size` bytes with its NUL, one line) says what was wanted, what was found and what to do.
+ */
+int spec_apply(const char *spec, struct model *m, const struct model *host,
+               const struct enforceable *can, char *message, size_t size);
+
+#endif
