@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_MMU_DIRECT_H
+#define LATCH_MMU_DIRECT_H
+/*
+ * Direct tables: a VM's nested page tables, from the guest map and the MTRRs. One root for each
+ * model that the tables depend on (that is, its MAXPHYADDR); all other pages are shared through
+ * the table cache. Nothing is write-tracked, so nothing is kept per guest page.
+ *
+ * Locking: every function under the VM's table lock, which also guards the map, the MTRR copy and
+ * the cache. CPUs may run the guest on the tables meanwhile.
+ */
+#include "mmu/cache.h"
+#include "mmu/guest_map.h"
+#include "mmu/mtrr.h"
+#include "mmu/table.h"
+
+#define DIRECT_ROOTS_MAX 64U
+
+struct direct {
+    const struct mmu_env *env;
+    struct table_cache *cache;
+    struct guest_map *map;
+    const struct mtrr_state *mtrr;
+    struct table_format format;
+    unsigned int roots;
+    struct table_page *root[DIRECT_ROOTS_MAX]; /* each once, with one user of its own */
+};
+
+/* What a fill did with an address. */
+struct direct_result {
+    enum guest_kind kind;   /* GUEST_ABSENT: nothing was mapped, the guest may not have it */
+    bool beyond_limit;      /* absent because the model's MAXPHYADDR or the tables end below it */
+    struct table_leaf leaf; /* what maps it now, if not absent */
+};
+
+/* Nothing is built yet. `map` and `mtrr` stay the caller's; they are read at each fill. */
+void direct_init(struct direct *direct, const struct mmu_env *env, struct table_cache *cache,
+                 const struct table_format *format, struct guest_map *map,
+                 const struct mtrr_state *mtrr);
+
+/* The root for a model's role (of role_from_state()): the one there is, or a new one, empty.
+ * -ENOMEM; -ENOSPC beyond DIRECT_ROOTS_MAX; -EINVAL if the role is not direct or of another format. */
+int direct_root(struct direct *direct, union page_role role, struct table_page **root);
+
+/*
+ * Map the largest page that holds `address`, is wholly of one kind and one memory type, is aligned
+ * in both spaces and lies below the model's limit. 0 also if it was mapped already, or is absent;
+ * -ENOMEM.
+ */
+int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
+                struct direct_result *result);
+
+/* Fill everything below `limit`, so that the guest's first touch does not exit. -ENOMEM. */
+int direct_build(struct direct *direct, struct table_page *root, gpa_t limit);
+
+/*
+ * Give a range of the map another kind, at the same place in the machine, in the map and under all
+ * roots. Gaining rights needs no flush; losing them flushes. Errors of guest_map_set() and
+ * table_map(); after -ENOMEM what could not be mapped is absent and is filled on demand.
+ */
+int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum guest_kind kind);
+
+/* The MTRRs changed: drop everything below the roots, which stay, and flush. The guest fills it
+ * again on demand, or the caller by direct_build(). */
+void direct_rebuild(struct direct *direct);
+
+/* Give all pages back, the roots too (guest reset). Nothing may use them any more. */
+void direct_destroy(struct direct *direct);
+
+/* Figures for the console: table pages in all, and of them those that more than one root reaches. */
+struct direct_stats {
+    unsigned int pages, shared;
+};
+void direct_count(struct direct *direct, struct direct_stats *stats);
+
+/* Table pages that one root reaches, itself included. */
+unsigned int direct_count_root(const struct direct *direct, const struct table_page *root);
+
+#endif
