@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/console.h"
+#include "kernel/lock.h"
+#include "kernel/tsc.h"
+#include "kernel/x86.h"
+#include <stdio.h>
+#include <string.h>
+
+#define LINE_MAX 256U
+#define RING_SIZE 16384U
+/* 16550 UART, names as in its data sheet. */
+#define UART_THR 0
+#define UART_DLL 0
+#define UART_IER 1
+#define UART_DLM 1
+#define UART_FCR 2
+#define UART_LCR 3
+#define UART_MCR 4
+#define UART_LSR 5
+#define UART_LSR_THRE 0x20
+/* A UART that is not there or stuck must not hang Latch: one character at 300 baud fits well. */
+#define UART_POLLS 200000U
+
+/* Read by a debugger, or out of a memory dump: the newest text ends at ring_end % RING_SIZE. */
+char console_ring[RING_SIZE];
+uint64_t console_ring_end;
+
+static struct lock console_lock;
+static uint16_t uart;
+
+void console_init(uint16_t port)
+{
+    uart = port;
+    if (port == 0)
+        return;
+    outb(port + UART_IER, 0);
+    outb(port + UART_LCR, 0x80);
+    outb(port + UART_DLL, 1); /* 115200 baud */
+    outb(port + UART_DLM, 0);
+    outb(port + UART_LCR, 3); /* 8N1 */
+    outb(port + UART_FCR, 7);
+    outb(port + UART_MCR, 3);
+}
+
+static void put(char c)
+{
+    console_ring[console_ring_end++ % RING_SIZE] = c;
+    if (uart == 0)
+        return;
+    for (uint32_t polls = 0; polls < UART_POLLS && !(inb(uart + UART_LSR) & UART_LSR_THRE); polls++)
+        cpu_pause();
+    outb(uart + UART_THR, (uint8_t)c);
+}
+
+/* The guest may have left the port with interrupts on; writing must not look like its own. */
+static void put_line(const char *text)
+{
+    lock(&console_lock);
+    uint8_t interrupts = 0;
+    if (uart != 0) {
+        interrupts = inb(uart + UART_IER);
+        outb(uart + UART_IER, 0);
+    }
+    for (; *text != '\0'; text++)
+        put(*text);
+    put('\r');
+    put('\n');
+    if (uart != 0)
+        outb(uart + UART_IER, interrupts);
+    unlock(&console_lock);
+}
+
+void console_line(const char *format, ...)
+{
+    char text[LINE_MAX];
+    uint64_t now = tsc_microseconds();
+    int used = snprintf(text, sizeof(text), "[%5lu.%06lu] ", now / 1000000, now % 1000000);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + used, sizeof(text) - (size_t)used, format, arguments);
+    va_end(arguments);
+    put_line(text);
+}
+
+void console_verdict_line(const char *format, ...)
+{
+    char text[LINE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    put_line(text);
+}
+
+void console_break_lock(void) { unlock(&console_lock); }

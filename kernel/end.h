@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_END_H
+#define LATCH_KERNEL_END_H
+/* How a run ends: the verdict line, the status for the emulator, power-off, reset or halt. */
+#include "kernel/config.h"
+#include "kernel/acpi.h"
+
+/* Worst last; the numbers are those of the VERDICT hypercall and of the debug-exit port. */
+enum verdict { VERDICT_SUCCESS, VERDICT_SKIP, VERDICT_ERROR, VERDICT_FAILURE };
+
+/* What end_run() shall do; before it is told it halts. Both stay the caller's. */
+void end_configure(const struct config *config, const struct acpi_info *acpi);
+/* Print the verdict line and end the machine as configured. The other CPUs must have stopped. */
+_Noreturn void end_run(enum verdict verdict);
+/* End the machine as configured, without a verdict: the guest has given its own. */
+_Noreturn void end_machine(enum verdict verdict);
+/* Print one line of refusal, then end_run(VERDICT_ERROR). */
+_Noreturn void end_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/tsc.h"
+#include "kernel/x86.h"
+
+/* i8254: channel 2 counts down at 1,193,182 Hz, gated by port 0x61, output in its bit 5. */
+#define PIT_HZ 1193182U
+#define PIT_COUNT (PIT_HZ / 100U)
+#define PIT_CHANNEL2 0x42
+#define PIT_COMMAND 0x43
+#define PIT_GATE 0x61
+#define PM_TIMER_HZ 3579545U
+#define PM_TIMER_TICKS (PM_TIMER_HZ / 100U)
+#define POLLS_MAX 50000000U
+/* While the frequency is unknown a delay is measured as if by a fast CPU: too long, never short. */
+#define KHZ_GUESS 5000000U
+
+static uint64_t time_zero;
+static uint64_t khz;
+
+void tsc_calibrate_pit(void)
+{
+    time_zero = rdtsc();
+    uint8_t gate = inb(PIT_GATE);
+    outb(PIT_GATE, (uint8_t)((gate & ~3U) | 1U));
+    outb(PIT_COMMAND, 0xb0); /* channel 2, both bytes, mode 0 */
+    outb(PIT_CHANNEL2, PIT_COUNT & 0xff);
+    outb(PIT_CHANNEL2, PIT_COUNT >> 8);
+    uint64_t start = rdtsc();
+    bool expired = false;
+    for (uint32_t polls = 0; polls < POLLS_MAX && !expired; polls++)
+        expired = inb(PIT_GATE) & 0x20;
+    uint64_t ticks = rdtsc() - start;
+    outb(PIT_GATE, gate);
+    if (expired)
+        khz = ticks * PIT_HZ / PIT_COUNT / 1000;
+}
+
+void tsc_calibrate_pm_timer(uint16_t port)
+{
+    if (khz != 0 || port == 0)
+        return;
+    uint32_t first = inl(port), now = first;
+    uint64_t start = rdtsc();
+    for (uint32_t polls = 0; polls < POLLS_MAX && ((now - first) & 0xffffff) < PM_TIMER_TICKS;
+         polls++)
+        now = inl(port);
+    uint32_t passed = (now - first) & 0xffffff;
+    if (passed >= PM_TIMER_TICKS)
+        khz = (rdtsc() - start) * PM_TIMER_HZ / passed / 1000;
+}
+
+uint64_t tsc_khz(void) { return khz; }
+
+uint64_t tsc_microseconds(void)
+{
+    uint64_t ticks = rdtsc() - time_zero;
+    /* Split, so that years of ticks do not overflow the product. */
+    return khz == 0 ? ticks / 1000 : ticks / khz * 1000 + ticks % khz * 1000 / khz;
+}
+
+void tsc_delay(uint64_t microseconds)
+{
+    uint64_t ticks = microseconds * (khz == 0 ? KHZ_GUESS : khz) / 1000;
+    for (uint64_t start = rdtsc(); rdtsc() - start < ticks;)
+        cpu_pause();
+}
