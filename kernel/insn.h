@@ -39,6 +39,8 @@ enum insn_kind {
     INSN_MOV,   /* also of an immediate: then has_immediate, and no reg */
     INSN_MOVZX, /* rm_size bytes zero-extended to reg_size */
     INSN_MOVSX,
+    /* MOVS, CMPS, STOS, LODS, SCAS: length, sizes and prefixes only, no operands */
+    INSN_STRING,
     /* Known, with exact length and operands, but not a plain move: reads, writes or both */
     INSN_NOT_A_MOVE,
 };
@@ -54,8 +56,9 @@ struct insn {
     bool lock, rep, repne; /* F0, F3, F2 stood before it */
 
     /*
-     * `reg`: the ModRM.reg operand or the fixed one (rAX), or the CR or DR number. 0..15 in
-     * encoding order, or INSN_NO_REGISTER. reg_high: it is AH, CH, DH or BH, bits 15:8 of reg.
+     * `reg`: the ModRM.reg operand or the fixed one (rAX), or the CR or DR number (LOCK MOV CR0
+     * is CR8, APM vol. 3). 0..15 in encoding order, or INSN_NO_REGISTER. reg_high: it is AH, CH,
+     * DH or BH, bits 15:8 of reg.
      */
     uint8_t reg;
     uint8_t reg_size;
@@ -63,13 +66,13 @@ struct insn {
 
     /*
      * The other operand: memory, or the register `rm`. rm_size is what is read or written there.
-     * For IN and OUT the size is rm_size too, and for INS and OUTS the size of one element.
+     * For IN, OUT, INS, OUTS it is the size of one transfer; 0 where no data is moved.
      */
     bool memory;
     uint8_t rm;
     uint8_t rm_size;
     bool rm_high;
-    bool to_rm; /* the move goes to memory or `rm`; else from there to `reg` */
+    bool to_rm; /* memory, `rm` or the port (OUT) is written; else `reg`, or the port (OUTS) */
 
     /* Sign-extended to 64 bits as the instruction does it; IN and OUT: the port. */
     bool has_immediate;

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/config.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind {
+    NUMBER, /* min..max */
+    PORT,   /* the same, shown in hexadecimal */
+    CHOICE, /* the number of the word in `choices` */
+    UART,   /* com1..com4, none or a port's number */
+    TEXT,   /* CONFIG_MODEL_MAX characters, the end included */
+    LATER,  /* a name that is kept for a later version */
+};
+
+struct key {
+    const char *name;
+    enum kind kind;
+    uint32_t min, max;
+    const char *choices; /* what may be given, in words; for LATER why it may not */
+    const char *preset;
+    size_t offset;
+    const char *help;
+};
+
+#define FIELD(name) offsetof(struct config, name)
+
+static const struct key keys[] = {
+    {"console", UART, 1, 0xffff, "com1|com2|com3|com4|none|0xPORT", "com1", FIELD(console),
+     "serial port of Latch's own messages"},
+    {"vcpus", NUMBER, 0, 64, NULL, "0", FIELD(vcpus), "the guest's CPUs, 0 for all there are"},
+    {"paging", CHOICE, 0, 0, "auto|direct|shadow", "auto", FIELD(paging),
+     "how the guest's memory is mapped"},
+    {"model", TEXT, 0, 0, "SPEC", "host", FIELD(model),
+     "CPU model: host or a base, then ,key=value ,+feature ,-feature"},
+    {"exit-port", PORT, 0, 0xffff, NULL, "0", FIELD(exit_port),
+     "port that gets the exit status at the end, 0 for none"},
+    {"on-end", CHOICE, 0, 0, "poweroff|reset|halt", "poweroff", FIELD(on_end),
+     "what Latch does after the verdict"},
+    {"icr-trap", CHOICE, 0, 0, "auto|keep|startup", "auto", FIELD(icr_trap),
+     "how long the guest's writes to the ICR are trapped"},
+    {"test-hypercalls", CHOICE, 0, 0, "off|on", "off", FIELD(test_hypercalls),
+     "hypercalls that only tests need"},
+    {"stats", CHOICE, 0, 0, "off|on", "off", FIELD(stats), "exit counts with the verdict"},
+    {"pool", NUMBER, 2, 1024, NULL, "8", FIELD(pool), "MiB for page tables"},
+    {"base", LATER, 0, 0, "the guest's memory is where the machine's is", NULL, 0, NULL},
+    {"cpuN", LATER, 0, 0, "all CPUs have one model, see model=", NULL, 0, NULL},
+};
+
+#define KEYS (sizeof keys / sizeof keys[0])
+
+static const struct {
+    const char *name;
+    uint32_t port;
+} uarts[] = {{"com1", 0x3f8}, {"com2", 0x2f8}, {"com3", 0x3e8}, {"com4", 0x2e8}, {"none", 0}};
+
+struct word {
+    const char *text;
+    size_t length; /* of the whole word */
+    size_t name;   /* of what stands before '=' */
+};
+
+static bool is_cpu_n(const char *name, size_t length)
+{
+    size_t digits = 3;
+    if (length < 4 || memcmp(name, "cpu", 3) != 0) {
+        return false;
+    }
+    while (digits < length && isdigit((unsigned char)name[digits])) {
+        digits++;
+    }
+    return digits == length;
+}
+
+static const struct key *find_key(const struct word *word)
+{
+    for (size_t i = 0; i < KEYS; i++) {
+        if (strlen(keys[i].name) == word->name &&
+            memcmp(keys[i].name, word->text, word->name) == 0) {
+            return &keys[i];
+        }
+    }
+    return is_cpu_n(word->text, word->name) ? &keys[KEYS - 1] : NULL;
+}
+
+/* What may stand behind `key=`, in words. */
+static void describe_values(const struct key *key, char *text, size_t size)
+{
+    if (key->kind == NUMBER) {
+        snprintf(text, size, "%u..%u", (unsigned)key->min, (unsigned)key->max);
+    } else if (key->kind == PORT) {
+        snprintf(text, size, "0x%x..0x%x", (unsigned)key->min, (unsigned)key->max);
+    } else {
+        snprintf(text, size, "%s", key->choices);
+    }
+}
+
+static int refuse_value(struct refusal *why, int error, const struct word *word,
+                        const struct key *key, const char *problem)
+{
+    char values[48];
+    describe_values(key, values, sizeof values);
+    return refuse(why, error, "configuration \"%.*s\": %s; give %s=%s",
+                  (int)(word->length < 60 ? word->length : 60), word->text, problem, key->name,
+                  values);
+}
+
+/* Decimal, or hexadecimal with 0x; nothing else, so no sign and no octal. */
+static bool parse_number(const char *text, uint64_t *number)
+{
+    bool hexadecimal = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    const char *digits = hexadecimal ? text + 2 : text;
+    char *end;
+    if (!isxdigit((unsigned char)digits[0])) {
+        return false;
+    }
+    errno = 0;
+    *number = strtoull(digits, &end, hexadecimal ? 16 : 10);
+    return end != digits && *end == '\0' && errno == 0;
+}
+
+static bool choose(const char *choices, const char *value, uint32_t *chosen)
+{
+    size_t length = strlen(value);
+    for (*chosen = 0;; ++*chosen) {
+        size_t choice = strcspn(choices, "|");
+        if (choice == length && memcmp(choices, value, length) == 0) {
+            return true;
+        }
+        if (choices[choice] == '\0') {
+            return false;
+        }
+        choices += choice + 1;
+    }
+}
+
+static bool find_uart(const char *value, uint32_t *port)
+{
+    for (size_t i = 0; i < sizeof uarts / sizeof uarts[0]; i++) {
+        if (strcmp(uarts[i].name, value) == 0) {
+            *port = uarts[i].port;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `word` is only quoted; the value stands in `value`, ended by NUL. */
+static int set_value(const struct key *key, const struct word *word, const char *value,
+                     struct config *config, struct refusal *why)
+{
+    uint32_t *field = (uint32_t *)((char *)config + key->offset);
+    uint64_t number;
+
+    switch (key->kind) {
+    case TEXT:
+        snprintf((char *)config + key->offset, CONFIG_MODEL_MAX, "%s", value);
+        return 0;
+    case CHOICE:
+        return choose(key->choices, value, field)
+                   ? 0
+                   : refuse_value(why, EINVAL, word, key, "no such value");
+    case UART:
+        if (find_uart(value, field)) {
+            return 0;
+        }
+        break;
+    case NUMBER:
+    case PORT:
+        break;
+    case LATER:
+        return refuse(why, ENOTSUP, "configuration \"%s=\" is not in this version: %s; leave it out",
+                      key->name, key->choices);
+    }
+    if (!parse_number(value, &number)) {
+        return refuse_value(why, EINVAL, word, key, "not a number or name that is known");
+    }
+    if (number < key->min || number > key->max) {
+        return refuse_value(why, ERANGE, word, key, "out of range");
+    }
+    *field = (uint32_t)number;
+    return 0;
+}
+
+static int set_word(const struct word *word, uint32_t *seen, struct config *config,
+                    struct refusal *why)
+{
+    char value[CONFIG_MODEL_MAX];
+    const struct key *key = find_key(word);
+
+    if (key == NULL) {
+        return refuse(why, EINVAL,
+                      "configuration \"%.*s\": no such key; known are console vcpus paging model "
+                      "exit-port on-end icr-trap test-hypercalls stats pool",
+                      (int)(word->length < 60 ? word->length : 60), word->text);
+    }
+    uint32_t bit = 1U << (unsigned)(key - keys);
+    if (*seen & bit) {
+        return refuse_value(why, EEXIST, word, key, "given twice");
+    }
+    *seen |= bit;
+    if (word->name + 1 >= word->length && key->kind != LATER) {
+        return refuse_value(why, EINVAL, word, key, "no value");
+    }
+    size_t length = word->name < word->length ? word->length - word->name - 1 : 0;
+    if (length >= sizeof value) {
+        return refuse_value(why, ERANGE, word, key, "longer than 255 characters");
+    }
+    memcpy(value, word->text + word->length - length, length);
+    value[length] = '\0';
+    return set_value(key, word, value, config, why);
+}
+
+static int set_presets(struct config *config, struct refusal *why)
+{
+    int error = 0;
+    for (size_t i = 0; i < KEYS && error == 0; i++) {
+        struct word word = {.text = keys[i].name, .length = strlen(keys[i].name)};
+        if (keys[i].kind != LATER) {
+            error = set_value(&keys[i], &word, keys[i].preset, config, why);
+        }
+    }
+    return error;
+}
+
+int config_parse(const char *command_line, struct config *config, struct refusal *why)
+{
+    uint32_t seen = 0;
+    _Static_assert(KEYS <= 32, "one bit of `seen` for each key");
+
+    memset(config, 0, sizeof *config);
+    int error = set_presets(config, why);
+    while (error == 0) {
+        command_line += strspn(command_line, " \t");
+        struct word word = {.text = command_line, .length = strcspn(command_line, " \t")};
+        if (word.length == 0) {
+            break;
+        }
+        const char *equals = memchr(word.text, '=', word.length);
+        word.name = equals != NULL ? (size_t)(equals - word.text) : word.length;
+        error = set_word(&word, &seen, config, why);
+        command_line += word.length;
+    }
+    return error;
+}
+
+int config_help(unsigned index, char *text, size_t size)
+{
+    char values[48];
+    if (index >= KEYS || keys[index].kind == LATER) {
+        return -ENOENT;
+    }
+    describe_values(&keys[index], values, sizeof values);
+    snprintf(text, size, "%s=%s  %s (%s)", keys[index].name, values, keys[index].help,
+             keys[index].preset);
+    return 0;
+}
