@@ -32,6 +32,8 @@ struct backend_caps {
 
 /* Is this CPU the back end's (by CPUID only)? */
 bool backend_present(void);
+/* "VMX" or "SVM", after backend_present(). */
+const char *backend_name(void);
 /* Fill the table, changing nothing; 0, or -ENODEV if a required row is not ok. */
 int backend_preflight(struct preflight *table);
 void backend_caps(struct backend_caps *caps);

@@ -41,6 +41,11 @@ struct cpu {
     uint64_t stack_top;        /* (c) of the CPU's main stack */
     _Atomic bool online;       /* (a) */
     _Atomic unsigned int nmis; /* (a) NMIs taken while Latch ran */
+    int (*work)(void *);       /* written by the caller before work_ready, read after */
+    void *work_argument;
+    int work_result;           /* written before work_done */
+    volatile bool work_ready;
+    volatile bool work_done;
     struct _reent reent;       /* (o) newlib's */
 };
 

@@ -11,6 +11,42 @@
 
 #define PHYSMAP_BASE 0xffff800000000000UL
 
+/* Where Latch lives: [start, end) is its own, the guest's never. Constant after memory_place(). */
+struct latch_range {
+    uint64_t start, end;
+    uint64_t image; /* physical address of the image's first byte */
+    uint64_t pool;  /* of the pool's; it ends at `end` */
+};
+extern struct latch_range latch_range;
+
+struct boot_info;
+struct refusal;
+/*
+ * Find room for the image, the modules and `pool_mib` MiB of pool at the top of RAM below 4 GiB;
+ * copy the modules there (info->module is changed accordingly) and start the pool. The image
+ * itself is copied last, by memory_move(). -ENOMEM with the reason.
+ */
+int memory_place(struct boot_info *info, unsigned int pool_mib, struct refusal *why);
+/* Build Latch's own page tables; info->map says what RAM there is. -ENOMEM. */
+int memory_build_tables(const struct boot_info *info);
+/* Copy the image to its place, load the new tables, and go on in go() on the boot processor's
+ * stack. */
+_Noreturn void memory_move(void (*go)(void));
+/* A stack of the CPU's own with a guard page below it; its top, or 0 without memory. `cpu` and
+ * `which` (0 main, 1 NMI, 2 #DF, 3 #MC) say where it is mapped. */
+uint64_t memory_stack(unsigned int cpu, unsigned int which);
+/* Map a page at its own physical address, executable, for application processors to start in; and
+ * take it away again. */
+int memory_map_trampoline(hpa_t page);
+void memory_unmap_trampoline(hpa_t page);
+/* 0, or -EPERM and the address of a page that is both writable and executable. Also counts the
+ * leaves that Latch maps. */
+int memory_check_wx(uint64_t *bad, unsigned int *leaves);
+/* CR3 for Latch's own tables. */
+uint64_t memory_cr3(void);
+/* Turn on what protects Latch from itself on this CPU: NX, WP, SMEP, SMAP, UMIP, #MC. */
+void memory_protect_cpu(void);
+
 /* A zeroed page from the pool; -ENOMEM when it is dry. Any CPU. */
 int memory_alloc_page(hpa_t *page);
 /* `count` physically contiguous zeroed pages. */
@@ -28,6 +64,8 @@ static inline void *memory_at(hpa_t address)
 }
 /* The physical address of a pointer into the physical map or into the image. */
 hpa_t memory_address_of(const void *pointer);
+/* Make firmware's tables at an address readable, if they are not; false if they cannot be. */
+bool memory_map_firmware(hpa_t address, size_t size);
 /* Map `size` bytes of device memory uncached; -ENOMEM. */
 int memory_map_mmio(hpa_t address, size_t size, volatile void **pointer);
 /* Make pool pages read-only for Latch on all CPUs; for ever or, with `writable`, back again. */

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which back end: decided once by CPUID, then one `if` for each operation. */
+#include "kernel/backend.h"
+#include "svm/svm.h"
+#include "vmx/vmx.h"
+
+static bool intel;
+
+bool backend_present(void)
+{
+    intel = vmx_present();
+    return intel || svm_present();
+}
+
+const char *backend_name(void) { return intel ? "VMX" : "SVM"; }
+
+int backend_preflight(struct preflight *table)
+{
+    return intel ? vmx_preflight(table) : svm_preflight(table);
+}
+
+void backend_caps(struct backend_caps *caps)
+{
+    if (intel)
+        vmx_caps(caps);
+    else
+        svm_caps(caps);
+}
+
+int backend_enable(struct cpu *cpu)
+{
+    return intel ? vmx_enable(cpu) : svm_enable(cpu);
+}
+
+void backend_disable(struct cpu *cpu)
+{
+    if (intel)
+        vmx_disable(cpu);
+    else
+        svm_disable(cpu);
+}
+
+int backend_vcpu_create(struct vcpu *v, hpa_t root)
+{
+    return intel ? vmx_vcpu_create(v, root) : svm_vcpu_create(v, root);
+}
+
+void backend_set_state(struct vcpu *v, const struct vcpu_state *state)
+{
+    if (intel)
+        vmx_set_state(v, state);
+    else
+        svm_set_state(v, state);
+}
+
+void backend_get_state(struct vcpu *v, struct vcpu_state *state)
+{
+    if (intel)
+        vmx_get_state(v, state);
+    else
+        svm_get_state(v, state);
+}
+
+void backend_run(struct vcpu *v)
+{
+    if (intel)
+        vmx_run(v);
+    else
+        svm_run(v);
+}
+
+void backend_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write)
+{
+    if (intel)
+        vmx_pass_msr(v, msr, read, write);
+    else
+        svm_pass_msr(v, msr, read, write);
+}
+
+void backend_trap_port(uint16_t port, bool trap)
+{
+    if (intel)
+        vmx_trap_port(port, trap);
+    else
+        svm_trap_port(port, trap);
+}
+
+int backend_write_cr(struct vcpu *v, unsigned int cr, uint64_t value)
+{
+    return intel ? vmx_write_cr(v, cr, value) : svm_write_cr(v, cr, value);
+}
+
+int backend_write_efer(struct vcpu *v, uint64_t value)
+{
+    return intel ? vmx_write_efer(v, value) : svm_write_efer(v, value);
+}
+
+uint64_t backend_read_cr4(struct vcpu *v)
+{
+    return intel ? vmx_read_cr4(v) : svm_read_cr4(v);
+}
+
+uint64_t backend_read_efer(struct vcpu *v)
+{
+    return intel ? vmx_read_efer(v) : svm_read_efer(v);
+}
+
+unsigned int backend_cpl(struct vcpu *v)
+{
+    return intel ? vmx_cpl(v) : svm_cpl(v);
+}
+
+void backend_dump(struct vcpu *v, void (*line)(const char *text))
+{
+    if (intel)
+        vmx_dump(v, line);
+    else
+        svm_dump(v, line);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/machine.h"
+#include "kernel/x86.h"
+#include <string.h>
+
+struct machine {
+    const char *name;
+    const char *signature; /* of CPUID leaf 4000_0000, "" for none */
+    const char *oem;       /* of the RSDP, NULL: whichever */
+    bool emulated, catches_init, keeps_mwait;
+};
+
+/* The first line that fits. */
+static const struct machine machines[] = {
+    /* INIT resets the CPU under the hypervisor's feet: the intercept is never looked at. */
+    {.name = "QEMU TCG", .signature = "TCGTCGTCGTCG", .emulated = true, .keeps_mwait = true},
+    /* The INIT exit comes again at every entry; MWAIT misses writes of other CPUs. */
+    {.name = "Bochs", .signature = "", .oem = "BOCHS ", .emulated = true},
+    {.name = "a machine without known faults",
+     .signature = NULL,
+     .catches_init = true,
+     .keeps_mwait = true},
+};
+static const struct machine *machine = &machines[sizeof(machines) / sizeof(machines[0]) - 1];
+
+void machine_detect(const char oem[6])
+{
+    uint32_t a, text[4] = {0};
+    cpuid_raw(1, 0, &a, &text[0], &text[1], &text[2]);
+    bool hypervisor = text[1] >> 31;
+    memset(text, 0, sizeof(text));
+    if (hypervisor)
+        cpuid_raw(0x40000000U, 0, &a, &text[0], &text[1], &text[2]);
+    for (machine = machines; machine->signature != NULL; machine++) {
+        if (strncmp((const char *)text, machine->signature, 12) == 0 &&
+            (machine->oem == NULL || memcmp(oem, machine->oem, 6) == 0))
+            break;
+    }
+}
+
+const char *machine_name(void) { return machine->name; }
+bool machine_emulated(void) { return machine->emulated; }
+bool machine_catches_init(void) { return machine->catches_init; }
+bool machine_keeps_mwait(void) { return machine->keeps_mwait; }

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_MACHINE_H
+#define LATCH_KERNEL_MACHINE_H
+/*
+ * Emulators whose known faults Latch must get around. One table in machine.c: how each is told,
+ * and what follows. Real machines and KVM have none.
+ */
+#include <stdbool.h>
+
+/* Find out what machine this is; once. `oem` is the OEM id of the RSDP. */
+void machine_detect(const char oem[6]);
+/* Its name for the console. */
+const char *machine_name(void);
+/* It is a software emulator. */
+bool machine_emulated(void);
+/* An INIT to a CPU that runs the guest reaches Latch by an exit. */
+bool machine_catches_init(void);
+/* MONITOR/MWAIT work between CPUs. */
+bool machine_keeps_mwait(void);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/memory.h"
+#include "kernel/lock.h"
+#include "kernel/multiboot2.h"
+#include <errno.h>
+#include <string.h>
+
+#define BELOW 0x100000000UL
+#define LOWEST 0x100000UL
+#define LOAD_ADDRESS 0x200000UL
+
+extern char image_start[], image_end[];
+
+struct latch_range latch_range = {.image = LOAD_ADDRESS};
+
+/* The pool: pages given back form a list through their first bytes; the rest was never taken. */
+static struct lock pool_lock;
+static uint64_t pool_free; /* physical address of the first page in the list, 0: none */
+static uint64_t pool_next; /* first page never taken */
+static unsigned int pool_returned;
+
+static uint64_t page_up(uint64_t size) { return (size + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK; }
+
+static uint64_t image_size(void) { return page_up((uint64_t)(image_end - image_start)); }
+
+hpa_t memory_address_of(const void *pointer)
+{
+    uint64_t address = (uint64_t)pointer;
+    if (address >= (uint64_t)image_start)
+        return hpa(address - (uint64_t)image_start + latch_range.image);
+    return hpa(address - PHYSMAP_BASE);
+}
+
+int memory_place(struct boot_info *info, unsigned int pool_mib, struct refusal *why)
+{
+    static struct memory_map map;
+    uint64_t size = image_size() + ((uint64_t)pool_mib << 20);
+    map = info->map;
+    /* The new place may not touch what is still to be copied from. */
+    int error = memory_map_set(&map, LOAD_ADDRESS, LOAD_ADDRESS + image_size(), MEMORY_RESERVED);
+    for (unsigned int i = 0; i < info->module_count && error == 0; i++) {
+        size += page_up(info->module[i].end - info->module[i].start);
+        error = memory_map_set(&map, info->module[i].start & ~PAGE_OFFSET_MASK,
+                               page_up(info->module[i].end), MEMORY_RESERVED);
+    }
+    uint64_t start = 0;
+    if (error == 0)
+        error = memory_map_find_high(&map, size, LARGE_PAGE_SIZE, LOWEST, BELOW, &start);
+    if (error != 0)
+        return refuse(why, ENOMEM,
+                      "not enough memory: wanted %lu KiB in one piece below 4 GiB for Latch and "
+                      "its modules, found none in %lu MiB; give the machine more memory",
+                      size >> 10, memory_map_ram_size(&info->map) >> 20);
+
+    latch_range.start = start;
+    latch_range.end = start + size;
+    uint64_t next = start + image_size();
+    for (unsigned int i = 0; i < info->module_count; i++) {
+        struct boot_module *module = &info->module[i];
+        uint64_t length = module->end - module->start;
+        memcpy(memory_at(hpa(next)), memory_at(hpa(module->start)), length);
+        module->start = next;
+        module->end = next + length;
+        next += page_up(length);
+    }
+    latch_range.pool = next;
+    pool_next = next;
+    return 0;
+}
+
+int memory_alloc_pages(unsigned int count, hpa_t *first)
+{
+    lock(&pool_lock);
+    uint64_t page = 0;
+    if (count == 1 && pool_free != 0) {
+        page = pool_free;
+        pool_free = *(uint64_t *)memory_at(hpa(page));
+        pool_returned--;
+    } else if (pool_next + (uint64_t)count * PAGE_SIZE <= latch_range.end) {
+        page = pool_next;
+        pool_next += (uint64_t)count * PAGE_SIZE;
+    }
+    unlock(&pool_lock);
+    if (page == 0)
+        return -ENOMEM;
+    memset(memory_at(hpa(page)), 0, (size_t)count * PAGE_SIZE);
+    *first = hpa(page);
+    return 0;
+}
+
+int memory_alloc_page(hpa_t *page) { return memory_alloc_pages(1, page); }
+
+void memory_free_page(hpa_t page)
+{
+    lock(&pool_lock);
+    *(uint64_t *)memory_at(page) = pool_free;
+    pool_free = page.raw;
+    pool_returned++;
+    unlock(&pool_lock);
+}
+
+void memory_count(unsigned int *total, unsigned int *unused)
+{
+    lock(&pool_lock);
+    *total = (unsigned int)((latch_range.end - latch_range.pool) / PAGE_SIZE);
+    *unused = (unsigned int)((latch_range.end - pool_next) / PAGE_SIZE) + pool_returned;
+    unlock(&pool_lock);
+}

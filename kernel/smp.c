@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/smp.h"
+#include "kernel/apic.h"
+#include "kernel/console.h"
+#include "kernel/interrupts.h"
+#include "kernel/memory.h"
+#include "kernel/tsc.h"
+#include "kernel/x86.h"
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+/* A page below 1 MiB, beyond the real-mode tables and the boot loader's stack. */
+#define TRAMPOLINE_PAGE 0x8000UL
+#define INIT_DELAY_US 10000U
+#define SIPI_DELAY_US 300U
+#define ANSWER_US 2000000U
+
+/* What boot/trampoline.asm reads, at its label trampoline_mailbox. */
+struct mailbox {
+    uint64_t cr3, efer, stack, cpu, entry;
+};
+
+extern const uint8_t trampoline[], trampoline_end[], trampoline_mailbox[];
+
+struct cpu *cpus[CPUS_MAX];
+unsigned int cpu_count;
+static struct cpu boot_cpu;
+
+_Static_assert(sizeof(struct cpu) <= PAGE_SIZE, "an application processor's comes from a page");
+
+void smp_init_boot_cpu(void)
+{
+    cpus[0] = &boot_cpu;
+    cpu_count = 1;
+    boot_cpu.online = true;
+    interrupts_load_early(&boot_cpu);
+}
+
+static int make_stacks(struct cpu *cpu)
+{
+    for (unsigned int ist = 0; ist < IST_COUNT; ist++) {
+        cpu->tss.ist[ist] = memory_stack(cpu->index, ist + 1);
+        if (cpu->tss.ist[ist] == 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int smp_load_boot_cpu(void)
+{
+    int error = make_stacks(&boot_cpu);
+    if (error == 0) {
+        interrupts_init();
+        interrupts_load(&boot_cpu);
+    }
+    return error;
+}
+
+static _Noreturn void work_loop(struct cpu *cpu)
+{
+    for (;;) {
+        wait_for_nmi(&cpu->work_ready);
+        cpu->work_ready = false;
+        cpu->work_result = cpu->work(cpu->work_argument);
+        atomic_thread_fence(memory_order_release);
+        cpu->work_done = true;
+    }
+}
+
+static _Noreturn void ap_entry(struct cpu *cpu)
+{
+    interrupts_load(cpu);
+    memory_protect_cpu();
+    cpu->online = true;
+    work_loop(cpu);
+}
+
+static int make_cpu(uint32_t id, struct cpu **made, struct refusal *why)
+{
+    hpa_t page;
+    if (cpu_count == CPUS_MAX)
+        return refuse(why, ENOSPC, "CPUs: wanted at most %u, found more; disable some in firmware",
+                      CPUS_MAX);
+    int error = memory_alloc_page(&page);
+    if (error == 0) {
+        struct cpu *cpu = memory_at(page);
+        cpu->index = cpu_count;
+        cpu->apic_id = id;
+        cpu->stack_top = memory_stack(cpu->index, 0);
+        error = cpu->stack_top == 0 ? -ENOMEM : make_stacks(cpu);
+        *made = cpu;
+    }
+    return error == 0 ? 0
+                      : refuse(why, ENOMEM, "CPU with APIC id %u: no memory for its stacks; set "
+                                            "pool= to more MiB", id);
+}
+
+static bool answers(const struct cpu *cpu, uint64_t microseconds)
+{
+    for (uint64_t start = tsc_microseconds(); tsc_microseconds() - start < microseconds;) {
+        if (cpu->online)
+            return true;
+        cpu_pause();
+    }
+    return cpu->online;
+}
+
+static int start_cpu(struct cpu *cpu, struct refusal *why)
+{
+    struct mailbox mailbox = {
+        .cr3 = memory_cr3(),
+        .efer = rdmsr(MSR_EFER) & EFER_NXE,
+        .stack = cpu->stack_top,
+        .cpu = (uint64_t)cpu,
+        .entry = (uint64_t)ap_entry,
+    };
+    memcpy((uint8_t *)memory_at(hpa(TRAMPOLINE_PAGE)) + (trampoline_mailbox - trampoline), &mailbox,
+           sizeof(mailbox));
+    apic_send(cpu->apic_id, ICR_MODE_INIT | ICR_ASSERT);
+    tsc_delay(INIT_DELAY_US);
+    /* The second SIPI is for CPUs that lose the first (SDM vol. 3 §9.4.4.1). */
+    apic_send(cpu->apic_id, ICR_MODE_STARTUP | ICR_ASSERT | TRAMPOLINE_PAGE >> PAGE_SHIFT);
+    if (!answers(cpu, SIPI_DELAY_US))
+        apic_send(cpu->apic_id, ICR_MODE_STARTUP | ICR_ASSERT | TRAMPOLINE_PAGE >> PAGE_SHIFT);
+    if (!answers(cpu, ANSWER_US))
+        return refuse(why, ETIMEDOUT,
+                      "CPU with APIC id %u: wanted an answer to INIT and SIPI within %u ms, found "
+                      "none; disable it in firmware",
+                      cpu->apic_id, ANSWER_US / 1000);
+    console_line("cpu %u: APIC id %u online", cpu->index, cpu->apic_id);
+    return 0;
+}
+
+int smp_start(const struct acpi_info *acpi, struct refusal *why)
+{
+    static uint8_t saved[PAGE_SIZE];
+    void *page = memory_at(hpa(TRAMPOLINE_PAGE));
+    boot_cpu.apic_id = apic_id();
+    console_line("cpu 0: APIC id %u online, the boot processor", boot_cpu.apic_id);
+    int error = memory_map_trampoline(hpa(TRAMPOLINE_PAGE));
+    if (error != 0)
+        return refuse(why, ENOMEM, "no memory for the trampoline's page table; set pool= to more");
+    memcpy(saved, page, sizeof(saved));
+    memcpy(page, trampoline, (size_t)(trampoline_end - trampoline));
+    for (unsigned int i = 0; i < acpi->cpu_count && error == 0; i++) {
+        struct cpu *cpu = NULL;
+        if (!acpi->cpu[i].enabled || acpi->cpu[i].apic_id == boot_cpu.apic_id)
+            continue;
+        error = make_cpu(acpi->cpu[i].apic_id, &cpu, why);
+        if (error == 0)
+            error = start_cpu(cpu, why);
+        if (error == 0)
+            cpus[cpu_count++] = cpu;
+    }
+    memcpy(page, saved, sizeof(saved));
+    memory_unmap_trampoline(hpa(TRAMPOLINE_PAGE));
+    return error;
+}
+
+void smp_kick(struct cpu *cpu) { apic_send(cpu->apic_id, ICR_MODE_NMI | ICR_ASSERT); }
+
+void smp_send(struct cpu *cpu, int (*work)(void *argument), void *argument)
+{
+    cpu->work = work;
+    cpu->work_argument = argument;
+    cpu->work_done = false;
+    atomic_thread_fence(memory_order_release);
+    cpu->work_ready = true;
+    smp_kick(cpu);
+}
+
+int smp_call(struct cpu *cpu, int (*work)(void *argument), void *argument)
+{
+    if (cpu == this_cpu())
+        return work(argument);
+    smp_send(cpu, work, argument);
+    while (!cpu->work_done)
+        cpu_pause();
+    atomic_thread_fence(memory_order_acquire);
+    return cpu->work_result;
+}
