@@ -74,6 +74,6 @@ struct direct_stats {
 void direct_count(struct direct *direct, struct direct_stats *stats);
 
 /* Table pages that one root reaches, itself included. */
-unsigned int direct_count_root(const struct direct *direct, const struct table_page *root);
+unsigned int direct_count_root(struct direct *direct, struct table_page *root);
 
 #endif

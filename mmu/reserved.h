@@ -14,6 +14,7 @@
  * that makes the entry a leaf where no leaf may stand is itself reserved. `nxe` is EFER.NXE.
  * `props` are the guest's; for EPT and NPT the host's, with gbpages meaning 1 GiB leaves of that
  * format, and `nxe` the host's EFER.NXE. The C-bit is never reserved. MODE_OFF has no entries: 0.
+ * PAE PDPTEs are level 3; loaded with CR3 on Intel they give #GP(0) instead (§4.4.1).
  */
 uint64_t reserved_mask(enum paging_mode mode, unsigned int level, bool leaf,
                        const struct paging_props *props, bool nxe);

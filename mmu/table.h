@@ -17,11 +17,13 @@ struct table_space;
 
 /* Where table pages come from and go to, if not straight to the environment. */
 struct table_source {
-    /* A page for the table at `level` whose first address is `address`: zeroed, or already filled
-     * as this space would. -ENOMEM. */
+    /* A page for the table at `level` whose first address is `address`: 0 for a zeroed one, 1 for
+     * one that is already filled as this space would, -ENOMEM for none. */
     int (*get)(struct table_space *space, uint64_t address, unsigned int level, hpa_t *page);
-    /* Give it back, unlinked and flushed. True if nobody else uses it: its own tables go next. */
-    bool (*put)(struct table_space *space, uint64_t address, unsigned int level, hpa_t page);
+    /* Whether others link to it, so that the tables below it stay. */
+    bool (*shared)(struct table_space *space, uint64_t address, unsigned int level);
+    /* Give it back, unlinked and flushed. */
+    void (*put)(struct table_space *space, uint64_t address, unsigned int level);
 };
 
 struct table_space {

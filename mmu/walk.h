@@ -40,7 +40,4 @@ struct walk_result {
 int guest_walk(const struct walk_env *env, const struct paging_state *state, gla_t address,
                unsigned int access, struct walk_result *result);
 
-/* The reserved bits of a PDPTE loaded with CR3 in PAE mode: a set one is #GP(0) on Intel. */
-uint64_t pdpte_reserved_mask(const struct paging_props *props);
-
 #endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmu/direct.h"
+#include <errno.h>
+#include <stddef.h>
+
+/* The tables below one root, as table.h sees them. */
+struct view {
+    struct table_space space; /* first: the source's functions are given this */
+    struct direct *direct;
+    union page_role role; /* of the root; all others follow from it */
+};
+
+static union page_role role_below(const struct view *view, uint64_t address, unsigned int level)
+{
+    return role_at_level(view->role, level, gfn(address >> PAGE_SHIFT));
+}
+
+static struct table_page *page_below(const struct view *view, uint64_t address, unsigned int level)
+{
+    return table_cache_find(view->direct->cache, gfn(address >> PAGE_SHIFT),
+                            role_below(view, address, level));
+}
+
+static int source_get(struct table_space *space, uint64_t address, unsigned int level, hpa_t *page)
+{
+    struct view *view = (struct view *)space;
+    struct table_page *found = table_cache_get(
+        view->direct->cache, gfn(address >> PAGE_SHIFT), role_below(view, address, level));
+
+    if (!found)
+        return -ENOMEM;
+    *page = found->page;
+    return found->users > 1;
+}
+
+static bool source_shared(struct table_space *space, uint64_t address, unsigned int level)
+{
+    return page_below((struct view *)space, address, level)->users > 1;
+}
+
+static void source_put(struct table_space *space, uint64_t address, unsigned int level)
+{
+    struct view *view = (struct view *)space;
+
+    table_cache_put(view->direct->cache, page_below(view, address, level));
+}
+
+static const struct table_source source = {
+    .get = source_get, .shared = source_shared, .put = source_put};
+
+static struct view view_of(struct direct *direct, const struct table_page *root)
+{
+    return (struct view){.space = {.env = direct->env,
+                                   .source = &source,
+                                   .format = direct->format,
+                                   .root = root->page},
+                         .direct = direct,
+                         .role = root->role};
+}
+
+void direct_init(struct direct *direct, const struct mmu_env *env, struct table_cache *cache,
+                 const struct table_format *format, struct guest_map *map,
+                 const struct mtrr_state *mtrr)
+{
+    *direct = (struct direct){
+        .env = env, .cache = cache, .map = map, .mtrr = mtrr, .format = *format};
+}
+
+int direct_root(struct direct *direct, union page_role role, struct table_page **root)
+{
+    union page_role canonical = role_at_level(role, direct->format.levels, gfn(0));
+
+    if (!role.direct || role.format != direct->format.id)
+        return -EINVAL;
+    for (unsigned int i = 0; i < direct->roots; i++) {
+        *root = direct->root[i];
+        if (role_equal((*root)->role, canonical))
+            return 0;
+    }
+    if (direct->roots == DIRECT_ROOTS_MAX)
+        return -ENOSPC;
+    *root = table_cache_get(direct->cache, gfn(0), canonical);
+    if (!*root)
+        return -ENOMEM;
+    direct->root[direct->roots++] = *root;
+    return 0;
+}
+
+/* Where the addresses of a root's guest end. */
+static uint64_t root_limit(const struct direct *direct, const struct table_page *root)
+{
+    uint64_t reach = level_size(direct->format.levels + 1U);
+    uint64_t limit = role_limit(root->role);
+
+    return limit < reach ? limit : reach;
+}
+
+static unsigned int kind_access(enum guest_kind kind)
+{
+    switch (kind) {
+    case GUEST_PASS:
+        return ACCESS_RWX;
+    case GUEST_READ_ONLY:
+        return ACCESS_READ | ACCESS_EXECUTE;
+    case GUEST_ABSENT:
+        break;
+    }
+    return 0;
+}
+
+/* The largest page of a range of the map that holds `address`; its type in `leaf` too. */
+static struct table_leaf largest_page(const struct direct *direct, const struct guest_range *range,
+                                      uint64_t address)
+{
+    struct table_leaf leaf = {.access = kind_access(range->kind)};
+
+    for (unsigned int level = direct->format.max_leaf; level >= 1; level--) {
+        leaf.size = level_size(level);
+        leaf.address = address & ~(leaf.size - 1UL);
+        leaf.page = hpa(range->base.raw + (leaf.address - range->start));
+        if (leaf.address >= range->start && leaf.size <= range->end - leaf.address &&
+            !(leaf.page.raw & (leaf.size - 1UL)) &&
+            mtrr_uniform(direct->mtrr, leaf.page, leaf.size, &leaf.type))
+            break;
+    }
+    return leaf;
+}
+
+int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
+                struct direct_result *result)
+{
+    struct guest_range range = guest_map_find(direct->map, address);
+    struct view view = view_of(direct, root);
+    struct table_leaf leaf;
+    int rc;
+
+    *result = (struct direct_result){.kind = GUEST_ABSENT};
+    result->beyond_limit = address.raw >= root_limit(direct, root);
+    if (result->beyond_limit || range.kind == GUEST_ABSENT)
+        return 0;
+    if (!table_lookup(&view.space, address.raw, &result->leaf)) {
+        leaf = largest_page(direct, &range, address.raw);
+        rc = table_map(&view.space, leaf.address, leaf.page, leaf.size, leaf.access, leaf.type);
+        if (rc != 0)
+            return rc;
+        result->leaf = leaf;
+    }
+    result->kind = range.kind;
+    return 0;
+}
+
+int direct_build(struct direct *direct, struct table_page *root, gpa_t limit)
+{
+    uint64_t end = root_limit(direct, root);
+    uint64_t address = 0;
+
+    if (limit.raw < end)
+        end = limit.raw;
+    while (address < end) {
+        struct direct_result result;
+        int rc = direct_fill(direct, root, gpa(address), &result);
+
+        if (rc != 0)
+            return rc;
+        if (result.kind == GUEST_ABSENT)
+            address = guest_map_find(direct->map, gpa(address)).end;
+        else
+            address = result.leaf.address + result.leaf.size;
+    }
+    return 0;
+}
+
+/* Changing rights may take a table page to split a large one. Without it, drop whole pages of the
+ * largest size, which needs no memory: the guest's next touch fills them by the map. */
+static int set_access(struct view *view, uint64_t start, uint64_t size, unsigned int access)
+{
+    uint64_t huge = level_size(3);
+    uint64_t first = start & ~(huge - 1UL);
+    int rc;
+
+    if (access == 0)
+        rc = table_unmap(&view->space, start, size);
+    else
+        rc = table_protect(&view->space, start, size, access);
+    if (rc == -ENOMEM)
+        table_unmap(&view->space, first, ((start + size + huge - 1UL) & ~(huge - 1UL)) - first);
+    return rc;
+}
+
+/* Change the map alone; every part must be there already. */
+static int set_map_kind(struct guest_map *map, uint64_t start, uint64_t end, enum guest_kind kind)
+{
+    struct guest_map changed = *map;
+    uint64_t address = start;
+
+    while (address < end) {
+        struct guest_range range = guest_map_find(&changed, gpa(address));
+        uint64_t part = (range.end < end ? range.end : end) - address;
+        int rc = -EINVAL;
+
+        if (range.kind != GUEST_ABSENT)
+            rc = guest_map_set(&changed, gpa(address), part,
+                               hpa(range.base.raw + (address - range.start)), kind);
+        if (rc != 0)
+            return rc;
+        address += part;
+    }
+    *map = changed;
+    return 0;
+}
+
+int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum guest_kind kind)
+{
+    int rc;
+
+    if (size == 0 || size > GUEST_MAP_END || start.raw > GUEST_MAP_END - size)
+        return -EINVAL;
+    rc = set_map_kind(direct->map, start.raw, start.raw + size, kind);
+    if (rc != 0)
+        return rc;
+    for (unsigned int i = 0; i < direct->roots; i++) {
+        struct view view = view_of(direct, direct->root[i]);
+        uint64_t reach = level_size(direct->format.levels + 1U);
+        uint64_t end = start.raw + size < reach ? start.raw + size : reach;
+        int result = 0;
+
+        if (start.raw < end)
+            result = set_access(&view, start.raw, end - start.raw, kind_access(kind));
+        if (result != 0)
+            rc = result;
+    }
+    return rc;
+}
+
+void direct_rebuild(struct direct *direct)
+{
+    for (unsigned int i = 0; i < direct->roots; i++) {
+        struct view view = view_of(direct, direct->root[i]);
+
+        table_unmap(&view.space, 0, level_size(direct->format.levels + 1U));
+    }
+}
+
+void direct_destroy(struct direct *direct)
+{
+    direct_rebuild(direct);
+    for (unsigned int i = 0; i < direct->roots; i++)
+        table_cache_put(direct->cache, direct->root[i]);
+    direct->roots = 0;
+}
+
+/* Mark each page once for each root that reaches it; returns how many this one does. */
+static unsigned int mark_tables(const struct view *view, struct table_page *page,
+                                unsigned int level)
+{
+    const uint64_t *table = view->space.env->map(view->space.env->ctx, page->page);
+    unsigned int reached = 1;
+
+    page->mark++;
+    for (unsigned int i = 0; i < TABLE_ENTRIES && level > 1; i++)
+        if (format_present(&view->space.format, table[i]) &&
+            !format_is_leaf(&view->space.format, table[i], level))
+            reached += mark_tables(
+                view,
+                page_below(view, (page->frame.raw << PAGE_SHIFT) + i * level_size(level), level - 1),
+                level - 1);
+    return reached;
+}
+
+unsigned int direct_count_root(struct direct *direct, struct table_page *root)
+{
+    struct view view = view_of(direct, root);
+
+    return mark_tables(&view, root, direct->format.levels);
+}
+
+void direct_count(struct direct *direct, struct direct_stats *stats)
+{
+    const struct table_cache *cache = direct->cache;
+
+    *stats = (struct direct_stats){.pages = cache->pages};
+    for (unsigned int i = 0; i < cache->capacity; i++)
+        cache->pool[i].mark = 0;
+    for (unsigned int i = 0; i < direct->roots; i++)
+        direct_count_root(direct, direct->root[i]);
+    for (unsigned int i = 0; i < cache->capacity; i++)
+        stats->shared += cache->pool[i].mark > 1;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmu/mmu.h"
+#include "mmu/registers.h"
+
+enum paging_mode paging_mode(const struct paging_state *state)
+{
+    if (!(state->cr0 & CR0_PG))
+        return MODE_OFF;
+    if (state->efer & EFER_LMA)
+        return state->cr4 & CR4_LA57 ? MODE_5LEVEL : MODE_4LEVEL;
+    if (state->cr4 & CR4_PAE)
+        return MODE_PAE;
+    return state->cr4 & CR4_PSE ? MODE_32BIT_PSE : MODE_32BIT;
+}
+
+unsigned int paging_levels(enum paging_mode mode)
+{
+    switch (mode) {
+    case MODE_OFF:
+        return 0;
+    case MODE_32BIT:
+    case MODE_32BIT_PSE:
+        return 2;
+    case MODE_PAE:
+        return 3;
+    case MODE_5LEVEL:
+        return 5;
+    case MODE_4LEVEL:
+    case MODE_EPT:
+    case MODE_NPT:
+        break;
+    }
+    return 4;
+}
+
+unsigned int paging_width(const struct paging_props *props)
+{
+    unsigned int width = props->maxphyaddr < 52U ? props->maxphyaddr : 52U;
+
+    if (props->cbit != 0)
+        width -= props->reduction < width ? props->reduction : width;
+    return width > 32U ? width : 32U;
+}
