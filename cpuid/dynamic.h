@@ -31,8 +31,8 @@ struct cpuid_dynamic {
     uint32_t xsave_size;  /* for XCR0, standard format: cpuid_dynamic_resize() */
     uint32_t xsaves_size; /* for XCR0|XSS, compacted: cpuid_dynamic_resize() */
     uint32_t apic_id;     /* 32 bits */
-    uint32_t core_id;     /* CPUID.8000001EH:EBX */
-    uint32_t node_id;     /* CPUID.8000001EH:ECX */
+    uint32_t core_id;     /* CPUID.8000001EH:EBX[7:0] */
+    uint32_t node_id;     /* CPUID.8000001EH:ECX[7:0] */
     bool sgx_off;
 };
 

@@ -61,8 +61,8 @@ struct model {
     uint32_t count;
     uint32_t finished;
     uint32_t apic_id;  /* of the CPU that the leaves came from, kept apart by model_finish() */
-    uint32_t core_id;  /* CPUID.8000001EH:EBX of that CPU */
-    uint32_t node_id;  /* CPUID.8000001EH:ECX of that CPU */
+    uint32_t core_id;  /* CPUID.8000001EH:EBX[7:0] of that CPU */
+    uint32_t node_id;  /* CPUID.8000001EH:ECX[7:0] of that CPU */
     int16_t paging_vendor; /* enum paging_vendor, or -1: by the vendor of leaf 0 */
     struct paging_props paging;
     uint8_t pad[5];
@@ -108,9 +108,6 @@ void model_remove(struct model *m, uint32_t leaf, uint32_t subleaf);
  * Finishing a finished model does nothing.
  */
 int model_finish(struct model *m);
-
-/* Makes a finished model open to changes again; the APIC id goes back into its leaves. */
-void model_reopen(struct model *m);
 
 /* True if two finished models answer alike and read page tables alike, on any vCPU. */
 bool model_equal(const struct model *a, const struct model *b);

@@ -20,6 +20,7 @@ enum disposition {
     FEATURE_HIDDEN,    /* the guest never sees it */
     FEATURE_EMULATED,  /* the guest has it whatever the host has: Latch provides it */
     FEATURE_HOST_ONLY, /* Latch uses it itself; the guest never sees it */
+    FEATURE_DYNAMIC,   /* follows the vCPU's registers: dynamic.h lays it over */
 };
 
 /* Machines on which a feature that is passed elsewhere does not work. */
@@ -69,6 +70,12 @@ extern const size_t policy_data_count;
  */
 int policy_apply(struct model *m, const struct policy_input *input);
 
+/*
+ * Makes an open model agree with its own features: the XSAVE components, their largest size, the
+ * MONITOR leaf and AMD's second copy of leaf 1 go where the features that they belong to went.
+ */
+void policy_settle(struct model *m);
+
 /* Takes a line on each thing that a model asks for and the host does not have. */
 typedef void policy_note_fn(void *ctx, const char *line);
 
@@ -86,6 +93,9 @@ const struct policy_feature *policy_find(const char *name, size_t length);
 /* True if the feature's bit is set in the model; sets or clears it there (-E2BIG if full). */
 bool policy_has(const struct model *m, const struct policy_feature *f);
 int policy_set(struct model *m, const struct policy_feature *f, bool on);
+
+/* What of one answer's registers are numbers that a guest may see, and not features. */
+struct cpuid_regs policy_data_mask(uint32_t leaf, uint32_t subleaf);
 
 /* The register of *regs that `reg` (enum cpuid_register) names. */
 uint32_t *cpuid_register(struct cpuid_regs *regs, unsigned int reg);

@@ -2,7 +2,7 @@
 /*
  * The lock on the models. Before the seal each vCPU is given one; equal models are one, in storage
  * that the caller gives, so that it can make those pages read-only. After it nothing but an
- * identical model is accepted. At guest reset, and only there, the next generation opens.
+ * identical model is accepted. The caller sees to it that one CPU at a time is in here. At guest reset, and only there, the next generation opens.
  */
 #ifndef LATCH_CPUID_SEAL_H
 #define LATCH_CPUID_SEAL_H
@@ -19,10 +19,9 @@ struct seal_vcpu {
 struct seal {
     struct model *storage; /* the caller's, page-aligned: interned models, without gaps */
     uint32_t capacity;     /* models that fit there */
-    uint32_t models;       /* interned so far */
     uint32_t vcpus;        /* that the guest has */
     uint32_t sealed;
-    uint64_t generation; /* from 1: counts seal_close() */
+    uint64_t generation; /* from 1: one more at each seal_open_next() */
     struct seal_vcpu vcpu[SEAL_MAX_VCPUS];
 };
 
@@ -43,8 +42,14 @@ int seal_set_model(struct seal *s, unsigned int vcpu, const struct model *m);
 /* Seals. -EINVAL if a vCPU has no model, -EBUSY if already sealed. */
 int seal_close(struct seal *s);
 
-/* At guest reset: the next generation may be set; models stay until replaced. -EINVAL if open. */
+/*
+ * At guest reset, with the storage writable again: the next generation may be set, and a vCPU's
+ * model stays until it is replaced. -EINVAL if not sealed.
+ */
 int seal_open_next(struct seal *s);
+
+/* How many different models the vCPUs have. */
+uint32_t seal_models(const struct seal *s);
 
 /* The sealed model of a vCPU, NULL before it has one. */
 static inline const struct model *seal_model(const struct seal *s, unsigned int vcpu)

@@ -39,4 +39,11 @@ size_t spec_base(const char *spec, bool *is_host);
 int spec_apply(const char *spec, struct model *m, const struct model *host,
                const struct enforceable *can, char *message, size_t size);
 
+/*
+ * The last step of spec_apply() alone: -ENOTSUP with `message` filled if the model's vendor or
+ * paging properties are beyond what `host` has or the caller can enforce, else 0.
+ */
+int spec_check(const struct model *m, const struct model *host, const struct enforceable *can,
+               char *message, size_t size);
+
 #endif

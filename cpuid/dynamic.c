@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cpuid/dynamic.h"
+#include "cpuid/rules.h"
+
+#define APIC_BASE_ENABLE (1ULL << 11)
+#define MISC_ENABLE_MONITOR (1ULL << 18)
+#define TSX_CTRL_CPUID_CLEAR (1ULL << 1)
+
+#define LEAF1_ECX_MONITOR (1U << 3)
+#define LEAF1_ECX_OSXSAVE (1U << 27)
+#define LEAF1_EDX_APIC (1U << 9) /* of 80000001H too */
+#define LEAF7_EBX_HLE (1U << 4)
+#define LEAF7_EBX_RTM (1U << 11)
+#define LEAF7_ECX_OSPKE (1U << 4)
+#define XSAVE1_EAX_XSAVEC (1U << 1)
+#define XSAVE1_EAX_XSAVES (1U << 3)
+#define SGX_EAX_SGX1 (1U << 0)
+
+#define XSAVE_LEGACY_SIZE 576U /* FXSAVE area and XSAVE header */
+#define XSAVE_ALIGNED (1U << 1)
+
+void cpuid_dynamic_reset(struct cpuid_dynamic *d, const struct model *m, uint32_t apic_id)
+{
+    *d = (struct cpuid_dynamic){
+        .apic_base = 0xfee00000U | APIC_BASE_ENABLE,
+        .misc_enable = MISC_ENABLE_MONITOR,
+        .xcr0 = 1,
+        .apic_id = apic_id,
+        .core_id = m->core_id,
+        .node_id = m->node_id,
+    };
+    cpuid_dynamic_resize(d, m);
+}
+
+void cpuid_dynamic_resize(struct cpuid_dynamic *d, const struct model *m)
+{
+    uint32_t standard = XSAVE_LEGACY_SIZE;
+    uint32_t compact = XSAVE_LEGACY_SIZE;
+
+    for (uint32_t i = 2; i < 63; i++) {
+        if (!((d->xcr0 | d->xss) >> i & 1))
+            continue;
+        const struct cpuid_regs *r = &model_lookup(m, 0xd, i)->regs;
+        if (d->xcr0 >> i & 1 && r->ebx + r->eax > standard)
+            standard = r->ebx + r->eax;
+        if (r->ecx & XSAVE_ALIGNED)
+            compact = (compact + 63U) & ~63U;
+        compact += r->eax;
+    }
+    d->xsave_size = standard;
+    d->xsaves_size = compact;
+}
+
+bool cpuid_is_dynamic(uint32_t leaf, uint32_t subleaf)
+{
+    switch (leaf) {
+    case 0x1:
+    case 0xb:
+    case 0x1f:
+    case 0x80000001U:
+    case 0x8000001eU:
+    case 0x80000026U:
+        return true;
+    case 0x7:
+    case 0x12:
+        return subleaf == 0;
+    case 0xd:
+        return subleaf <= 1;
+    default:
+        return false;
+    }
+}
+
+static void overlay_features(struct cpuid_regs *regs, const struct cpuid_dynamic *d)
+{
+    if (d->cr4 & CPU_CR4_OSXSAVE)
+        regs->ecx |= LEAF1_ECX_OSXSAVE;
+    if (!(d->misc_enable & MISC_ENABLE_MONITOR))
+        regs->ecx &= ~LEAF1_ECX_MONITOR;
+    if (!(d->apic_base & APIC_BASE_ENABLE))
+        regs->edx &= ~LEAF1_EDX_APIC;
+    regs->ebx |= d->apic_id << 24;
+}
+
+static void overlay_structured(struct cpuid_regs *regs, const struct cpuid_dynamic *d)
+{
+    if (d->cr4 & CPU_CR4_PKE)
+        regs->ecx |= LEAF7_ECX_OSPKE;
+    if (d->tsx_ctrl & TSX_CTRL_CPUID_CLEAR)
+        regs->ebx &= ~(LEAF7_EBX_HLE | LEAF7_EBX_RTM);
+}
+
+static void overlay_xsave(uint32_t subleaf, struct cpuid_regs *regs, const struct cpuid_dynamic *d)
+{
+    if (subleaf == 0)
+        regs->ebx = d->xsave_size;
+    else if (regs->eax & (XSAVE1_EAX_XSAVEC | XSAVE1_EAX_XSAVES))
+        regs->ebx = d->xsaves_size;
+}
+
+void cpuid_overlay(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs,
+                   const struct cpuid_dynamic *d)
+{
+    if (!cpuid_is_dynamic(leaf, subleaf))
+        return;
+    switch (leaf) {
+    case 0x1:
+        overlay_features(regs, d);
+        break;
+    case 0x7:
+        overlay_structured(regs, d);
+        break;
+    case 0xd:
+        overlay_xsave(subleaf, regs, d);
+        break;
+    case 0xb:
+    case 0x1f:
+    case 0x80000026U:
+        regs->edx = d->apic_id;
+        regs->ecx |= subleaf & 0xff;
+        break;
+    case 0x12:
+        if (d->sgx_off)
+            regs->eax &= ~SGX_EAX_SGX1;
+        break;
+    case 0x80000001U:
+        if (!(d->apic_base & APIC_BASE_ENABLE))
+            regs->edx &= ~LEAF1_EDX_APIC;
+        break;
+    case 0x8000001eU:
+        regs->eax = d->apic_id;
+        regs->ebx |= d->core_id;
+        regs->ecx |= d->node_id;
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cpuid/policy.h"
+#include "cpuid/rules.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LEAF1_ECX_MONITOR (1U << 3)
+#define LEAF1_ECX_XSAVE (1U << 26)
+#define XSAVE1_EAX_XSAVES (1U << 3)
+#define XSAVE_LEGACY_SIZE 576U
+#define EXT1_EDX_REPEATED 0x0183f3ffU
+
+#define HYPERCALL_ABI 1U
+
+uint32_t *cpuid_register(struct cpuid_regs *regs, unsigned int reg)
+{
+    switch (reg) {
+    case CPUID_EAX:
+        return &regs->eax;
+    case CPUID_EBX:
+        return &regs->ebx;
+    case CPUID_ECX:
+        return &regs->ecx;
+    default:
+        return &regs->edx;
+    }
+}
+
+const struct policy_feature *policy_find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < policy_feature_count; i++) {
+        const char *candidate = policy_features[i].name;
+        if (strlen(candidate) == length && memcmp(candidate, name, length) == 0)
+            return &policy_features[i];
+    }
+    return NULL;
+}
+
+bool policy_has(const struct model *m, const struct policy_feature *f)
+{
+    struct cpuid_regs regs = model_get(m, f->leaf, f->subleaf);
+    return *cpuid_register(&regs, f->reg) >> f->bit & 1;
+}
+
+int policy_set(struct model *m, const struct policy_feature *f, bool on)
+{
+    struct cpuid_regs regs = model_get(m, f->leaf, f->subleaf);
+    uint32_t *reg = cpuid_register(&regs, f->reg);
+
+    *reg = on ? *reg | 1U << f->bit : *reg & ~(1U << f->bit);
+    if (!on && !model_find_const(m, f->leaf, f->subleaf))
+        return 0;
+    return model_set(m, f->leaf, f->subleaf, &regs);
+}
+
+static void or_regs(struct cpuid_regs *to, const struct cpuid_regs *bits)
+{
+    to->eax |= bits->eax;
+    to->ebx |= bits->ebx;
+    to->ecx |= bits->ecx;
+    to->edx |= bits->edx;
+}
+
+struct cpuid_regs policy_data_mask(uint32_t leaf, uint32_t subleaf)
+{
+    struct cpuid_regs mask = {.eax = 0};
+    bool exact = false;
+
+    for (size_t i = 0; i < policy_data_count; i++) {
+        const struct policy_data *d = &policy_data[i];
+        if (d->leaf != leaf)
+            continue;
+        if (d->subleaf == subleaf || (d->subleaf == MODEL_SUBLEAF_REST && !exact))
+            or_regs(&mask, &d->mask);
+        exact = exact || d->subleaf == subleaf;
+    }
+    return mask;
+}
+
+static bool is_passed(const struct policy_feature *f, const struct policy_input *input)
+{
+    if (f->disposition != FEATURE_PASSED)
+        return false;
+    return !(f->limit == LIMIT_EMULATOR && input->emulator) &&
+           !(f->limit == LIMIT_MONITOR && input->no_monitor);
+}
+
+static void apply_row(struct cpuid_leaf *row, const struct policy_input *input)
+{
+    struct cpuid_regs mask = policy_data_mask(row->leaf, row->subleaf);
+
+    for (size_t i = 0; i < policy_feature_count; i++) {
+        const struct policy_feature *f = &policy_features[i];
+        if (f->leaf == row->leaf && f->subleaf == row->subleaf && is_passed(f, input))
+            *cpuid_register(&mask, f->reg) |= 1U << f->bit;
+    }
+    row->regs.eax &= mask.eax;
+    row->regs.ebx &= mask.ebx;
+    row->regs.ecx &= mask.ecx;
+    row->regs.edx &= mask.edx;
+}
+
+/* Guests look for a signature from 40000000H on; leaf 40000001H:EAX is the hypercalls' version. */
+static int add_own_leaves(struct model *m)
+{
+    struct cpuid_regs signature = {.eax = CPUID_HYPERVISOR + 1};
+    struct cpuid_regs abi = {.eax = HYPERCALL_ABI};
+
+    memcpy(&signature.ebx, "Latc", 4);
+    memcpy(&signature.ecx, "hLat", 4);
+    memcpy(&signature.edx, "ch\0\0", 4);
+    for (uint32_t i = 0; i < MODEL_RANGE_LEAVES; i++)
+        model_remove_leaf(m, CPUID_HYPERVISOR + i);
+    int error = model_set(m, CPUID_HYPERVISOR, 0, &signature);
+    if (!error)
+        error = model_set(m, CPUID_HYPERVISOR + 1, 0, &abi);
+    for (size_t i = 0; i < policy_feature_count && !error; i++)
+        if (policy_features[i].disposition == FEATURE_EMULATED)
+            error = policy_set(m, &policy_features[i], true);
+    return error;
+}
+
+/* A host may have more leaves than a model has places; what is beyond them is hidden. */
+static void cut_range(struct model *m, uint32_t base)
+{
+    struct cpuid_leaf *row = model_find(m, base, 0);
+    uint32_t last = base + MODEL_RANGE_LEAVES - 1;
+
+    if (row && row->regs.eax > last)
+        row->regs.eax = last;
+}
+
+int policy_apply(struct model *m, const struct policy_input *input)
+{
+    if (m->finished)
+        return -EROFS;
+    for (uint32_t i = 0; i < m->count; i++)
+        apply_row(&m->leaves[i], input);
+    cut_range(m, CPUID_BASIC);
+    cut_range(m, CPUID_EXTENDED);
+    int error = add_own_leaves(m);
+    if (!error)
+        policy_settle(m);
+    return error;
+}
+
+static void feature_states(const struct model *m, uint32_t *user, uint32_t *supervisor)
+{
+    *user = 0;
+    *supervisor = 0;
+    for (size_t i = 0; i < policy_feature_count; i++) {
+        const struct policy_feature *f = &policy_features[i];
+        if (f->disposition == FEATURE_PASSED && policy_has(m, f)) {
+            *user |= f->xcr0;
+            *supervisor |= f->xss;
+        }
+    }
+}
+
+static void settle_xsave(struct model *m)
+{
+    struct cpuid_leaf *zero = model_find(m, 0xd, 0);
+    struct cpuid_leaf *one = model_find(m, 0xd, 1);
+    uint32_t user;
+    uint32_t supervisor;
+    uint32_t size = XSAVE_LEGACY_SIZE;
+
+    if (!zero || !(model_get(m, 1, 0).ecx & LEAF1_ECX_XSAVE)) {
+        model_remove_leaf(m, 0xd);
+        return;
+    }
+    feature_states(m, &user, &supervisor);
+    zero->regs.eax &= user;
+    zero->regs.edx = 0;
+    supervisor &= one && one->regs.eax & XSAVE1_EAX_XSAVES ? one->regs.ecx : 0;
+    if (one) {
+        one->regs.ecx = supervisor;
+        one->regs.edx = 0;
+    }
+    for (uint32_t i = 2; i < 64; i++) {
+        bool in_user = i < 32 && zero->regs.eax >> i & 1;
+        bool in_supervisor = i < 32 && supervisor >> i & 1;
+        struct cpuid_regs r = model_get(m, 0xd, i);
+        if (!in_user && !in_supervisor)
+            model_remove(m, 0xd, i);
+        else if (in_user && r.ebx + r.eax > size)
+            size = r.ebx + r.eax;
+    }
+    zero->regs.ecx = size;
+}
+
+void policy_settle(struct model *m)
+{
+    struct cpuid_leaf *extended = model_find(m, 0x80000001U, 0);
+
+    if (extended)
+        extended->regs.edx &= ~EXT1_EDX_REPEATED | model_get(m, 1, 0).edx;
+    if (!(model_get(m, 1, 0).ecx & LEAF1_ECX_MONITOR))
+        model_remove_leaf(m, 5);
+    settle_xsave(m);
+}

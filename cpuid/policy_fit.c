@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A model from elsewhere against the most that a guest may see here. */
+#include "cpuid/policy.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+struct fit {
+    struct model *m;
+    const struct model *allowed;
+    bool trim;
+    policy_note_fn *note;
+    void *ctx;
+    int found;
+};
+
+static void fit_note(struct fit *f, const char *line)
+{
+    f->found++;
+    if (f->note)
+        f->note(f->ctx, line);
+}
+
+static int fit_features(struct fit *f)
+{
+    char line[160];
+
+    for (size_t i = 0; i < policy_feature_count; i++) {
+        const struct policy_feature *p = &policy_features[i];
+        if (!policy_has(f->m, p) || policy_has(f->allowed, p))
+            continue;
+        if (p->disposition != FEATURE_DYNAMIC) {
+            bool hidden = p->disposition != FEATURE_PASSED;
+            snprintf(line, sizeof(line), "feature %s is not to be had: %s", p->name,
+                     hidden ? p->reason : "this host does not have it");
+            fit_note(f, line);
+        }
+        if (f->trim || p->disposition == FEATURE_DYNAMIC) {
+            int error = policy_set(f->m, p, false);
+            if (error)
+                return error;
+        }
+    }
+    return 0;
+}
+
+/* Bits that no line of the policy names, whatever the host says there. */
+static void fit_unknown(struct fit *f)
+{
+    static const char letter[] = "abcd";
+    char line[160];
+
+    for (uint32_t i = 0; i < f->m->count; i++) {
+        struct cpuid_leaf *row = &f->m->leaves[i];
+        if (row->leaf >> 30 == CPUID_HYPERVISOR >> 30)
+            continue; /* Latch's own leaves take their place */
+        struct cpuid_regs known = policy_data_mask(row->leaf, row->subleaf);
+        for (size_t k = 0; k < policy_feature_count; k++)
+            if (policy_features[k].leaf == row->leaf && policy_features[k].subleaf == row->subleaf)
+                *cpuid_register(&known, policy_features[k].reg) |= 1U << policy_features[k].bit;
+        for (unsigned int reg = CPUID_EAX; reg <= CPUID_EDX; reg++) {
+            uint32_t *value = cpuid_register(&row->regs, reg);
+            uint32_t extra = *value & ~*cpuid_register(&known, reg);
+            if (extra == 0)
+                continue;
+            snprintf(line, sizeof(line), "leaf 0x%08x 0x%02x: e%cx has bits 0x%08x that guests "
+                     "are not shown", (unsigned int)row->leaf, (unsigned int)row->subleaf,
+                     letter[reg], (unsigned int)extra);
+            fit_note(f, line);
+            if (f->trim)
+                *value &= ~extra;
+        }
+    }
+}
+
+/* Where the CPU saves each state is the hardware's to say: a model cannot move it. */
+static int fit_xsave(struct fit *f)
+{
+    char line[160];
+
+    for (uint32_t i = 2; i < 64; i++) {
+        const struct cpuid_leaf *row = model_find_const(f->m, 0xd, i);
+        struct cpuid_regs host = model_get(f->allowed, 0xd, i);
+        bool same = !row || (row->regs.eax == host.eax && row->regs.ebx == host.ebx &&
+                             row->regs.ecx == host.ecx);
+        if (same)
+            continue;
+        snprintf(line, sizeof(line), "leaf 0x0000000d 0x%02x: state %u has size %u at %u, the host "
+                 "has %u at %u", (unsigned int)i, (unsigned int)i, (unsigned int)row->regs.eax,
+                 (unsigned int)row->regs.ebx, (unsigned int)host.eax, (unsigned int)host.ebx);
+        fit_note(f, line);
+        if (!f->trim)
+            continue;
+        int error = model_set(f->m, 0xd, i, &host);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* Replaces what is in `mask` of one register by the host's. */
+static int adopt_bits(struct fit *f, uint32_t leaf, uint32_t subleaf, unsigned int reg,
+                      uint32_t mask)
+{
+    struct cpuid_regs to = model_get(f->m, leaf, subleaf);
+    struct cpuid_regs from = model_get(f->allowed, leaf, subleaf);
+    uint32_t *value = cpuid_register(&to, reg);
+    uint32_t adopted = (*value & ~mask) | (*cpuid_register(&from, reg) & mask);
+
+    if (adopted == *value)
+        return 0;
+    *value = adopted;
+    return model_set(f->m, leaf, subleaf, &to);
+}
+
+static int adopt_leaf(struct fit *f, uint32_t leaf)
+{
+    model_remove_leaf(f->m, leaf);
+    for (uint32_t i = 0; i < f->allowed->count; i++) {
+        const struct cpuid_leaf *row = &f->allowed->leaves[i];
+        if (row->leaf != leaf || row->subleaf == MODEL_SUBLEAF_REST)
+            continue;
+        int error = model_set(f->m, leaf, row->subleaf, &row->regs);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* A vCPU is on its CPU: topology and APIC id are that CPU's, whatever the file's machine had. */
+static int adopt_topology(struct fit *f)
+{
+    static const uint32_t whole[] = {0xb, 0x1f, 0x8000001eU, 0x80000026U};
+    int error = adopt_bits(f, 1, 0, CPUID_EBX, 0xffff0000U);
+
+    for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]) && !error; i++)
+        error = adopt_leaf(f, whole[i]);
+    for (uint32_t i = 0; i < 8 && !error; i++) {
+        if (model_get(f->m, 4, i).eax & 0x1f && model_get(f->allowed, 4, i).eax & 0x1f)
+            error = adopt_bits(f, 4, i, CPUID_EAX, 0xffffc000U);
+        bool both = model_get(f->m, 0x8000001dU, i).eax & 0x1f &&
+                    model_get(f->allowed, 0x8000001dU, i).eax & 0x1f;
+        if (both && !error)
+            error = adopt_bits(f, 0x8000001dU, i, CPUID_EAX, 0x03ffc000U);
+    }
+    return error ? error : adopt_bits(f, 0x80000008U, 0, CPUID_ECX, 0xf0ffU);
+}
+
+/* Latch's own leaves are the same in every model. */
+static int adopt_own(struct fit *f)
+{
+    for (uint32_t i = 0; i < MODEL_RANGE_LEAVES; i++) {
+        int error = adopt_leaf(f, CPUID_HYPERVISOR + i);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_note_fn *note,
+               void *ctx)
+{
+    struct fit f = {.m = m, .allowed = allowed, .trim = trim, .note = note, .ctx = ctx};
+
+    if (m->finished)
+        return -EROFS;
+    int error = fit_features(&f);
+    if (error)
+        return error;
+    fit_unknown(&f);
+    policy_settle(m);
+    error = fit_xsave(&f);
+    if (!error)
+        error = adopt_topology(&f);
+    if (!error)
+        error = adopt_own(&f);
+    if (!error)
+        policy_settle(m);
+    return error ? error : f.found;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cpuid/seal.h"
+
+#include <errno.h>
+#include <string.h>
+
+int seal_init(struct seal *s, struct model *storage, uint32_t capacity, unsigned int vcpus)
+{
+    if (vcpus == 0 || vcpus > SEAL_MAX_VCPUS || !storage || capacity == 0)
+        return -EINVAL;
+    *s = (struct seal){
+        .storage = storage, .capacity = capacity, .vcpus = vcpus, .generation = 1};
+    return 0;
+}
+
+/* Which vCPUs other than `vcpu` have this model. */
+static bool used_by_others(const struct seal *s, const struct model *m, unsigned int vcpu)
+{
+    for (unsigned int i = 0; i < s->vcpus; i++)
+        if (i != vcpu && s->vcpu[i].model == m)
+            return true;
+    return false;
+}
+
+/* The stored model that is equal to *m, else a place that no other vCPU uses, else NULL. */
+static struct model *find_place(struct seal *s, unsigned int vcpu, const struct model *m)
+{
+    struct model *vacant = NULL;
+
+    for (uint32_t i = 0; i < s->capacity; i++) {
+        struct model *stored = &s->storage[i];
+        if (!used_by_others(s, stored, vcpu))
+            vacant = vacant ? vacant : stored;
+        else if (model_equal(stored, m))
+            return stored;
+    }
+    return vacant;
+}
+
+static bool same_ids(const struct seal_vcpu *v, const struct model *m)
+{
+    return v->apic_id == m->apic_id && v->core_id == m->core_id && v->node_id == m->node_id;
+}
+
+int seal_set_model(struct seal *s, unsigned int vcpu, const struct model *m)
+{
+    if (vcpu >= s->vcpus || !m->finished)
+        return -EINVAL;
+    struct seal_vcpu *v = &s->vcpu[vcpu];
+    if (s->sealed)
+        return model_equal(v->model, m) && same_ids(v, m) ? 0 : -EBUSY;
+    struct model *place = find_place(s, vcpu, m);
+    if (!place)
+        return -ENOSPC;
+    if (!used_by_others(s, place, vcpu)) {
+        model_copy(place, m);
+        place->apic_id = 0;
+        place->core_id = 0;
+        place->node_id = 0;
+        place->paging_vendor = -1; /* `paging` says it */
+    }
+    *v = (struct seal_vcpu){
+        .model = place, .apic_id = m->apic_id, .core_id = m->core_id, .node_id = m->node_id};
+    return 0;
+}
+
+int seal_close(struct seal *s)
+{
+    if (s->sealed)
+        return -EBUSY;
+    for (unsigned int i = 0; i < s->vcpus; i++)
+        if (!s->vcpu[i].model)
+            return -EINVAL;
+    s->sealed = 1;
+    return 0;
+}
+
+int seal_open_next(struct seal *s)
+{
+    if (!s->sealed)
+        return -EINVAL;
+    s->sealed = 0;
+    s->generation++;
+    return 0;
+}
+
+uint32_t seal_models(const struct seal *s)
+{
+    uint32_t models = 0;
+    for (unsigned int i = 0; i < s->vcpus; i++) {
+        bool counted = false;
+        for (unsigned int k = 0; k < i; k++)
+            counted = counted || s->vcpu[k].model == s->vcpu[i].model;
+        if (s->vcpu[i].model && !counted)
+            models++;
+    }
+    return models;
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cpuid/spec.h"
+#include "cpuid/policy.h"
+#include "cpuid/refuse.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FEATURE_WORDS 32U /* a bit for each line of the policy's table */
+#define ENCRYPTION_LEAF 0x8000001fU
+#define WIDTHS_LEAF 0x80000008U
+#define ITEM_SHOWN 48
+
+struct spec {
+    struct model *m;
+    const struct model *host;
+    struct refusal to;
+    uint32_t keys_seen;
+    uint32_t features_seen[FEATURE_WORDS];
+    bool trim;
+    bool noted;
+};
+
+/* Features first, so that a file can be made to fit; the numbers then stand as they are given. */
+enum pass {
+    PASS_FEATURES,
+    PASS_NUMBERS,
+};
+
+/* A stretch of the spec between two commas, or a part of it. */
+struct item {
+    const char *text;
+    size_t length;
+};
+
+/* A key, and what its value does to the model; `feature` for those that are on or off. */
+struct key {
+    const char *name;
+    const char *feature;
+    int (*set)(struct spec *s, struct item value, struct item whole);
+};
+
+/* A printable copy of what stands in the spec, cut to what a message can hold. */
+struct shown {
+    char text[ITEM_SHOWN];
+};
+
+static struct shown show(struct item item)
+{
+    struct shown shown;
+    size_t length = 0;
+
+    while (length < item.length && length < sizeof(shown.text) - 1) {
+        char c = item.text[length];
+        shown.text[length++] = c >= ' ' && c <= '~' ? c : '?';
+    }
+    shown.text[length] = '\0';
+    return shown;
+}
+
+static bool item_is(struct item item, const char *word)
+{
+    return strlen(word) == item.length && memcmp(item.text, word, item.length) == 0;
+}
+
+static int bad_value(const struct spec *s, struct item whole, const char *wanted)
+{
+    return refuse(&s->to, -EINVAL, "model: '%s': expected %s", show(whole).text, wanted);
+}
+
+static int no_room(const struct spec *s, struct item whole)
+{
+    return refuse(&s->to, -E2BIG, "model: '%s': the model has no place for another leaf",
+                  show(whole).text);
+}
+
+static bool parse_number(struct item item, uint32_t low, uint32_t high, uint32_t *value)
+{
+    *value = 0;
+    if (item.length == 0 || item.length > 3)
+        return false;
+    for (size_t i = 0; i < item.length; i++) {
+        if (item.text[i] < '0' || item.text[i] > '9')
+            return false;
+        *value = *value * 10 + (uint32_t)(item.text[i] - '0');
+    }
+    return *value >= low && *value <= high;
+}
+
+static int set_leaf(const struct spec *s, struct item whole, uint32_t leaf,
+                    const struct cpuid_regs *regs)
+{
+    struct cpuid_regs top = model_get(s->m, CPUID_EXTENDED, 0);
+    int error = model_set(s->m, leaf, 0, regs);
+
+    if (!error && leaf > CPUID_EXTENDED && top.eax < leaf) {
+        top.eax = leaf;
+        error = model_set(s->m, CPUID_EXTENDED, 0, &top);
+    }
+    return error ? no_room(s, whole) : 0;
+}
+
+#define WANTED_MAXPHYADDR "maxphyaddr=32 to 52"
+#define WANTED_CBIT "cbit=0 (none) or 32 to 51"
+#define WANTED_REDUCTION "addr-reduction=0 to 16"
+#define WANTED_VENDOR "vendor=intel or vendor=amd"
+#define WANTED_CPUID_VENDOR "cpuid-vendor= and 12 printable characters"
+
+static int set_maxphyaddr(struct spec *s, struct item value, struct item whole)
+{
+    struct cpuid_regs widths = model_get(s->m, WIDTHS_LEAF, 0);
+    uint32_t bits;
+
+    if (!parse_number(value, 32, 52, &bits))
+        return bad_value(s, whole, WANTED_MAXPHYADDR);
+    if (widths.eax == 0)
+        widths.eax = 48U << 8; /* the leaf is new: the linear width that all long-mode CPUs have */
+    widths.eax = (widths.eax & ~0xffU) | bits;
+    return set_leaf(s, whole, WIDTHS_LEAF, &widths);
+}
+
+static int set_vendor(struct spec *s, struct item value, struct item whole)
+{
+    if (item_is(value, "intel"))
+        s->m->paging_vendor = PAGING_INTEL;
+    else if (item_is(value, "amd"))
+        s->m->paging_vendor = PAGING_AMD;
+    else
+        return bad_value(s, whole, WANTED_VENDOR);
+    return 0;
+}
+
+static int set_cbit(struct spec *s, struct item value, struct item whole)
+{
+    struct cpuid_regs r = model_get(s->m, ENCRYPTION_LEAF, 0);
+    uint32_t bit;
+
+    if (!parse_number(value, 0, 51, &bit) || (bit != 0 && bit < 32))
+        return bad_value(s, whole, WANTED_CBIT);
+    if (bit == 0) {
+        model_remove(s->m, ENCRYPTION_LEAF, 0);
+        return 0;
+    }
+    r.eax |= 1; /* SME: without it the position has no meaning (APM vol. 3 §E.4.17) */
+    r.ebx = (r.ebx & ~0x3fU) | bit;
+    return set_leaf(s, whole, ENCRYPTION_LEAF, &r);
+}
+
+static int set_reduction(struct spec *s, struct item value, struct item whole)
+{
+    struct cpuid_regs r = model_get(s->m, ENCRYPTION_LEAF, 0);
+    uint32_t bits;
+
+    if (!parse_number(value, 0, 16, &bits))
+        return bad_value(s, whole, WANTED_REDUCTION);
+    if (bits == 0 && r.eax == 0)
+        return 0;
+    r.eax |= 1;
+    r.ebx = (r.ebx & ~0xfc0U) | bits << 6;
+    return set_leaf(s, whole, ENCRYPTION_LEAF, &r);
+}
+
+static int set_cpuid_vendor(struct spec *s, struct item value, struct item whole)
+{
+    struct cpuid_regs r = model_get(s->m, 0, 0);
+
+    if (value.length != 12)
+        return bad_value(s, whole, WANTED_CPUID_VENDOR);
+    for (size_t i = 0; i < value.length; i++)
+        if (value.text[i] < ' ' || value.text[i] > '~')
+            return bad_value(s, whole, WANTED_CPUID_VENDOR);
+    memcpy(&r.ebx, value.text, 4);
+    memcpy(&r.edx, value.text + 4, 4);
+    memcpy(&r.ecx, value.text + 8, 4);
+    int error = model_set(s->m, 0, 0, &r);
+    if (error)
+        return no_room(s, whole);
+    struct cpuid_leaf *extended = model_find(s->m, CPUID_EXTENDED, 0);
+    if (extended && model_is_amd(s->m)) /* AMD repeats it there, Intel has zeros */
+        extended->regs = (struct cpuid_regs){
+            .eax = extended->regs.eax, .ebx = r.ebx, .ecx = r.ecx, .edx = r.edx};
+    else if (extended)
+        extended->regs = (struct cpuid_regs){.eax = extended->regs.eax};
+    return 0;
+}
+
+static const struct key keys[] = {
+    {.name = "maxphyaddr", .set = set_maxphyaddr},
+    {.name = "gbpages", .feature = "pdpe1gb"},
+    {.name = "nx", .feature = "nx"},
+    {.name = "pse36", .feature = "pse36"},
+    {.name = "pat", .feature = "pat"},
+    {.name = "la57", .feature = "la57"},
+    {.name = "vendor", .set = set_vendor},
+    {.name = "cbit", .set = set_cbit},
+    {.name = "addr-reduction", .set = set_reduction},
+    {.name = "cpuid-vendor", .set = set_cpuid_vendor},
+};
+
+static int set_feature(struct spec *s, const struct policy_feature *f, bool on, struct item whole)
+{
+    size_t index = (size_t)(f - policy_features);
+    uint32_t bit = 1U << index % 32;
+
+    if (index / 32 >= FEATURE_WORDS)
+        return no_room(s, whole);
+    if (s->features_seen[index / 32] & bit)
+        return refuse(&s->to, -EINVAL, "model: '%s': %s is given twice; say it once", show(whole).text,
+                      f->name);
+    s->features_seen[index / 32] |= bit;
+    if (f->disposition == FEATURE_DYNAMIC)
+        return refuse(&s->to, -EINVAL, "model: '%s': %s %s; leave it out", show(whole).text, f->name,
+                      f->reason);
+    if (on && !policy_has(s->host, f)) {
+        bool hidden = f->disposition != FEATURE_PASSED && f->disposition != FEATURE_EMULATED;
+        return refuse(&s->to, -ENOTSUP, "model: '%s': wanted %s, but %s%s; leave it out",
+                      show(whole).text, f->name, hidden ? "guests cannot have it: " : "",
+                      hidden ? f->reason : "this host does not have it");
+    }
+    return policy_set(s->m, f, on) ? no_room(s, whole) : 0;
+}
+
+static int apply_sign(struct spec *s, struct item whole)
+{
+    const struct policy_feature *f = policy_find(whole.text + 1, whole.length - 1);
+
+    if (!f)
+        return refuse(&s->to, -EINVAL, "model: '%s': no feature has this name; names are as in "
+                      "/proc/cpuinfo", show(whole).text);
+    return set_feature(s, f, whole.text[0] == '+', whole);
+}
+
+static int apply_switch(struct spec *s, const struct key *key, struct item value,
+                        struct item whole)
+{
+    const struct policy_feature *f = policy_find(key->feature, strlen(key->feature));
+    bool on = item_is(value, "on");
+
+    if (!on && !item_is(value, "off"))
+        return refuse(&s->to, -EINVAL, "model: '%s': expected %s=on or %s=off", show(whole).text,
+                      key->name, key->name);
+    return set_feature(s, f, on, whole);
+}
+
+static int apply_key(struct spec *s, struct item whole, enum pass pass)
+{
+    const char *equals = memchr(whole.text, '=', whole.length);
+    struct item name = {.text = whole.text, .length = whole.length};
+    struct item value = {.text = whole.text + whole.length, .length = 0};
+
+    if (equals) {
+        name.length = (size_t)(equals - whole.text);
+        value = (struct item){.text = equals + 1, .length = whole.length - name.length - 1};
+    }
+    for (size_t i = 0; equals && i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (!item_is(name, keys[i].name))
+            continue;
+        if ((keys[i].feature ? PASS_FEATURES : PASS_NUMBERS) != pass)
+            return 0;
+        if (s->keys_seen >> i & 1)
+            return refuse(&s->to, -EINVAL, "model: '%s': %s is given twice; say it once",
+                          show(whole).text, keys[i].name);
+        s->keys_seen |= 1U << i;
+        return keys[i].feature ? apply_switch(s, &keys[i], value, whole)
+                               : keys[i].set(s, value, whole);
+    }
+    return refuse(&s->to, -EINVAL,
+                  "model: '%s': expected +feature, -feature, trim, or a value for maxphyaddr, "
+                  "gbpages, nx, pse36, pat, la57, vendor, cbit, addr-reduction or cpuid-vendor",
+                  show(whole).text);
+}
+
+static int apply_item(struct spec *s, struct item whole, enum pass pass)
+{
+    bool sign = whole.length > 1 && (whole.text[0] == '+' || whole.text[0] == '-');
+
+    if (sign)
+        return pass == PASS_FEATURES ? apply_sign(s, whole) : 0;
+    if (item_is(whole, "trim")) {
+        if (pass != PASS_FEATURES)
+            return 0;
+        if (s->trim)
+            return refuse(&s->to, -EINVAL, "model: 'trim' is given twice; say it once");
+        s->trim = true;
+        return 0;
+    }
+    return apply_key(s, whole, pass);
+}
+
+static int apply_items(struct spec *s, const char *at, enum pass pass)
+{
+    while (*at == ',') {
+        struct item item = {.text = at + 1, .length = strcspn(at + 1, ",")};
+        int error = apply_item(s, item, pass);
+        if (error)
+            return error;
+        at = item.text + item.length;
+    }
+    return 0;
+}
+
+/* The first thing that does not fit becomes the message. */
+static void note_first(void *ctx, const char *line)
+{
+    struct spec *s = ctx;
+
+    if (!s->noted && !s->trim)
+        (void)refuse(&s->to, 0, "model: %s; take it out with -, or all such with trim", line);
+    s->noted = true;
+}
+
+/* A file may ask for more than this host lets a guest see. */
+static int fit_file(struct spec *s)
+{
+    int beyond = policy_fit(s->m, s->host, s->trim, note_first, s);
+
+    if (beyond < 0)
+        return refuse(&s->to, beyond, "model: the file and this host's topology together have "
+                      "more leaves than a model holds; give a shorter file");
+    return beyond > 0 && !s->trim ? -ENOTSUP : 0;
+}
+
+size_t spec_base(const char *spec, bool *is_host)
+{
+    size_t length = strcspn(spec, ",");
+
+    *is_host = length == 4 && memcmp(spec, "host", 4) == 0;
+    return length;
+}
+
+int spec_apply(const char *spec, struct model *m, const struct model *host,
+               const struct enforceable *can, char *message, size_t size)
+{
+    struct spec s = {.m = m, .host = host, .to = {.message = message, .size = size}};
+    bool is_host;
+    const char *changes = spec + spec_base(spec, &is_host);
+
+    if (size > 0)
+        message[0] = '\0';
+    if (changes == spec)
+        return refuse(&s.to, -EINVAL, "model: the text is empty: give host or a file's name");
+    int error = apply_items(&s, changes, PASS_FEATURES);
+    if (!error && !is_host)
+        error = fit_file(&s);
+    if (!error)
+        error = apply_items(&s, changes, PASS_NUMBERS);
+    if (error)
+        return error;
+    policy_settle(m);
+    return spec_check(m, host, can, message, size);
+}
