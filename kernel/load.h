@@ -9,8 +9,8 @@
 
 /*
  * Loads images->kernel: a Linux bzImage, an ELF with a multiboot 1 or 2 header, a multiboot 1
- * image with address fields, or else, when it ends in the boot sector's signature or is given no
- * other header, a flat real-mode image. Fills *entry. Returns 0, or with the reason in *why:
+ * image with address fields, or else a flat real-mode image. Fills *entry. Returns 0, or with the
+ * reason in *why:
  * -EINVAL (malformed), -ENOEXEC (of a kind that is not taken), -EFAULT (outside RAM or inside
  * Latch), -ENOMEM (does not fit), -E2BIG (command line too long).
  */
