@@ -117,3 +117,8 @@ void backend_dump(struct vcpu *v, void (*line)(const char *text))
     else
         svm_dump(v, line);
 }
+
+const struct msr_rule *backend_msr_rules(size_t *count)
+{
+    return intel ? vmx_msr_rules(count) : svm_msr_rules(count);
+}

@@ -6,8 +6,10 @@
  * (vmx_preflight, svm_preflight, …); backend.c chooses by one `if` each, so that there is neither
  * an ops table nor an indirect call. Of one machine only one back end ever runs.
  */
+#include "kernel/msr.h"
 #include "kernel/vcpu.h"
 #include "mmu/role.h"
+#include <stddef.h>
 
 /* One line of the preflight table. */
 struct preflight_row {
@@ -54,8 +56,10 @@ void backend_run(struct vcpu *v);
 /* Trap or pass one MSR; both directions are trapped at first. On the vCPU's own CPU, or before it
  * ran. Takes effect at its next entry. */
 void backend_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write);
-/* The same for a port. All ports are passed at first, and the bitmap is the VM's: one for all. */
+/* Trap or pass a port. All ports are passed at first, and the bitmap is the VM's: one for all. */
 void backend_trap_port(uint16_t port, bool trap);
+/* The MSRs that only this vendor's CPUs have. */
+const struct msr_rule *backend_msr_rules(size_t *count);
 /* The guest writes CR0 or CR4 (EXIT_CR_WRITE), EFER (EXIT_WRMSR), value already checked against
  * v->rules; does what the architecture does, or returns -EINVAL: #GP(0). */
 int backend_write_cr(struct vcpu *v, unsigned int cr, uint64_t value);

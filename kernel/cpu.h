@@ -40,7 +40,7 @@ struct cpu {
     struct tss tss;            /* (c) */
     uint64_t stack_top;        /* (c) of the CPU's main stack */
     _Atomic bool online;       /* (a) */
-    _Atomic unsigned int nmis; /* (a) NMIs taken while Latch ran */
+    _Atomic unsigned int nmis; /* (a) NMIs taken in Latch that are the guest's */
     int (*work)(void *);       /* written by the caller before work_ready, read after */
     void *work_argument;
     int work_result;           /* written before work_done */

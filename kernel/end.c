@@ -47,7 +47,25 @@ static void reset(void)
     console_line("latch: the machine did not reset, halting");
 }
 
-void end_machine(enum verdict verdict)
+static _Noreturn void halt(void)
+{
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+void end_power_off(void)
+{
+    power_off();
+    halt();
+}
+
+void end_reset(void)
+{
+    reset();
+    halt();
+}
+
+static _Noreturn void end_machine(enum verdict verdict)
 {
     if (config != NULL && config->exit_port != 0)
         outb((uint16_t)config->exit_port, (uint8_t)verdict);
@@ -55,8 +73,7 @@ void end_machine(enum verdict verdict)
         power_off();
     if (config != NULL && config->on_end == ON_END_RESET)
         reset();
-    for (;;)
-        __asm__ volatile("cli; hlt");
+    halt();
 }
 
 void end_run(enum verdict verdict)

@@ -12,8 +12,10 @@ enum verdict { VERDICT_SUCCESS, VERDICT_SKIP, VERDICT_ERROR, VERDICT_FAILURE };
 void end_configure(const struct config *config, const struct acpi_info *acpi);
 /* Print the verdict line and end the machine as configured. The other CPUs must have stopped. */
 _Noreturn void end_run(enum verdict verdict);
-/* End the machine as configured, without a verdict: the guest has given its own. */
-_Noreturn void end_machine(enum verdict verdict);
+/* Power the machine off, or reset it, without a verdict: the guest asked for it and has given its
+ * own. */
+_Noreturn void end_power_off(void);
+_Noreturn void end_reset(void);
 /* Print one line of refusal, then end_run(VERDICT_ERROR). */
 _Noreturn void end_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

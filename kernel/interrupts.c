@@ -2,6 +2,7 @@
 #include "kernel/interrupts.h"
 #include "kernel/console.h"
 #include "kernel/end.h"
+#include "kernel/vcpu.h"
 #include "kernel/x86.h"
 #include <string.h>
 
@@ -105,11 +106,18 @@ static void fatal(const struct interrupt_frame *f)
     end_run(VERDICT_ERROR);
 }
 
+/* An NMI that Latch did not send is the guest's, and is handed on by the next exit. */
+static void take_nmi(struct cpu *cpu)
+{
+    if (cpu->vcpu == NULL || !atomic_exchange(&cpu->vcpu->kicked, false))
+        atomic_fetch_add(&cpu->nmis, 1);
+}
+
 void interrupt_handle(struct interrupt_frame *frame)
 {
     switch (frame->vector) {
     case VECTOR_NMI:
-        atomic_fetch_add(&this_cpu()->nmis, 1);
+        take_nmi(this_cpu());
         if (at(frame, wait_for_nmi_halt))
             frame->rip = (uint64_t)wait_for_nmi_end;
         return;

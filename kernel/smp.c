@@ -5,6 +5,7 @@
 #include "kernel/interrupts.h"
 #include "kernel/memory.h"
 #include "kernel/tsc.h"
+#include "kernel/vcpu.h"
 #include "kernel/x86.h"
 #include <errno.h>
 #include <stddef.h>
@@ -167,6 +168,8 @@ void smp_send(struct cpu *cpu, int (*work)(void *argument), void *argument)
     cpu->work_done = false;
     atomic_thread_fence(memory_order_release);
     cpu->work_ready = true;
+    if (cpu->vcpu != NULL)
+        cpu->vcpu->kicked = true; /* should it come only when the vCPU runs already */
     smp_kick(cpu);
 }
 

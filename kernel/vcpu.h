@@ -76,9 +76,17 @@ struct vcpu {
     uint64_t exits[EXIT_KINDS];    /* (o) read by others without a lock: statistics */
     _Atomic(enum vcpu_status) status; /* (a) */
     _Atomic int sipi_vector;       /* (a) -1: none yet */
-    _Atomic bool kicked;           /* (a) an NMI was sent to make it look at `vm->ending` and the
-                                    * back end's flags; cleared by the NMI exit */
-    _Atomic bool flush;            /* (a) the nested tables lost rights: flush before next entry */
+    _Atomic bool kicked;           /* (a) an NMI was sent to it by Latch; cleared by who takes it */
+    _Atomic bool init_pending;     /* (a) another vCPU sent it an INIT: stop and wait for a SIPI */
+    _Atomic bool at_lock;          /* (a) it waits in Latch for the VM's lock */
+    _Atomic bool flush;            /* (a) the nested tables lost rights: the back end flushes, and
+                                    * clears it, before the next entry */
+    struct table_page *root;       /* (c) of the nested tables */
+    struct cpuid_dynamic dynamic;  /* (o) what CPUID shows beside the model; cr4 is filled in late */
+    uint32_t apic_ldr, apic_dfr;   /* (v) the logical APIC id, as far as writes were trapped */
+    volatile bool wake;            /* set, before a kick, by who wants it to look up from waiting */
+    bool ran;                      /* (o) it has entered the guest since launch */
+    bool icr_passed;               /* (o) its writes to the x2APIC ICR are no longer trapped */
 };
 
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),
@@ -93,6 +101,19 @@ void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vect
  */
 unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
                         void *buffer, unsigned int size);
+
+/* The walk of the guest's page tables to a linear address, in words, by `line`. */
+void vcpu_dump_walk(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
+                    void (*line)(const char *text));
+
+/* The paging part of a state. */
+struct paging_state;
+void vcpu_paging_state(const struct vcpu *v, const struct vcpu_state *state,
+                       struct paging_state *paging);
+
+/* Wait in Latch for SIPIs and run from each on; for the boot vCPU run from `entry` first. The work
+ * of the vCPU's CPU for the whole run. */
+int vcpu_main(void *vcpu);
 
 /*
  * Length of the instruction at CS:RIP, for CPUs that do not save the next RIP: 1 to 15, or 0 when

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/exit.h"
+#include "kernel/backend.h"
+#include "kernel/hypercall.h"
+#include "kernel/ipi.h"
+#include "kernel/mmio.h"
+#include "kernel/msr.h"
+#include "kernel/port.h"
+#include "kernel/vm.h"
+#include "kernel/x86.h"
+
+static const char *const names[EXIT_KINDS] = {
+    [EXIT_CPUID] = "cpuid",
+    [EXIT_HYPERCALL] = "hypercall",
+    [EXIT_RDMSR] = "rdmsr",
+    [EXIT_WRMSR] = "wrmsr",
+    [EXIT_IO] = "io",
+    [EXIT_XSETBV] = "xsetbv",
+    [EXIT_CR_WRITE] = "cr-write",
+    [EXIT_MEMORY] = "memory",
+    [EXIT_FORBIDDEN] = "forbidden-instruction",
+    [EXIT_NMI] = "nmi",
+    [EXIT_NMI_WINDOW] = "nmi-window",
+    [EXIT_INIT] = "init",
+    [EXIT_SIPI] = "sipi",
+    [EXIT_TRIPLE_FAULT] = "triple-fault",
+    [EXIT_BAD_STATE] = "bad-state",
+    [EXIT_UNKNOWN] = "unknown",
+};
+
+const char *exit_name(enum exit_kind kind) { return kind < EXIT_KINDS ? names[kind] : "?"; }
+
+enum exit_action exit_fault(struct exit *exit, uint8_t vector)
+{
+    exit->event = (struct event){.type = EVENT_EXCEPTION, .vector = vector};
+    return EXIT_FAULT;
+}
+
+enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t error_code)
+{
+    exit->event = (struct event){
+        .type = EVENT_EXCEPTION,
+        .vector = vector,
+        .has_error_code = true,
+        .error_code = error_code,
+    };
+    return EXIT_FAULT;
+}
+
+static enum exit_action exit_cpuid(struct vcpu *v)
+{
+    uint32_t leaf = (uint32_t)v->regs.rax, subleaf = (uint32_t)v->regs.rcx;
+    const struct cpuid_leaf *row = model_lookup(v->model, leaf, subleaf);
+    struct cpuid_regs regs = row->regs;
+    if (row->dynamic) {
+        v->dynamic.cr4 = backend_read_cr4(v);
+        cpuid_overlay(row->leaf, subleaf, &regs, &v->dynamic);
+    }
+    v->regs.rax = regs.eax;
+    v->regs.rbx = regs.ebx;
+    v->regs.rcx = regs.ecx;
+    v->regs.rdx = regs.edx;
+    return EXIT_NEXT;
+}
+
+/* SDM vol. 2, XSETBV: the CPU has checked CPL and CR4.OSXSAVE before the exit. */
+static enum exit_action exit_xsetbv(struct vcpu *v, struct exit *exit)
+{
+    uint64_t value = (v->regs.rdx & UINT32_MAX) << 32 | (v->regs.rax & UINT32_MAX);
+    if ((uint32_t)v->regs.rcx != 0 || !rules_xcr0_valid(&v->rules, value))
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    write_xcr0(value);
+    v->dynamic.xcr0 = value;
+    cpuid_dynamic_resize(&v->dynamic, v->model);
+    return EXIT_NEXT;
+}
+
+static enum exit_action exit_cr_write(struct vcpu *v, struct exit *exit)
+{
+    if (backend_write_cr(v, exit->cr.cr, exit->cr.value) != 0)
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    return EXIT_NEXT;
+}
+
+/* Latch's calls by NMI set what is to be done; an NMI that is none goes to the guest. */
+static enum exit_action exit_nmi(struct vcpu *v, struct exit *exit)
+{
+    if (v->vm->ender != NULL || v->init_pending)
+        return EXIT_STOP;
+    if (atomic_load(&v->cpu->nmis) == 0)
+        return EXIT_RETRY;
+    atomic_store(&v->cpu->nmis, 0); /* one more can be pending at most, as in hardware */
+    exit->event = (struct event){.type = EVENT_NMI, .vector = VECTOR_NMI};
+    return EXIT_FAULT;
+}
+
+enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
+{
+    v->exits[exit->kind]++;
+    switch (exit->kind) {
+    case EXIT_CPUID:
+        return exit_cpuid(v);
+    case EXIT_HYPERCALL:
+        return hypercall(v, exit);
+    case EXIT_RDMSR:
+        return msr_read(v, exit);
+    case EXIT_WRMSR:
+        return msr_write(v, exit);
+    case EXIT_IO:
+        return port_access(v, exit);
+    case EXIT_MEMORY:
+        return mmio_access(v, exit);
+    case EXIT_XSETBV:
+        return exit_xsetbv(v, exit);
+    case EXIT_CR_WRITE:
+        return exit_cr_write(v, exit);
+    case EXIT_FORBIDDEN:
+        return exit_fault(exit, VECTOR_UD);
+    case EXIT_NMI:
+        return exit_nmi(v, exit);
+    case EXIT_NMI_WINDOW:
+        return EXIT_RETRY;
+    case EXIT_INIT:
+        ipi_init_arrived(v);
+        return EXIT_STOP;
+    case EXIT_SIPI:
+        v->sipi_vector = exit->sipi.vector;
+        return EXIT_STOP;
+    case EXIT_TRIPLE_FAULT:
+        return vm_crash(v, exit, "triple fault");
+    case EXIT_BAD_STATE:
+        return vm_crash(v, exit, "the CPU refused to enter the guest");
+    case EXIT_UNKNOWN:
+    case EXIT_KINDS:
+        break;
+    }
+    return vm_crash(v, exit, "an exit that Latch does not know");
+}

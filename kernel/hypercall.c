@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/hypercall.h"
+#include "kernel/backend.h"
+#include "kernel/console.h"
+#include "kernel/memory.h"
+#include "kernel/vm.h"
+#include "kernel/x86.h"
+#include <errno.h>
+#include <string.h>
+
+#define CONSOLE_MAX 200U
+
+static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint64_t count)
+{
+    static struct lock busy;
+    static struct model model;
+    if (v->vm->config->test_hypercalls != SWITCH_ON)
+        return -ENOSYS;
+    if (index >= v->vm->vcpu_count || count == 0 || count > MODEL_MAX_LEAVES)
+        return -EINVAL;
+    const struct hypercall_leaf *leaves =
+        vm_memory(v->vm, gpa(address), count * sizeof(struct hypercall_leaf));
+    if (leaves == NULL)
+        return -EFAULT;
+    lock(&busy);
+    model_init(&model);
+    int error = 0;
+    for (uint64_t i = 0; i < count && error == 0; i++) {
+        struct hypercall_leaf leaf = leaves[i]; /* the guest may be writing to it */
+        const struct cpuid_regs regs = {
+            .eax = leaf.eax, .ebx = leaf.ebx, .ecx = leaf.ecx, .edx = leaf.edx};
+        error = model_set(&model, leaf.leaf, leaf.subleaf, &regs);
+    }
+    model.paging_vendor = v->vm->vcpu[index]->model->paging_vendor;
+    if (error == 0)
+        error = model_finish(&model);
+    if (error == 0) {
+        vm_lock(v);
+        error = seal_set_model(&v->vm->seal, (unsigned int)index, &model);
+        vm_unlock(v);
+    }
+    unlock(&busy);
+    return error;
+}
+
+static int64_t get_model(struct vcpu *v, uint64_t index, uint64_t address, uint64_t capacity)
+{
+    if (index >= v->vm->vcpu_count)
+        return -EINVAL;
+    const struct model *model = v->vm->vcpu[index]->model;
+    if (capacity < model->count)
+        return -ENOSPC;
+    struct hypercall_leaf *leaves =
+        vm_memory(v->vm, gpa(address), model->count * sizeof(struct hypercall_leaf));
+    if (leaves == NULL)
+        return -EFAULT;
+    for (uint32_t i = 0; i < model->count; i++) {
+        const struct cpuid_leaf *leaf = &model->leaves[i];
+        leaves[i] = (struct hypercall_leaf){
+            .leaf = leaf->leaf,
+            .subleaf = leaf->subleaf,
+            .eax = leaf->regs.eax,
+            .ebx = leaf->regs.ebx,
+            .ecx = leaf->regs.ecx,
+            .edx = leaf->regs.edx,
+        };
+    }
+    return model->count;
+}
+
+static int64_t console(struct vcpu *v, uint64_t address, uint64_t length)
+{
+    char text[CONSOLE_MAX + 1];
+    if (length > CONSOLE_MAX)
+        return -EINVAL;
+    if (vm_read(v->vm, gpa(address), text, (unsigned int)length) != length)
+        return -EFAULT;
+    for (uint64_t i = 0; i < length; i++) {
+        if (text[i] < ' ' || text[i] > '~')
+            text[i] = '?';
+    }
+    text[length] = '\0';
+    console_line("guest: vcpu %u: %s", v->index, text);
+    return 0;
+}
+
+static bool in_64bit_code(struct vcpu *v)
+{
+    struct vcpu_state state;
+    backend_get_state(v, &state);
+    return (state.efer & EFER_LMA) && (state.segment[SEG_CS].attributes & SEGMENT_L);
+}
+
+enum exit_action hypercall(struct vcpu *v, struct exit *exit)
+{
+    uint64_t mask = in_64bit_code(v) ? UINT64_MAX : UINT32_MAX;
+    uint64_t a = v->regs.rdi & mask, b = v->regs.rsi & mask, c = v->regs.rdx & mask;
+    int64_t result = -ENOSYS;
+    (void)exit;
+    if (backend_cpl(v) != 0) {
+        v->regs.rax = (uint64_t)-EPERM & mask;
+        return EXIT_NEXT;
+    }
+    switch (v->regs.rax & mask) {
+    case HYPERCALL_VERSION:
+        result = HYPERCALL_ABI;
+        break;
+    case HYPERCALL_VERDICT:
+        if (a <= VERDICT_FAILURE)
+            return vm_end(v, (enum verdict)a);
+        result = -EINVAL;
+        break;
+    case HYPERCALL_EXITS:
+        result = a < EXIT_KINDS && b < v->vm->vcpu_count ? (int64_t)v->vm->vcpu[b]->exits[a]
+                                                         : -EINVAL;
+        break;
+    case HYPERCALL_MODEL_SET:
+        result = set_model(v, a, b, c);
+        break;
+    case HYPERCALL_MODEL_GET:
+        result = get_model(v, a, b, c);
+        break;
+    case HYPERCALL_CONSOLE:
+        result = console(v, a, b);
+        break;
+    case HYPERCALL_FORBIDDEN:
+        result = (int64_t)v->vm->forbidden;
+        break;
+    case HYPERCALL_LATCH_RANGE:
+        result = a == 0   ? (int64_t)latch_range.start
+                 : a == 1 ? (int64_t)latch_range.end
+                          : -EINVAL;
+        break;
+    default:
+        break;
+    }
+    v->regs.rax = (uint64_t)result & mask;
+    return EXIT_NEXT;
+}

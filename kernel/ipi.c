@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/ipi.h"
+#include "kernel/apic.h"
+#include "kernel/backend.h"
+#include "kernel/console.h"
+#include "kernel/machine.h"
+#include "kernel/smp.h"
+#include "kernel/vm.h"
+#include "kernel/x86.h"
+
+#define DFR_CLUSTER 0x0fffffffU
+#define XAPIC_BROADCAST 0xffU
+
+/* An ICR in the x2APIC's form. */
+struct icr {
+    uint32_t low, destination;
+    bool x2apic;
+};
+
+bool ipi_trap_needed(void)
+{
+    return vm.vcpu_count > 1 || vm.config->icr_trap == ICR_TRAP_KEEP;
+}
+
+static bool stays_trapped(void)
+{
+    return vm.config->icr_trap == ICR_TRAP_KEEP ||
+           (vm.config->icr_trap == ICR_TRAP_AUTO && !machine_catches_init());
+}
+
+static void kick(struct vcpu *v)
+{
+    v->wake = true;
+    v->kicked = true;
+    smp_kick(v->cpu);
+}
+
+/* SDM vol. 3 §11.6.2.2 and §11.12.10.2: the logical destination. */
+static bool logical_match(const struct vcpu *target, const struct icr *icr)
+{
+    if (icr->x2apic) {
+        uint32_t logical = (target->apic_id >> 4) << 16 | 1U << (target->apic_id & 15);
+        return icr->destination == UINT32_MAX || (icr->destination >> 16 == logical >> 16 &&
+                                                  (icr->destination & logical & 0xffff));
+    }
+    uint32_t id = target->apic_ldr >> 24;
+    if (target->apic_dfr == DFR_CLUSTER)
+        return icr->destination >> 4 == id >> 4 && (icr->destination & id & 15);
+    return icr->destination & id;
+}
+
+static bool addressed(const struct vcpu *sender, const struct vcpu *target, const struct icr *icr)
+{
+    switch (icr->low & ICR_SHORTHAND) {
+    case ICR_SELF:
+        return target == sender;
+    case ICR_ALL:
+        return true;
+    case ICR_OTHERS:
+        return target != sender;
+    default:
+        break;
+    }
+    if (icr->low & ICR_LOGICAL)
+        return logical_match(target, icr);
+    if (icr->destination == (icr->x2apic ? UINT32_MAX : XAPIC_BROADCAST))
+        return true;
+    return target->apic_id == icr->destination;
+}
+
+static void send_startup(struct vcpu *sender, struct vcpu *target, const struct icr *icr)
+{
+    (void)sender;
+    if (target->status != VCPU_WAIT_FOR_SIPI)
+        return; /* ignored by a CPU that runs (SDM vol. 3 §9.4.4.1) */
+    target->sipi_vector = (int)(icr->low & ICR_VECTOR);
+    kick(target);
+}
+
+static void send_init(struct vcpu *sender, struct vcpu *target)
+{
+    if (target->status != VCPU_RUNNING)
+        return;
+    target->sipi_vector = -1;
+    target->init_pending = true;
+    if (target == sender)
+        return;
+    kick(target);
+    /* Until it waits, a SIPI that follows would be lost on it. */
+    while (target->init_pending && vm.ender == NULL)
+        cpu_pause();
+}
+
+/* True if the write was an INIT or a SIPI, which the hardware must not see. */
+static bool handle(struct vcpu *v, const struct icr *icr)
+{
+    uint32_t mode = icr->low & ICR_MODE;
+    if (mode != ICR_MODE_INIT && mode != ICR_MODE_STARTUP)
+        return false;
+    if (mode == ICR_MODE_INIT && (icr->low & ICR_LEVEL) && !(icr->low & ICR_ASSERT))
+        return true; /* INIT level de-assert does nothing on any CPU that Latch runs on */
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        if (!addressed(v, vm.vcpu[i], icr))
+            continue;
+        if (mode == ICR_MODE_INIT)
+            send_init(v, vm.vcpu[i]);
+        else
+            send_startup(v, vm.vcpu[i], icr);
+    }
+    return true;
+}
+
+/* A vCPU that still has the page read-only in its TLB comes once more, and finds the trap gone. */
+static void untrap_if_done(struct vcpu *v)
+{
+    if (!vm.icr_trapped || stays_trapped() || vm.started < vm.vcpu_count)
+        return;
+    vm_lock(v);
+    if (direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_PASS) == 0)
+        vm.icr_trapped = false;
+    vm_unlock(v);
+}
+
+static enum exit_action after(const struct vcpu *v)
+{
+    return v->init_pending ? EXIT_STOP : EXIT_NEXT;
+}
+
+enum exit_action ipi_x2apic_write(struct vcpu *v, struct exit *exit, uint64_t value)
+{
+    const struct icr icr = {
+        .low = (uint32_t)value, .destination = (uint32_t)(value >> 32), .x2apic = true};
+    if (!handle(v, &icr) && wrmsr_safe(MSR_X2APIC_ICR, value) != 0)
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    untrap_if_done(v);
+    if (!vm.icr_trapped && !v->icr_passed) {
+        backend_pass_msr(v, MSR_X2APIC_ICR, true, true);
+        v->icr_passed = true;
+    }
+    return after(v);
+}
+
+enum exit_action ipi_xapic_write(struct vcpu *v, uint32_t offset, uint32_t value)
+{
+    if (offset == APIC_ICR) {
+        const struct icr icr = {.low = value, .destination = apic_read(APIC_ICR_HIGH) >> 24};
+        if (!handle(v, &icr))
+            apic_write(offset, value);
+    } else {
+        if (offset == APIC_LDR)
+            v->apic_ldr = value;
+        else if (offset == APIC_DFR)
+            v->apic_dfr = value;
+        apic_write(offset, value);
+    }
+    untrap_if_done(v);
+    return after(v);
+}
+
+void ipi_init_arrived(struct vcpu *v)
+{
+    vm_lock(v);
+    if (direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_READ_ONLY) == 0)
+        vm.icr_trapped = true;
+    vm_unlock(v);
+    if (v->icr_passed) {
+        backend_pass_msr(v, MSR_X2APIC_ICR, true, false);
+        v->icr_passed = false;
+    }
+}

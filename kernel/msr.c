@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/msr.h"
+#include "kernel/apic.h"
+#include "kernel/backend.h"
+#include "kernel/ipi.h"
+#include "kernel/vm.h"
+#include "kernel/x86.h"
+#include <stddef.h>
+
+#define ANY MSR_ANY_GROUP
+
+static const struct msr_rule common_rules[] = {
+    MSR_RULE(0x010, 0x010, MSR_GROUP_TSC, MSR_PASS, "the guest owns its CPU's time"),
+    MSR_RULE(0x01b, 0x01b, MSR_GROUP_APIC_BASE, MSR_APIC_BASE_RULE, "CPUID shows the APIC's state"),
+    MSR_RULE(0x03b, 0x03b, MSR_GROUP_TSC_ADJUST, MSR_PASS, "as IA32_TSC"),
+    MSR_RULE(0x048, 0x048, MSR_GROUP_SPEC_CTRL, MSR_PASS, "the guest's own mitigations"),
+    MSR_RULE(0x049, 0x049, MSR_GROUP_PRED_CMD, MSR_PASS, "the guest's own mitigations"),
+    MSR_RULE(0x08b, 0x08b, ANY, MSR_READ_HOST, "microcode's version may be known, not changed"),
+    MSR_RULE(0x0fe, 0x0fe, MSR_GROUP_MTRR, MSR_PASS_READ, "MTRRcap is read-only"),
+    MSR_RULE(0x10a, 0x10a, MSR_GROUP_ARCH_CAPABILITIES, MSR_PASS_READ, "facts for mitigations"),
+    MSR_RULE(0x10b, 0x10b, MSR_GROUP_FLUSH_CMD, MSR_PASS, "the guest's own mitigations"),
+    MSR_RULE(0x122, 0x122, MSR_GROUP_TSX_CTRL, MSR_PASS, "CPUID's RTM and HLE follow it"),
+    MSR_RULE(0x174, 0x176, MSR_GROUP_SYSENTER, MSR_PASS, "switched by the CPU at entry and exit"),
+    MSR_RULE(0x179, 0x17b, MSR_GROUP_MCA, MSR_PASS, "machine checks are the guest's while it runs"),
+    MSR_RULE(0x1d9, 0x1d9, ANY, MSR_CONSTANT, "no branch records: DEBUGCTL stays 0"),
+    MSR_RULE(0x200, 0x21f, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x250, 0x250, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x258, 0x259, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x268, 0x26f, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x277, 0x277, MSR_GROUP_PAT, MSR_PASS, "the guest has a PAT of its own"),
+    MSR_RULE(0x2ff, 0x2ff, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x400, 0x47f, MSR_GROUP_MCA, MSR_PASS, "machine checks are the guest's while it runs"),
+    MSR_RULE(0x6a0, 0x6a8, MSR_GROUP_CET, MSR_PASS, "Latch uses no shadow stack"),
+    MSR_RULE(0x6e0, 0x6e0, MSR_GROUP_TSC_DEADLINE, MSR_PASS, "timers are the guest's"),
+    MSR_RULE(0x6e1, 0x6e1, MSR_GROUP_PKS, MSR_PASS, "Latch uses no protection keys"),
+    MSR_RULE(0x802, 0x82f, MSR_GROUP_X2APIC, MSR_PASS, "the interrupt controller is the guest's"),
+    MSR_RULE(0x830, 0x830, MSR_GROUP_X2APIC, MSR_ICR_RULE, "INIT and SIPI start vCPUs"),
+    MSR_RULE(0x831, 0x83f, MSR_GROUP_X2APIC, MSR_PASS, "the interrupt controller is the guest's"),
+    MSR_RULE(0xda0, 0xda0, MSR_GROUP_XSS, MSR_PASS, "Latch has no extended state"),
+    MSR_RULE(0xc0000080, 0xc0000080, ANY, MSR_EFER_RULE, "by the model's rules"),
+    MSR_RULE(0xc0000081, 0xc0000084, MSR_GROUP_SYSCALL, MSR_PASS, "Latch uses no SYSCALL"),
+    MSR_RULE(0xc0000100, 0xc0000102, MSR_GROUP_LONG_MODE, MSR_PASS, "switched with the segments"),
+    MSR_RULE(0xc0000103, 0xc0000103, MSR_GROUP_TSC_AUX, MSR_PASS, "Latch uses no RDTSCP"),
+};
+
+static bool counts(const struct vcpu *v, const struct msr_rule *rule)
+{
+    return rule->group == ANY || (v->rules.msr_groups >> rule->group & 1);
+}
+
+static const struct msr_rule *search(const struct vcpu *v, const struct msr_rule *rules,
+                                     size_t count, uint32_t msr)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (msr >= rules[i].first && msr <= rules[i].last && counts(v, &rules[i]))
+            return &rules[i];
+    }
+    return NULL;
+}
+
+static const struct msr_rule *find(const struct vcpu *v, uint32_t msr)
+{
+    size_t count;
+    const struct msr_rule *vendor = backend_msr_rules(&count);
+    const struct msr_rule *rule = search(v, vendor, count, msr);
+    if (rule == NULL)
+        rule = search(v, common_rules, sizeof(common_rules) / sizeof(common_rules[0]), msr);
+    return rule;
+}
+
+/* MTRRs are read as the hardware has them; EFER only by Latch, since it may hold bits of its own. */
+static void pass_rules(struct vcpu *v, const struct msr_rule *rules, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct msr_rule *rule = &rules[i];
+        bool read = rule->action == MSR_PASS || rule->action == MSR_PASS_READ ||
+                    rule->action == MSR_MTRR_RULE || rule->action == MSR_APIC_BASE_RULE ||
+                    rule->action == MSR_ICR_RULE;
+        bool write = rule->action == MSR_PASS ||
+                     (rule->action == MSR_ICR_RULE && !v->vm->icr_trapped);
+        for (uint32_t msr = rule->first; counts(v, rule) && (read || write) && msr <= rule->last;
+             msr++)
+            backend_pass_msr(v, msr, read, write);
+    }
+}
+
+void msr_pass_all(struct vcpu *v)
+{
+    size_t count;
+    const struct msr_rule *vendor = backend_msr_rules(&count);
+    pass_rules(v, common_rules, sizeof(common_rules) / sizeof(common_rules[0]));
+    pass_rules(v, vendor, count);
+    v->icr_passed = !v->vm->icr_trapped;
+}
+
+enum exit_action msr_read(struct vcpu *v, struct exit *exit)
+{
+    uint32_t msr = (uint32_t)v->regs.rcx;
+    const struct msr_rule *rule = find(v, msr);
+    uint64_t value = 0;
+    if (rule == NULL)
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    switch ((enum msr_action)rule->action) {
+    case MSR_EFER_RULE:
+        value = backend_read_efer(v);
+        break;
+    case MSR_CONSTANT:
+        value = rule->value;
+        break;
+    case MSR_READ_HOST:
+        if (rdmsr_safe(msr, &value) != 0)
+            value = 0;
+        break;
+    case MSR_PASS:
+    case MSR_PASS_READ:
+    case MSR_APIC_BASE_RULE:
+    case MSR_ICR_RULE:
+    case MSR_MTRR_RULE:
+        /* Passed, so it exits only where the bitmap cannot pass it. */
+        if (rdmsr_safe(msr, &value) != 0)
+            return exit_fault_code(exit, VECTOR_GP, 0);
+        break;
+    }
+    v->regs.rax = (uint32_t)value;
+    v->regs.rdx = value >> 32;
+    return EXIT_NEXT;
+}
+
+/* SDM vol. 3 §11.12.5: which changes of mode are legal. Latch does not let the registers move. */
+static enum exit_action write_apic_base(struct vcpu *v, struct exit *exit, uint64_t value)
+{
+    uint64_t now = rdmsr(MSR_APIC_BASE);
+    bool x2apic = value & APIC_BASE_X2APIC, enabled = value & APIC_BASE_ENABLE;
+    bool was_x2apic = now & APIC_BASE_X2APIC, was_enabled = now & APIC_BASE_ENABLE;
+    bool has_x2apic = v->rules.msr_groups >> MSR_GROUP_X2APIC & 1;
+    if (((value ^ now) & ~(uint64_t)(APIC_BASE_X2APIC | APIC_BASE_ENABLE)) != 0 ||
+        (x2apic && (!enabled || !has_x2apic)) || (was_x2apic && enabled && !x2apic) ||
+        (!was_enabled && x2apic))
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    if (wrmsr_safe(MSR_APIC_BASE, value) != 0)
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    v->dynamic.apic_base = value;
+    return EXIT_NEXT;
+}
+
+/* Only an enabled set of MTRRs that differs from what the tables were built from changes them:
+ * while a guest has them off it has caching off too. */
+static enum exit_action write_mtrr(struct vcpu *v, struct exit *exit, uint32_t msr, uint64_t value)
+{
+    if (!mtrr_valid(&v->vm->mtrr, msr, value, v->props.maxphyaddr) || wrmsr_safe(msr, value) != 0)
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    vm_lock(v);
+    vm_follow_mtrrs();
+    vm_unlock(v);
+    return EXIT_NEXT;
+}
+
+enum exit_action msr_write(struct vcpu *v, struct exit *exit)
+{
+    uint32_t msr = (uint32_t)v->regs.rcx;
+    uint64_t value = (v->regs.rdx & UINT32_MAX) << 32 | (v->regs.rax & UINT32_MAX);
+    const struct msr_rule *rule = find(v, msr);
+    if (rule == NULL)
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    switch ((enum msr_action)rule->action) {
+    case MSR_EFER_RULE:
+        return backend_write_efer(v, value) == 0 ? EXIT_NEXT
+                                                 : exit_fault_code(exit, VECTOR_GP, 0);
+    case MSR_APIC_BASE_RULE:
+        return write_apic_base(v, exit, value);
+    case MSR_ICR_RULE:
+        return ipi_x2apic_write(v, exit, value);
+    case MSR_MTRR_RULE:
+        return write_mtrr(v, exit, msr, value);
+    case MSR_CONSTANT:
+    case MSR_READ_HOST:
+        return EXIT_NEXT;
+    case MSR_PASS:
+        return wrmsr_safe(msr, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
+    case MSR_PASS_READ:
+        break;
+    }
+    return exit_fault_code(exit, VECTOR_GP, 0);
+}

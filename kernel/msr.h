@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_MSR_H
+#define LATCH_KERNEL_MSR_H
+/*
+ * The MSRs that the guest has: what no rule names gives #GP(0). A rule counts only if the model
+ * has the group that the MSR belongs to. Those of both vendors stand in msr.c, the others in the
+ * back ends' lists.
+ */
+#include "kernel/exit.h"
+#include <stdint.h>
+
+/* What an access to an MSR does. */
+enum msr_action {
+    MSR_PASS,       /* the hardware's own, without an exit */
+    MSR_PASS_READ,  /* reads are the hardware's; a write gives #GP */
+    MSR_READ_HOST,  /* reads give the hardware's value, 0 where it has none; writes are ignored */
+    MSR_CONSTANT,   /* reads give `value`; writes are ignored */
+    MSR_EFER_RULE,
+    MSR_APIC_BASE_RULE,
+    MSR_ICR_RULE,   /* passed once no IPI needs to be seen any more */
+    MSR_MTRR_RULE,
+};
+
+#define MSR_ANY_GROUP 0xffU
+
+struct msr_rule {
+    uint32_t first, last;
+    uint8_t group;  /* enum msr_group that the model must have, or MSR_ANY_GROUP */
+    uint8_t action; /* enum msr_action */
+    uint64_t value;
+    const char *reason;
+};
+
+/* A line of a list of rules. */
+#define MSR_RULE(from, to, in_group, does, why)                                                    \
+    {                                                                                              \
+        .first = (from), .last = (to), .group = (in_group), .action = (does), .value = 0,          \
+        .reason = (why)                                                                            \
+    }
+
+struct vcpu;
+
+/* Let the hardware pass what the rules pass, for a vCPU that was just created, on its own CPU. */
+void msr_pass_all(struct vcpu *v);
+/* RDMSR and WRMSR that exited. */
+enum exit_action msr_read(struct vcpu *v, struct exit *exit);
+enum exit_action msr_write(struct vcpu *v, struct exit *exit);
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/port.h"
+#include "kernel/acpi.h"
+#include "kernel/backend.h"
+#include "kernel/vm.h"
+#include "kernel/x86.h"
+
+#define SLP_EN (1U << 13)
+#define RESET_CONTROL_GO 4U
+#define COM1 0x3f8U
+#define PCI_PORTS 0xd00U
+
+enum port_action { PORT_PASS, PORT_DENY, PORT_PM1A, PORT_RESET_CONTROL, PORT_ACPI_RESET };
+
+struct port_rule {
+    uint16_t first, last;
+    enum port_action action;
+    const char *reason;
+};
+
+#define RULE(from, to, does, why)                                                                  \
+    {                                                                                              \
+        .first = (from), .last = (to), .action = (does), .reason = (why)                           \
+    }
+
+/*
+ * The first line that holds a port decides; a port in none is denied. The first lines are filled in
+ * from the configuration and the FADT, and name no port where there is none.
+ */
+static struct port_rule rules[] = {
+    RULE(1, 0, PORT_DENY, "Latch's console"),
+    RULE(1, 0, PORT_PM1A, "powers the machine off"),
+    RULE(1, 0, PORT_ACPI_RESET, "resets the machine"),
+    RULE(0x0cf9, 0x0cf9, PORT_RESET_CONTROL, "resets the machine"),
+    RULE(0x5658, 0x5659, PORT_DENY, "VMware's backdoor: the model is no VMware guest"),
+    RULE(0x0000, 0x000f, PORT_PASS, "DMA controller"),
+    RULE(0x0020, 0x0021, PORT_PASS, "interrupt controller"),
+    RULE(0x0022, 0x0023, PORT_PASS, "IMCR: PIC or APIC mode"),
+    RULE(0x0040, 0x0043, PORT_PASS, "timer"),
+    RULE(0x0060, 0x0064, PORT_PASS, "keyboard controller, timer gate"),
+    RULE(0x0070, 0x0073, PORT_PASS, "real-time clock"),
+    RULE(0x0080, 0x008f, PORT_PASS, "DMA pages, POST code"),
+    RULE(0x0092, 0x0092, PORT_PASS, "A20 gate"),
+    RULE(0x00a0, 0x00a1, PORT_PASS, "interrupt controller"),
+    RULE(0x00b2, 0x00b3, PORT_PASS, "SMI command: a guest turns ACPI on by it"),
+    RULE(0x00c0, 0x00df, PORT_PASS, "DMA controller"),
+    RULE(0x00e9, 0x00e9, PORT_PASS, "emulators' debug console"),
+    RULE(0x00ed, 0x00ed, PORT_PASS, "I/O delay"),
+    RULE(0x00f0, 0x00f1, PORT_PASS, "FPU error"),
+    RULE(0x00f4, 0x00f7, PORT_PASS, "emulators' debug exit"),
+    RULE(0x0170, 0x0177, PORT_PASS, "IDE"),
+    RULE(0x01f0, 0x01f7, PORT_PASS, "IDE"),
+    RULE(0x0278, 0x027f, PORT_PASS, "parallel port"),
+    RULE(0x02e8, 0x02ef, PORT_PASS, "COM4"),
+    RULE(0x02f8, 0x02ff, PORT_PASS, "COM2"),
+    RULE(0x0370, 0x037f, PORT_PASS, "IDE, floppy, parallel port"),
+    RULE(0x03b0, 0x03df, PORT_PASS, "VGA"),
+    RULE(0x03e8, 0x03ef, PORT_PASS, "COM3"),
+    RULE(0x03f0, 0x03f7, PORT_PASS, "IDE, floppy"),
+    RULE(0x03f8, 0x03ff, PORT_PASS, "COM1"),
+    RULE(0x0400, 0x0cf7, PORT_PASS, "chipset: power management, SMBus, GPIO"),
+    RULE(0x0cf8, 0x0cff, PORT_PASS, "PCI configuration"),
+    RULE(0x0d00, 0xffff, PORT_PASS, "PCI devices"),
+};
+#define RULES (sizeof(rules) / sizeof(rules[0]))
+enum { RULE_CONSOLE, RULE_PM1A, RULE_ACPI_RESET };
+
+static void fill(unsigned int rule, uint64_t port, uint16_t size)
+{
+    if (port != 0 && port <= UINT16_MAX - size) {
+        rules[rule].first = (uint16_t)port;
+        rules[rule].last = (uint16_t)(port + size - 1);
+    }
+}
+
+static const struct port_rule *find(unsigned int port)
+{
+    for (unsigned int i = 0; i < RULES; i++) {
+        if (port >= rules[i].first && port <= rules[i].last)
+            return &rules[i];
+    }
+    return NULL;
+}
+
+static bool passes(unsigned int port)
+{
+    const struct port_rule *rule = find(port);
+    return rule != NULL && rule->action == PORT_PASS;
+}
+
+void port_trap_all(void)
+{
+    if (vm.config->console != COM1)
+        fill(RULE_CONSOLE, vm.config->console, 8);
+    fill(RULE_PM1A, vm.acpi->pm1a_control.address, 2);
+    if (vm.acpi->reset_supported && vm.acpi->reset.space == 1)
+        fill(RULE_ACPI_RESET, vm.acpi->reset.address, 1);
+    /* Above that PCI devices' ports begin, where the few others are lines of their own. */
+    for (unsigned int port = 0; port < PCI_PORTS; port++)
+        backend_trap_port((uint16_t)port, !passes(port));
+    for (unsigned int i = 0; i < RULES; i++) {
+        for (unsigned int port = rules[i].first;
+             rules[i].action != PORT_PASS && port <= rules[i].last; port++)
+            backend_trap_port((uint16_t)port, true);
+    }
+}
+
+static uint32_t port_in(uint16_t port, uint8_t size)
+{
+    return size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port);
+}
+
+static void port_out(uint16_t port, uint8_t size, uint32_t value)
+{
+    if (size == 1)
+        outb(port, (uint8_t)value);
+    else if (size == 2)
+        outw(port, (uint16_t)value);
+    else
+        outl(port, value);
+}
+
+static bool powers_off(const struct port_rule *rule, uint16_t port, uint8_t size, uint32_t value)
+{
+    uint32_t control = value << 8 * (port - rule->first);
+    if (port < rule->first || (port == rule->first && size == 1))
+        return false;
+    return (control & SLP_EN) && vm.acpi->has_s5 &&
+           (control >> 10 & 7) == vm.acpi->s5_type_a;
+}
+
+static enum exit_action write_port(struct vcpu *v, const struct port_rule *rule, uint16_t port,
+                                   uint8_t size, uint32_t value)
+{
+    switch (rule->action) {
+    case PORT_DENY:
+        return EXIT_NEXT;
+    case PORT_PM1A:
+        if (powers_off(rule, port, size, value))
+            return vm_power_off(v);
+        break;
+    case PORT_RESET_CONTROL:
+        if (value & RESET_CONTROL_GO)
+            return vm_reset(v);
+        break;
+    case PORT_ACPI_RESET:
+        if ((uint8_t)value == vm.acpi->reset_value)
+            return vm_reset(v);
+        break;
+    case PORT_PASS:
+        break;
+    }
+    port_out(port, size, value);
+    return EXIT_NEXT;
+}
+
+/* An access wider than a byte exits if any of its ports is trapped; the strictest of them decides. */
+static const struct port_rule *find_strictest(uint16_t port, uint8_t size)
+{
+    static const struct port_rule denied = RULE(0, 0, PORT_DENY, "no rule passes it");
+    const struct port_rule *strictest = find(port);
+    for (unsigned int i = 0; i < size; i++) {
+        const struct port_rule *rule = find((unsigned int)port + i);
+        if (rule == NULL)
+            return &denied;
+        if (rule->action != PORT_PASS)
+            strictest = rule;
+    }
+    return strictest;
+}
+
+enum exit_action port_access(struct vcpu *v, struct exit *exit)
+{
+    const struct port_rule *rule = find_strictest(exit->io.port, exit->io.size);
+    uint32_t mask = exit->io.size == 4 ? UINT32_MAX : (1U << 8 * exit->io.size) - 1;
+    if (exit->io.string) /* of none of the trapped ports a string makes sense */
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    if (!exit->io.in)
+        return write_port(v, rule, exit->io.port, exit->io.size, (uint32_t)v->regs.rax & mask);
+    uint32_t value =
+        rule->action == PORT_DENY ? UINT32_MAX : port_in(exit->io.port, exit->io.size);
+    if (exit->io.size == 4)
+        v->regs.rax = value;
+    else
+        v->regs.rax = (v->regs.rax & ~(uint64_t)mask) | (value & mask);
+    return EXIT_NEXT;
+}

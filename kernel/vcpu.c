@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/vcpu.h"
+#include "kernel/backend.h"
+#include "kernel/insn.h"
+#include "kernel/interrupts.h"
+#include "kernel/memory.h"
+#include "kernel/vm.h"
+#include "kernel/x86.h"
+#include "mmu/walk.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PAT_RESET 0x0007040600070406UL
+#define SEGMENT_CODE 0x9bU /* present, accessed, readable code */
+#define SEGMENT_DATA 0x93U /* present, accessed, writable data */
+#define SEGMENT_LDT 0x82U
+#define SEGMENT_TSS 0x8bU
+
+void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector)
+{
+    const uint64_t pat = state->pat != 0 ? state->pat : PAT_RESET;
+    const uint64_t cache_bits = CR0_CD | CR0_NW;
+    memset(state, 0, sizeof(*state));
+    memset(&v->regs, 0, sizeof(v->regs));
+    v->regs.rdx = v->model == NULL ? 0 : model_get(v->model, 1, 0).eax;
+    state->rflags = RFLAGS_FIXED1;
+    state->cr0 = CR0_ET | cache_bits;
+    state->pat = pat;
+    state->dr6 = 0xffff0ff0;
+    state->dr7 = 0x400;
+    for (unsigned int i = 0; i < SEGMENTS; i++)
+        state->segment[i] = (struct segment){.attributes = SEGMENT_DATA, .limit = 0xffff};
+    state->segment[SEG_CS] = (struct segment){
+        .selector = (uint16_t)(sipi_vector << 8),
+        .attributes = SEGMENT_CODE,
+        .limit = 0xffff,
+        .base = (uint64_t)sipi_vector << 12,
+    };
+    state->segment[SEG_LDTR].attributes = SEGMENT_LDT;
+    state->segment[SEG_TR].attributes = SEGMENT_TSS;
+    state->gdtr.limit = 0xffff;
+    state->idtr.limit = 0xffff;
+}
+
+void vcpu_paging_state(const struct vcpu *v, const struct vcpu_state *state,
+                       struct paging_state *paging)
+{
+    *paging = (struct paging_state){
+        .cr0 = state->cr0,
+        .cr3 = state->cr3,
+        .cr4 = state->cr4,
+        .efer = state->efer,
+        .ac = state->rflags & RFLAGS_AC,
+        .props = &v->props,
+    };
+}
+
+static int walk_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
+{
+    (void)vm_read_entry(ctx, address, size, value);
+    return 0;
+}
+
+unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
+                        void *buffer, unsigned int size)
+{
+    const struct walk_env env = {.ctx = v->vm, .read = walk_read};
+    const unsigned int access =
+        ACCESS_EXECUTE | ((state->segment[SEG_SS].attributes >> 5 & 3) == 3 ? ACCESS_USER : 0);
+    struct paging_state paging;
+    unsigned int done = 0;
+    vcpu_paging_state(v, state, &paging);
+    while (done < size) {
+        struct walk_result result;
+        uint64_t at = linear + done;
+        if (!(state->efer & EFER_LMA))
+            at &= UINT32_MAX;
+        unsigned int part = (unsigned int)(PAGE_SIZE - (at & PAGE_OFFSET_MASK));
+        if (part > size - done)
+            part = size - done;
+        if (guest_walk(&env, &paging, gla(at), access, &result) != 0)
+            break;
+        unsigned int got = vm_read(v->vm, result.address, (uint8_t *)buffer + done, part);
+        done += got;
+        if (got < part)
+            break;
+    }
+    return done;
+}
+
+static enum insn_mode code_mode(const struct vcpu_state *state)
+{
+    uint16_t attributes = state->segment[SEG_CS].attributes;
+    if ((state->efer & EFER_LMA) && (attributes & SEGMENT_L))
+        return INSN_MODE_64;
+    /* In real and virtual-8086 mode D/B is as the segment was loaded, so it holds there too. */
+    return attributes & SEGMENT_DB ? INSN_MODE_32 : INSN_MODE_16;
+}
+
+unsigned int vcpu_decode(struct vcpu *v, const struct vcpu_state *state, struct insn *out)
+{
+    uint8_t bytes[INSN_LENGTH_MAX];
+    struct insn insn;
+    enum insn_mode mode = code_mode(state);
+    uint64_t base = mode == INSN_MODE_64 ? 0 : state->segment[SEG_CS].base;
+    unsigned int size = vcpu_fetch(v, state, base + state->rip, bytes, sizeof(bytes));
+    if (insn_decode(bytes, size, mode, &insn) != 0)
+        return 0;
+    if (out != NULL)
+        *out = insn;
+    return insn.length;
+}
+
+void vcpu_dump_walk(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
+                    void (*line)(const char *text))
+{
+    const struct walk_env env = {.ctx = v->vm, .read = walk_read};
+    struct paging_state paging;
+    struct walk_result result = {.level = 0};
+    char text[120];
+    vcpu_paging_state(v, state, &paging);
+    int error = guest_walk(&env, &paging, gla(linear), ACCESS_EXECUTE, &result);
+    if (error == 0)
+        snprintf(text, sizeof(text), "walk: linear %016lx is guest-physical %016lx, page of %lu KiB",
+                 linear, result.address.raw, result.page_size >> 10);
+    else if (error == -EFAULT)
+        snprintf(text, sizeof(text),
+                 "walk: linear %016lx gives #PF error code 0x%x at level %u, entry %016lx", linear,
+                 result.error_code, result.level, result.entry);
+    else
+        snprintf(text, sizeof(text), "walk: linear %016lx is not canonical", linear);
+    line(text);
+}
+
+/* False if the run ends before a SIPI comes. */
+static bool wait_for_sipi(struct vcpu *v)
+{
+    v->init_pending = false;
+    v->status = VCPU_WAIT_FOR_SIPI;
+    while (v->sipi_vector < 0 && v->vm->ender == NULL) {
+        wait_for_nmi(&v->wake);
+        v->wake = false;
+    }
+    return v->vm->ender == NULL;
+}
+
+static void start_at_sipi(struct vcpu *v)
+{
+    struct vcpu_state state = {.pat = 0};
+    if (v->ran)
+        backend_get_state(v, &state); /* INIT keeps the PAT */
+    vcpu_init_state(v, &state, (uint8_t)atomic_exchange(&v->sipi_vector, -1));
+    backend_set_state(v, &state);
+}
+
+int vcpu_main(void *vcpu)
+{
+    struct vcpu *v = vcpu;
+    write_cr3(read_cr3()); /* rights that Latch's own tables lost since this CPU last loaded it */
+    while (v->vm->ender == NULL) {
+        if (v->index != 0 || v->ran) {
+            if (!wait_for_sipi(v))
+                break;
+            start_at_sipi(v);
+        }
+        if (!v->ran)
+            v->vm->started++;
+        v->ran = true;
+        v->status = VCPU_RUNNING;
+        if (v->vm->ender == NULL)
+            backend_run(v);
+    }
+    v->status = VCPU_STOPPED;
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}

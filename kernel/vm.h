@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_VM_H
+#define LATCH_KERNEL_VM_H
+/*
+ * The one guest: its memory, its vCPUs, and the ways in which it ends.
+ *
+ * Legend: (c) constant after launch; (a) atomic; (v) under `lock`, which is also the lock of the
+ * nested tables (mmu/direct.h).
+ */
+#include "cpuid/seal.h"
+#include "kernel/config.h"
+#include "kernel/end.h"
+#include "kernel/lock.h"
+#include "kernel/memory_map.h"
+#include "kernel/vcpu.h"
+#include "mmu/direct.h"
+
+struct vm {
+    struct lock lock;
+    unsigned int vcpu_count;           /* (c) */
+    struct vcpu *vcpu[CPUS_MAX];       /* (c) */
+    const struct config *config;       /* (c) */
+    const struct acpi_info *acpi;      /* (c) */
+    struct memory_map map;             /* (c) guest-physical memory; Latch's range is reserved */
+    struct seal seal;                  /* (c) after seal_close() */
+    struct mmu_env env;                /* (c) */
+    struct table_cache cache;          /* (v) */
+    struct guest_map guest_map;        /* (v) */
+    struct mtrr_state mtrr;            /* (v) what the tables are built from */
+    struct direct direct;              /* (v) */
+    uint64_t filled;                   /* (c) below it all is mapped before the guest starts */
+    _Atomic unsigned int started;      /* (a) vCPUs that have left wait-for-SIPI at least once */
+    _Atomic bool icr_trapped;          /* (a) writes to the ICR exit */
+    _Atomic uint64_t forbidden;        /* (a) guest accesses to Latch's memory */
+    _Atomic(struct vcpu *) ender;      /* (a) the vCPU that ends the run; the others stop */
+};
+
+extern struct vm vm;
+
+/* Nested tables and the guest map for all vCPUs; before the first entry. -ENOMEM, -ENOSPC. */
+int vm_build_memory(void);
+/* A vCPU wrote an MTRR: have the nested tables follow. Under the lock. */
+void vm_follow_mtrrs(void);
+/* Take and leave the VM's lock in an exit handler of `v`. */
+void vm_lock(struct vcpu *v);
+void vm_unlock(struct vcpu *v);
+/* Read guest-physical memory; returns how many bytes are RAM of the guest's and were read. */
+unsigned int vm_read(const struct vm *from, gpa_t address, void *buffer, unsigned int size);
+/* The same for one naturally aligned entry of 4 or 8 bytes, in one access. */
+bool vm_read_entry(const struct vm *from, gpa_t address, unsigned int size, uint64_t *value);
+/* A pointer to guest RAM, NULL if any of it is not. */
+void *vm_memory(const struct vm *of, gpa_t address, uint64_t size);
+
+/* Start the vCPUs on their CPUs, this one's last; on the boot processor. */
+_Noreturn void vm_run(void);
+/* End the run from an exit of `v`: stop the other vCPUs, print the exits, then as configured.
+ * Returns EXIT_STOP if another vCPU is ending it already. */
+enum exit_action vm_end(struct vcpu *v, enum verdict verdict);
+/* The guest powered itself off, or reset the machine: the same, but the guest gave the verdict. */
+enum exit_action vm_power_off(struct vcpu *v);
+enum exit_action vm_reset(struct vcpu *v);
+/* The guest cannot go on: say why, dump, and end with the verdict ERROR. */
+enum exit_action vm_crash(struct vcpu *v, const struct exit *exit, const char *reason);
+
+#endif
