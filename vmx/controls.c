@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/controls.h"
+#include "cpuid/rules.h"
+
+/* Names as in SDM vol. 3 tables 25-5 to 25-7, 25-13 and 25-15. */
+const struct control controls_wanted[CONTROLS_WANTED] = {
+    {WORD_PIN, PIN_NMI_EXITING, "NMI exiting", true},
+    {WORD_PIN, PIN_VIRTUAL_NMIS, "virtual NMIs", true},
+    {WORD_PROC, PROC_NMI_WINDOW_EXITING, "NMI-window exiting", true},
+    {WORD_PROC, PROC_IO_BITMAPS, "use I/O bitmaps", true},
+    {WORD_PROC, PROC_MSR_BITMAPS, "use MSR bitmaps", true},
+    {WORD_PROC, PROC_SECONDARY, "activate secondary controls", true},
+    {WORD_PROC2, PROC2_EPT, "enable EPT", true},
+    {WORD_PROC2, PROC2_UNRESTRICTED_GUEST, "unrestricted guest", true},
+    {WORD_PROC2, PROC2_VPID, "enable VPID", false},
+    {WORD_EXIT, VMEXIT_SAVE_DEBUG, "save debug controls", true},
+    {WORD_EXIT, VMEXIT_HOST_64BIT, "host address-space size", true},
+    {WORD_EXIT, VMEXIT_SAVE_PAT, "save IA32_PAT", true},
+    {WORD_EXIT, VMEXIT_LOAD_PAT, "load IA32_PAT (exit)", true},
+    {WORD_EXIT, VMEXIT_SAVE_EFER, "save IA32_EFER", true},
+    {WORD_EXIT, VMEXIT_LOAD_EFER, "load IA32_EFER (exit)", true},
+    {WORD_ENTRY, VMENTRY_LOAD_DEBUG, "load debug controls", true},
+    {WORD_ENTRY, VMENTRY_IA32E_GUEST, "IA-32e mode guest", true},
+    {WORD_ENTRY, VMENTRY_LOAD_PAT, "load IA32_PAT (entry)", true},
+    {WORD_ENTRY, VMENTRY_LOAD_EFER, "load IA32_EFER (entry)", true},
+};
+
+/* What follows from one group of instructions. */
+struct instruction_control {
+    enum instruction_group group;
+    uint32_t bit;
+    bool when_hidden; /* an intercept for a hidden one; else the enable of one that the model has */
+};
+
+static const struct instruction_control primary[] = {
+    {INSTRUCTION_MONITOR, PROC_MONITOR_EXITING, true},
+    {INSTRUCTION_MONITOR, PROC_MWAIT_EXITING, true},
+};
+
+static const struct instruction_control secondary[] = {
+    {INSTRUCTION_RDTSCP, PROC2_RDTSCP, false},
+    {INSTRUCTION_INVPCID, PROC2_INVPCID, false},
+    {INSTRUCTION_XSAVES, PROC2_XSAVES, false},
+    {INSTRUCTION_WAITPKG, PROC2_WAITPKG, false},
+    {INSTRUCTION_PCONFIG, PROC2_PCONFIG, false},
+    {INSTRUCTION_RDRAND, PROC2_RDRAND_EXITING, true},
+    {INSTRUCTION_RDSEED, PROC2_RDSEED_EXITING, true},
+    {INSTRUCTION_ENCLS, PROC2_ENCLS_EXITING, true},
+};
+
+uint32_t control_msr(enum control_word word, bool true_controls)
+{
+    switch (word) {
+    case WORD_PIN:
+        return true_controls ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN;
+    case WORD_PROC:
+        return true_controls ? MSR_VMX_TRUE_PROC : MSR_VMX_PROC;
+    case WORD_PROC2:
+        return MSR_VMX_PROC2;
+    case WORD_EXIT:
+        return true_controls ? MSR_VMX_TRUE_EXIT : MSR_VMX_EXIT;
+    case WORD_ENTRY:
+    case CONTROL_WORDS:
+        break;
+    }
+    return true_controls ? MSR_VMX_TRUE_ENTRY : MSR_VMX_ENTRY;
+}
+
+const char *control_msr_name(enum control_word word, bool true_controls)
+{
+    switch (word) {
+    case WORD_PIN:
+        return true_controls ? "IA32_VMX_TRUE_PINBASED_CTLS" : "IA32_VMX_PINBASED_CTLS";
+    case WORD_PROC:
+        return true_controls ? "IA32_VMX_TRUE_PROCBASED_CTLS" : "IA32_VMX_PROCBASED_CTLS";
+    case WORD_PROC2:
+        return "IA32_VMX_PROCBASED_CTLS2";
+    case WORD_EXIT:
+        return true_controls ? "IA32_VMX_TRUE_EXIT_CTLS" : "IA32_VMX_EXIT_CTLS";
+    case WORD_ENTRY:
+    case CONTROL_WORDS:
+        break;
+    }
+    return true_controls ? "IA32_VMX_TRUE_ENTRY_CTLS" : "IA32_VMX_ENTRY_CTLS";
+}
+
+uint32_t control_adjust(uint32_t wanted, uint64_t msr, uint32_t *missing)
+{
+    uint32_t allowed1 = (uint32_t)(msr >> 32);
+    *missing = wanted & ~allowed1;
+    return (wanted & allowed1) | (uint32_t)msr;
+}
+
+/* The two that Latch sets only at times have their place in the table, not in each VMCS. */
+uint32_t control_required(enum control_word word)
+{
+    uint32_t bits = 0;
+    for (unsigned int i = 0; i < CONTROLS_WANTED; i++) {
+        if (controls_wanted[i].word == word && controls_wanted[i].required)
+            bits |= controls_wanted[i].bit;
+    }
+    if (word == WORD_PROC)
+        bits &= ~PROC_NMI_WINDOW_EXITING;
+    if (word == WORD_ENTRY)
+        bits &= ~VMENTRY_IA32E_GUEST;
+    return bits;
+}
+
+/* A guest whose interrupts, HLTs and CR3 loads exit would not be a guest without exits. */
+uint32_t control_forbidden(enum control_word word, uint64_t msr)
+{
+    uint32_t unwanted = 0;
+    if (word == WORD_PIN)
+        unwanted = PIN_INTERRUPT_EXITING;
+    else if (word == WORD_PROC)
+        unwanted = PROC_HLT_EXITING | PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING;
+    return (uint32_t)msr & unwanted;
+}
+
+const char *control_name(enum control_word word, uint32_t bit)
+{
+    static const struct control others[] = {
+        {WORD_PROC, PROC_MONITOR_EXITING, "MONITOR exiting", false},
+        {WORD_PIN, PIN_INTERRUPT_EXITING, "external-interrupt exiting", false},
+        {WORD_PROC, PROC_HLT_EXITING, "HLT exiting", false},
+        {WORD_PROC, PROC_MWAIT_EXITING, "MWAIT exiting", false},
+        {WORD_PROC, PROC_CR3_LOAD_EXITING, "CR3-load exiting", false},
+        {WORD_PROC, PROC_CR3_STORE_EXITING, "CR3-store exiting", false},
+        {WORD_PROC2, PROC2_RDTSCP, "enable RDTSCP", false},
+        {WORD_PROC2, PROC2_INVPCID, "enable INVPCID", false},
+        {WORD_PROC2, PROC2_XSAVES, "enable XSAVES/XRSTORS", false},
+        {WORD_PROC2, PROC2_WAITPKG, "enable user wait and pause", false},
+        {WORD_PROC2, PROC2_PCONFIG, "enable PCONFIG", false},
+    };
+    for (unsigned int i = 0; i < CONTROLS_WANTED; i++) {
+        if (controls_wanted[i].word == word && controls_wanted[i].bit == bit)
+            return controls_wanted[i].name;
+    }
+    for (unsigned int i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (others[i].word == word && others[i].bit == bit)
+            return others[i].name;
+    }
+    return "reserved";
+}
+
+static uint32_t follow(const struct instruction_control *table, unsigned int count,
+                       uint32_t instructions, uint32_t allowed1)
+{
+    uint32_t bits = 0;
+    for (unsigned int i = 0; i < count; i++) {
+        bool has = instructions >> table[i].group & 1U;
+        if (table[i].when_hidden && !has)
+            bits |= table[i].bit & allowed1;
+        else if (!table[i].when_hidden && has)
+            bits |= table[i].bit;
+    }
+    return bits;
+}
+
+uint32_t control_instructions(uint32_t instructions, uint32_t allowed1)
+{
+    return follow(primary, sizeof(primary) / sizeof(primary[0]), instructions, allowed1);
+}
+
+uint32_t control_instructions2(uint32_t instructions, uint32_t allowed1)
+{
+    return follow(secondary, sizeof(secondary) / sizeof(secondary[0]), instructions, allowed1);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The way of an exit: decode, dispatch, carry out. */
+#include "kernel/exit.h"
+#include "vmx/event.h"
+#include "vmx/qualification.h"
+#include "vmx/reason.h"
+#include "vmx/vcpu.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+
+/* What else an exit may need than its kind and length. */
+struct detail {
+    uint32_t vectoring; /* of the event whose delivery it interrupted, or 0 */
+    uint64_t rsp;       /* as it was: the dispatcher may write v->regs.rsp */
+    bool done;          /* carried out already */
+};
+
+static void exception_or_nmi(struct detail *detail)
+{
+    if (EVENT_INFO_TYPE(vmread32(VMCS_EXIT_EVENT)) != INFO_NMI)
+        return;
+    /* The handler counts it, and its IRET lets NMIs through again; vmx_attend() does the rest. */
+    __asm__ volatile("int %0" : : "i"(VECTOR_NMI) : "memory", "cc");
+    detail->done = true;
+}
+
+/* INVD would lose what other guests' and Latch's caches hold: WBINVD is a valid form of it. */
+static void invd(const struct exit *exit, struct detail *detail)
+{
+    __asm__ volatile("wbinvd" : : : "memory");
+    vmx_skip(exit->length);
+    detail->done = true;
+}
+
+static void ept(struct vcpu *v, struct exit *exit, struct detail *detail)
+{
+    uint32_t vectoring = vmread32(VMCS_VECTORING_EVENT);
+    detail->vectoring = vectoring & EVENT_INFO_VALID ? vectoring : 0;
+    detail->rsp = v->regs.rsp = vmread(VMCS_GUEST_RSP);
+    exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
+    exit->raw_info[1] = vmread64(VMCS_GUEST_PHYSICAL_ADDRESS);
+    if (exit->kind != EXIT_MEMORY)
+        return;
+    vmx_restore_nmi_blocking(exit->raw_info[0], detail->vectoring);
+    qualification_ept(exit->raw_info[0], exit->raw_info[1], exit);
+}
+
+static void control_register(struct vcpu *v, struct exit *exit)
+{
+    v->regs.rsp = vmread(VMCS_GUEST_RSP);
+    exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
+    if (!qualification_cr(exit->raw_info[0], v->regs.r, vmx_read_cr0(), vmx_in_64bit_mode(), exit))
+        exit->kind = EXIT_UNKNOWN;
+}
+
+static void read_detail(struct vcpu *v, uint32_t reason, struct exit *exit, struct detail *detail)
+{
+    switch (reason) {
+    case REASON_EXCEPTION_OR_NMI:
+        exception_or_nmi(detail);
+        break;
+    case REASON_INVD:
+        invd(exit, detail);
+        break;
+    case REASON_NMI_WINDOW:
+        vmx_nmi_window(v);
+        break;
+    case REASON_SIPI:
+        exit->sipi.vector = (uint8_t)vmread(VMCS_EXIT_QUALIFICATION);
+        break;
+    case REASON_CR_ACCESS:
+        control_register(v, exit);
+        break;
+    case REASON_IO:
+        exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
+        qualification_io(exit->raw_info[0], exit);
+        break;
+    default:
+        ept(v, exit, detail);
+        break;
+    }
+}
+
+/* The CPU does not tell the length of an instruction that an EPT violation interrupted. */
+static void skip_decoded(struct vcpu *v, const struct detail *detail)
+{
+    uint64_t rsp = v->regs.rsp;
+    struct vcpu_state state;
+    vmx_get_state(v, &state);
+    unsigned int length = vcpu_decode(v, &state, NULL);
+    if (length == 0)
+        return;
+    if (rsp != detail->rsp)
+        vmwrite(VMCS_GUEST_RSP, rsp);
+    vmx_skip(length);
+}
+
+static bool triple_fault(struct vcpu *v, struct exit *exit)
+{
+    exit->kind = EXIT_TRIPLE_FAULT;
+    (void)exit_dispatch(v, exit);
+    return false;
+}
+
+static bool carry_out(struct vcpu *v, struct exit *exit, const struct detail *detail,
+                      enum exit_action action)
+{
+    switch (action) {
+    case EXIT_NEXT:
+        if (exit->length)
+            vmx_skip(exit->length);
+        else
+            skip_decoded(v, detail);
+        return true;
+    case EXIT_RETRY:
+        if (detail->vectoring)
+            vmx_redeliver();
+        return true;
+    case EXIT_FAULT:
+        return vmx_inject(v, &exit->event, detail->vectoring) || triple_fault(v, exit);
+    case EXIT_STOP:
+        break;
+    }
+    return false;
+}
+
+/* The entry itself failed: SDM vol. 3 §27.8. Nothing of the guest ran. */
+static bool bad_state(struct vcpu *v, uint64_t reason, uint64_t info)
+{
+    struct exit exit = {.kind = EXIT_BAD_STATE, .raw_reason = reason, .raw_info = {info}};
+    (void)exit_dispatch(v, &exit);
+    return false;
+}
+
+static bool detailed_exit(struct vcpu *v, uint32_t reason, struct exit *exit)
+{
+    struct detail detail = {0};
+    read_detail(v, reason, exit, &detail);
+    return detail.done || carry_out(v, exit, &detail, exit_dispatch(v, exit));
+}
+
+bool vmx_exit(struct vcpu *v)
+{
+    struct exit exit;
+    uint32_t reason = vmread32(VMCS_EXIT_REASON);
+    exit.raw_reason = reason;
+    exit.raw_info[0] = exit.raw_info[1] = 0;
+    if (!likely(reason < REASONS)) {
+        if (reason & REASON_ENTRY_FAILED)
+            return bad_state(v, reason, vmread(VMCS_EXIT_QUALIFICATION));
+        exit.kind = EXIT_UNKNOWN;
+        (void)exit_dispatch(v, &exit);
+        return false;
+    }
+    const struct reason_row *row = &reason_rows[reason];
+    exit.kind = (enum exit_kind)row->kind;
+    exit.length = row->length ? (uint8_t)vmread32(VMCS_EXIT_INSTRUCTION_LENGTH) : 0;
+    if (row->detail)
+        return detailed_exit(v, reason, &exit);
+    enum exit_action action = exit_dispatch(v, &exit);
+    if (likely(action == EXIT_NEXT && exit.length)) {
+        vmx_skip(exit.length);
+        return true;
+    }
+    return carry_out(v, &exit, &(const struct detail){0}, action);
+}
+
+/* One EXIT_NMI for each NMI: the dispatcher tells Latch's own from the guest's. */
+static bool attend_nmi(struct vcpu *v)
+{
+    struct exit exit = {.kind = EXIT_NMI};
+    switch (exit_dispatch(v, &exit)) {
+    case EXIT_FAULT:
+        vmx_pend_nmi(v);
+        return true;
+    case EXIT_NEXT:
+    case EXIT_RETRY:
+        return true;
+    case EXIT_STOP:
+        break;
+    }
+    return false;
+}
+
+bool vmx_attend(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = vmx_of(v);
+    while (vmx->nmis != atomic_load(&v->cpu->nmis)) {
+        vmx->nmis++;
+        if (!attend_nmi(v))
+            return false;
+    }
+    if (atomic_exchange(&v->flush, false))
+        vmx_flush_nested(vmx);
+    return true;
+}
+
+void vmx_entry_failed(struct vcpu *v)
+{
+    uint64_t error = 0;
+    (void)vmcs_read(VMCS_INSTRUCTION_ERROR.encoding, &error);
+    vmx_of(v)->entry_error = (uint32_t)error;
+    (void)bad_state(v, UINT64_MAX, error);
+}
+
+static bool within(uint64_t rip, void (*first)(void), void (*end)(void))
+{
+    return rip >= (uint64_t)first && rip < (uint64_t)end;
+}
+
+uint64_t vmx_after_nmi(uint64_t rip)
+{
+    if (within(rip, vmx_launch_window, vmx_launch_window_end))
+        return (uint64_t)vmx_launch_window;
+    if (within(rip, vmx_resume_window, vmx_resume_window_end))
+        return (uint64_t)vmx_resume_window;
+    return rip;
+}
+
+/* VMCLEAR makes the launch state "clear" whatever it was. Anything may have happened to the host's
+ * state since the last run, so that is new too. */
+void vmx_run(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = vmx_of(v);
+    vmx_clear(vmx->vmcs);
+    vmx_make_current(vmx->vmcs);
+    vmx->entry_error = 0;
+    vmx_load_host_state(v);
+    vmx_run_guest(v);
+}

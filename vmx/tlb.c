@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which translations INVEPT and INVVPID drop: SDM vol. 3 §29.4.3.1. */
+#include "vmx/controls.h"
+#include "vmx/vcpu.h"
+
+enum invept_type { INVEPT_SINGLE = 1, INVEPT_ALL = 2 };
+enum invvpid_type { INVVPID_SINGLE = 1, INVVPID_ALL = 2 };
+
+struct invalidate_descriptor {
+    uint64_t first, second;
+};
+
+/* A type that the capability MSR offers cannot fail: a failure is a fault of Latch's own. */
+static void invept(uint64_t type, uint64_t eptp)
+{
+    const struct invalidate_descriptor d = {.first = eptp};
+    bool failed;
+    __asm__ volatile("invept %1, %2" : "=@ccbe"(failed) : "m"(d), "r"(type) : "memory");
+    if (failed)
+        __builtin_trap();
+}
+
+static void invvpid(uint64_t type, uint16_t vpid)
+{
+    const struct invalidate_descriptor d = {.first = vpid};
+    bool failed;
+    __asm__ volatile("invvpid %1, %2" : "=@ccbe"(failed) : "m"(d), "r"(type) : "memory");
+    if (failed)
+        __builtin_trap();
+}
+
+void vmx_flush_nested(const struct vmx_vcpu *vmx)
+{
+    if (vmx->ept_cap & EPT_CAP_INVEPT_SINGLE)
+        invept(INVEPT_SINGLE, vmx->eptp);
+    else
+        invept(INVEPT_ALL, 0);
+}
+
+/* Without VPID each entry and exit flushes. */
+void vmx_flush_linear(const struct vmx_vcpu *vmx)
+{
+    if (vmx->vpid == 0)
+        return;
+    if (vmx->ept_cap & EPT_CAP_INVVPID_SINGLE)
+        invvpid(INVVPID_SINGLE, vmx->vpid);
+    else
+        invvpid(INVVPID_ALL, 0);
+}
+
+void vmx_flush_all(uint64_t ept_cap)
+{
+    if (ept_cap & EPT_CAP_INVEPT_ALL)
+        invept(INVEPT_ALL, 0);
+    if (ept_cap & EPT_CAP_INVVPID_ALL)
+        invvpid(INVVPID_ALL, 0);
+}

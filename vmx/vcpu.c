@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/vcpu.h"
+#include "cpuid/rules.h"
+#include "kernel/console.h"
+#include "kernel/memory.h"
+#include "vmx/controls.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+#include <errno.h>
+#include <string.h>
+
+#define EPTP_WB 6UL
+#define EPTP_4_LEVELS (3UL << 3)
+#define MODELLED_CR0 (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+
+struct word {
+    enum control_word word;
+    struct vmcs_field_32 field;
+    uint32_t wanted;
+};
+
+static uint32_t allowed1(enum control_word word, bool true_controls)
+{
+    return (uint32_t)(rdmsr(control_msr(word, true_controls)) >> 32);
+}
+
+static int set_word(const struct vcpu *v, const struct word *w, bool true_controls)
+{
+    uint32_t missing;
+    uint64_t msr = rdmsr(control_msr(w->word, true_controls));
+    uint32_t value = control_adjust(w->wanted, msr, &missing);
+    if (missing) {
+        uint32_t bit = missing & -missing;
+        console_line("vCPU %u: its model needs the VMX control \"%s\" (%s bit %d may be 1), which "
+                     "this CPU does not have: hide the feature from the model", v->index,
+                     control_name(w->word, bit), control_msr_name(w->word, true_controls),
+                     32 + __builtin_ctz(bit));
+        return -ENOTSUP;
+    }
+    vmwrite32(w->field, value);
+    return 0;
+}
+
+static int set_controls(const struct vcpu *v)
+{
+    bool true_controls = rdmsr(MSR_VMX_BASIC) & BASIC_TRUE;
+    uint32_t proc1 = allowed1(WORD_PROC, true_controls);
+    uint32_t proc2 = allowed1(WORD_PROC2, true_controls);
+    const struct word words[CONTROL_WORDS] = {
+        {WORD_PIN, VMCS_PIN_CONTROLS, control_required(WORD_PIN)},
+        {WORD_PROC, VMCS_PROC_CONTROLS,
+         control_required(WORD_PROC) | control_instructions(v->rules.instructions, proc1)},
+        {WORD_PROC2, VMCS_PROC_CONTROLS2,
+         control_required(WORD_PROC2) | (proc2 & PROC2_VPID) |
+             control_instructions2(v->rules.instructions, proc2)},
+        {WORD_EXIT, VMCS_EXIT_CONTROLS, control_required(WORD_EXIT)},
+        {WORD_ENTRY, VMCS_ENTRY_CONTROLS, control_required(WORD_ENTRY)},
+    };
+    for (unsigned int i = 0; i < CONTROL_WORDS; i++) {
+        int error = set_word(v, &words[i], true_controls);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* Fields that exist only with their control are written only then. */
+static void set_bitmaps(const struct vcpu *v)
+{
+    const struct vmx_vcpu *vmx = v->backend;
+    uint32_t proc2 = vmread32(VMCS_PROC_CONTROLS2);
+    vmwrite64(VMCS_IO_BITMAP_A, vmx_io_bitmap(0).raw);
+    vmwrite64(VMCS_IO_BITMAP_B, vmx_io_bitmap(1).raw);
+    vmwrite64(VMCS_MSR_BITMAP, memory_address_of(vmx->msr_bitmap).raw);
+    vmwrite64(VMCS_EPT_POINTER, vmx->eptp);
+    if (proc2 & PROC2_VPID)
+        vmwrite16(VMCS_VPID, vmx->vpid);
+    if (proc2 & PROC2_XSAVES)
+        vmwrite64(VMCS_XSS_EXITING_BITMAP, 0);
+    if (proc2 & PROC2_ENCLS_EXITING)
+        vmwrite64(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
+    if (proc2 & PROC2_PCONFIG)
+        vmwrite64(VMCS_PCONFIG_EXITING_BITMAP, 0);
+    vmwrite32(VMCS_EXCEPTION_BITMAP, 0);
+    vmwrite32(VMCS_PF_ERROR_CODE_MASK, 0);
+    vmwrite32(VMCS_PF_ERROR_CODE_MATCH, 0);
+    vmwrite32(VMCS_CR3_TARGET_COUNT, 0);
+    vmwrite32(VMCS_EXIT_MSR_STORE_COUNT, 0);
+    vmwrite32(VMCS_EXIT_MSR_LOAD_COUNT, 0);
+    vmwrite32(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
+}
+
+/* NE must be 1 in hardware: SDM vol. 3 §24.8. All else that the model has is the guest's own. */
+static int set_masks(const struct vcpu *v)
+{
+    uint64_t beyond = v->rules.cr4_allowed & ~rdmsr(MSR_VMX_CR4_FIXED1);
+    if (beyond) {
+        console_line("vCPU %u: its model has the CR4 bits %lx, which IA32_VMX_CR4_FIXED1 does not "
+                     "allow: hide the features from the model", v->index, beyond);
+        return -ENOTSUP;
+    }
+    vmwrite(VMCS_CR0_MASK, CR0_NE | (MODELLED_CR0 & ~v->rules.cr0_allowed));
+    vmwrite(VMCS_CR4_MASK, CR4_VMXE | ~v->rules.cr4_allowed);
+    return 0;
+}
+
+struct descriptor_table {
+    uint16_t limit;
+    uint64_t base;
+} __attribute__((packed));
+_Static_assert(sizeof(struct descriptor_table) == 10, "SDM vol. 3 §2.4");
+
+static void set_host_tables(const struct cpu *cpu)
+{
+    struct descriptor_table gdt, idt;
+    __asm__ volatile("sgdt %0" : "=m"(gdt));
+    __asm__ volatile("sidt %0" : "=m"(idt));
+    vmwrite(VMCS_HOST_GDTR_BASE, gdt.base);
+    vmwrite(VMCS_HOST_IDTR_BASE, idt.base);
+    vmwrite(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
+    vmwrite(VMCS_HOST_GS_BASE, (uint64_t)cpu);
+    vmwrite(VMCS_HOST_FS_BASE, 0);
+    vmwrite16(VMCS_HOST_CS_SELECTOR, SELECTOR_CODE);
+    vmwrite16(VMCS_HOST_SS_SELECTOR, SELECTOR_DATA);
+    vmwrite16(VMCS_HOST_TR_SELECTOR, SELECTOR_TSS);
+    vmwrite16(VMCS_HOST_DS_SELECTOR, 0);
+    vmwrite16(VMCS_HOST_ES_SELECTOR, 0);
+    vmwrite16(VMCS_HOST_FS_SELECTOR, 0);
+    vmwrite16(VMCS_HOST_GS_SELECTOR, 0);
+}
+
+/* HOST_RSP is entry.asm's. */
+void vmx_load_host_state(struct vcpu *v)
+{
+    set_host_tables(v->cpu);
+    vmwrite(VMCS_HOST_CR0, read_cr0());
+    vmwrite(VMCS_HOST_CR3, read_cr3());
+    vmwrite(VMCS_HOST_CR4, read_cr4());
+    vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_entry);
+    vmwrite64(VMCS_HOST_EFER, rdmsr(MSR_EFER));
+    vmwrite64(VMCS_HOST_PAT, rdmsr(MSR_PAT));
+    vmwrite32(VMCS_HOST_SYSENTER_CS, 0);
+    vmwrite(VMCS_HOST_SYSENTER_ESP, 0);
+    vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
+}
+
+static int fill(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = vmx_of(v);
+    *(uint32_t *)memory_at(vmx->vmcs) = (uint32_t)rdmsr(MSR_VMX_BASIC) & BASIC_REVISION;
+    vmx_clear(vmx->vmcs);
+    vmx_make_current(vmx->vmcs);
+    int error = set_controls(v);
+    if (!error)
+        error = set_masks(v);
+    if (error)
+        return error;
+    bool has_vpid = vmread32(VMCS_PROC_CONTROLS2) & PROC2_VPID;
+    vmx->vpid = has_vpid ? (uint16_t)(v->index + 1U) : 0;
+    set_bitmaps(v);
+    vmx_flush_nested(vmx);
+    vmx_flush_linear(vmx);
+    return 0;
+}
+
+/* Three pages: this structure, the MSR bitmap, the VMCS. */
+static int allocate(hpa_t page[3])
+{
+    for (unsigned int i = 0; i < 3; i++) {
+        int error = memory_alloc_page(&page[i]);
+        if (error) {
+            while (i-- > 0)
+                memory_free_page(page[i]);
+            return error;
+        }
+    }
+    return 0;
+}
+
+int vmx_vcpu_create(struct vcpu *v, hpa_t root)
+{
+    hpa_t page[3];
+    int error = allocate(page);
+    if (error)
+        return error;
+    struct vmx_vcpu *vmx = memory_at(page[0]);
+    vmx->msr_bitmap = memory_at(page[1]);
+    vmx->vmcs = page[2];
+    vmx->eptp = root.raw | EPTP_4_LEVELS | EPTP_WB;
+    vmx->ept_cap = rdmsr(MSR_VMX_EPT_VPID);
+    vmx->nmis = atomic_load(&v->cpu->nmis);
+    memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
+    v->backend = vmx;
+    error = fill(v);
+    if (!error)
+        return 0;
+    vmx_clear(vmx->vmcs);
+    v->backend = NULL;
+    for (unsigned int i = 0; i < 3; i++)
+        memory_free_page(page[i]);
+    return error;
+}

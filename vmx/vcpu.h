@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_VMX_VCPU_H
+#define LATCH_VMX_VCPU_H
+/* What the files of vmx/ share among themselves. */
+#include "kernel/vcpu.h"
+#include "kernel/x86.h"
+
+/* cpu->backend */
+struct vmx_cpu {
+    hpa_t vmxon; /* the VMXON region */
+    hpa_t page;  /* that this lies in */
+};
+
+/* v->backend. Its own CPU only. */
+struct vmx_vcpu {
+    hpa_t vmcs;
+    uint8_t *msr_bitmap;    /* four bitmaps of 1 KiB: SDM vol. 3 §25.6.9 */
+    uint64_t eptp;
+    uint64_t ept_cap;       /* IA32_VMX_EPT_VPID_CAP */
+    uint16_t vpid;          /* 0: there is none, and each entry flushes by itself */
+    bool nmi_pending;       /* for the guest, whose NMIs are blocked or who is taking an event */
+    unsigned int nmis;      /* of cpu->nmis, those that were looked after */
+    uint32_t entry_error;   /* VM-instruction error of an entry that failed, else 0 */
+};
+
+static inline struct vmx_vcpu *vmx_of(struct vcpu *v)
+{
+    return v->backend;
+}
+
+/* VMCLEAR and VMPTRLD (SDM vol. 3 §31.3): a failure is a fault of Latch's own. */
+static inline void vmx_clear(hpa_t vmcs)
+{
+    bool failed;
+    __asm__ volatile("vmclear %1" : "=@ccbe"(failed) : "m"(vmcs.raw) : "memory");
+    if (failed)
+        __builtin_trap();
+}
+
+static inline void vmx_make_current(hpa_t vmcs)
+{
+    bool failed;
+    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vmcs.raw) : "memory");
+    if (failed)
+        __builtin_trap();
+}
+
+/* GUEST_INTERRUPTIBILITY: SDM vol. 3 table 25-3. */
+#define BLOCKED_BY_STI (1U << 0)
+#define BLOCKED_BY_MOV_SS (1U << 1)
+#define BLOCKED_BY_SMI (1U << 2)
+#define BLOCKED_BY_NMI (1U << 3)
+
+#define ACTIVITY_ACTIVE 0U
+#define ACTIVITY_WAIT_FOR_SIPI 3U
+
+#define ACCESS_L (1U << 13)
+#define ACCESS_UNUSABLE (1U << 16)
+
+#define PENDING_DEBUG_BS (1UL << 14)
+
+/* entry.asm. Runs the guest from VMLAUNCH on, with vmx_exit() after each exit, until that or
+ * vmx_attend() says false, or an entry fails. */
+void vmx_run_guest(struct vcpu *v);
+/* Where exits arrive; never called. */
+void vmx_exit_entry(void);
+/* From the last look at cpu->nmis to VMLAUNCH or VMRESUME: addresses of code, never called. */
+void vmx_launch_window(void);
+void vmx_launch_window_end(void);
+void vmx_resume_window(void);
+void vmx_resume_window_end(void);
+
+/* exit.c, called by entry.asm with the guest's registers in v->regs; false: leave the loop. */
+bool vmx_exit(struct vcpu *v);
+/* There are new NMIs, or v->flush is set. */
+bool vmx_attend(struct vcpu *v);
+/* VMLAUNCH or VMRESUME itself failed. */
+void vmx_entry_failed(struct vcpu *v);
+
+/* vcpu.c: the host's state that an exit loads. */
+void vmx_load_host_state(struct vcpu *v);
+
+/* state.c */
+/* Is the guest in 64-bit mode, CS.L included? */
+bool vmx_in_64bit_mode(void);
+/* Go on behind an instruction of `length` bytes, as if it had completed. */
+void vmx_skip(unsigned int length);
+
+/* event.c. `vectoring` is the interruption information of the event that the exit interrupted, 0
+ * for exits that cannot or did not. */
+/* Deliver `event` at the next entry instead of the current instruction. False: a triple fault. */
+bool vmx_inject(struct vcpu *v, const struct event *event, uint32_t vectoring);
+/* Deliver again what the exit interrupted. */
+void vmx_redeliver(void);
+/* Deliver an NMI as soon as the guest takes one. */
+void vmx_pend_nmi(struct vcpu *v);
+/* An NMI-window exit: no longer wait for it, and deliver the NMI that did. */
+void vmx_nmi_window(struct vcpu *v);
+/* An IRET that unblocked NMIs was interrupted: block them again (SDM vol. 3 §28.2.3). */
+void vmx_restore_nmi_blocking(uint64_t qualification, uint32_t vectoring);
+
+/* tlb.c */
+void vmx_flush_nested(const struct vmx_vcpu *vmx); /* all that came from the vCPU's EPT */
+void vmx_flush_linear(const struct vmx_vcpu *vmx); /* all of the vCPU's VPID */
+void vmx_flush_all(uint64_t ept_cap);              /* everything, after VMXON */
+
+/* permissions.c */
+hpa_t vmx_io_bitmap(unsigned int half); /* 0: ports 0 to 7FFFH, 1: the rest */
+
+/* cr.c */
+/* Load the PDPTE fields from guest memory if `cr0`, `cr4` and `efer` mean PAE paging. -EINVAL: a
+ * reserved bit is set (#GP, SDM vol. 3 §4.4.1); the fields are then unchanged. */
+int vmx_load_pdptes(struct vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer);
+/* CR0 as the guest reads it. */
+uint64_t vmx_read_cr0(void);
+
+#endif

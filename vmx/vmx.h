@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_VMX_VMX_H
+#define LATCH_VMX_VMX_H
+/*
+ * vmx/: all that is Intel's alone. One VMCS for each vCPU, which never leaves its CPU, so that the
+ * VMCS stays current and the VPID stays its own. The guest's state lives in the VMCS and, where
+ * Latch itself never uses a register (DR0-DR6, CR2, XCR0, the SYSCALL MSRs), in the hardware.
+ *
+ *   vmcs.h           fields and their widths             controls.c     capability MSRs
+ *   preflight.c      what the hardware must have         enable.c       VMXON and VMXOFF
+ *   vcpu.c, state.c  making, loading and reading a vCPU  cr.c           CR0, CR4, EFER
+ *   entry.asm        entry and exit                      exit.c         decode, dispatch, carry out
+ *   event.c          injection and delivery again        tlb.c          INVEPT and INVVPID
+ *   permissions.c    MSR and I/O bitmaps                 dump.c         the VMCS in words
+ *   reason.c         exit reasons and errors by name     qualification.c  their details
+ *
+ * The functions below are kernel/backend.h's, with the contracts that stand there.
+ */
+#include "kernel/backend.h"
+
+/* Intel's and the makers who took VMX over, even if VMX is not offered: the preflight names it. */
+bool vmx_present(void);
+int vmx_preflight(struct preflight *table);
+/* Only after vmx_preflight() returned 0. */
+void vmx_caps(struct backend_caps *caps);
+int vmx_enable(struct cpu *cpu);
+void vmx_disable(struct cpu *cpu);
+int vmx_vcpu_create(struct vcpu *v, hpa_t root);
+void vmx_set_state(struct vcpu *v, const struct vcpu_state *state);
+void vmx_get_state(struct vcpu *v, struct vcpu_state *state);
+void vmx_run(struct vcpu *v);
+void vmx_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write);
+void vmx_trap_port(uint16_t port, bool trap);
+int vmx_write_cr(struct vcpu *v, unsigned int cr, uint64_t value);
+int vmx_write_efer(struct vcpu *v, uint64_t value);
+uint64_t vmx_read_cr4(struct vcpu *v);
+uint64_t vmx_read_efer(struct vcpu *v);
+unsigned int vmx_cpl(struct vcpu *v);
+void vmx_dump(struct vcpu *v, void (*line)(const char *text));
+
+/*
+ * Where the host's NMI handler returns to that has interrupted Latch at `rip`, after it has counted
+ * the NMI in cpu->nmis. In the few instructions before VMRESUME it is their start, so that the NMI
+ * is looked after before the guest runs; else it is `rip`.
+ */
+uint64_t vmx_after_nmi(uint64_t rip);
+
+/*
+ * The next vmx_run() waits for a SIPI in the hardware, which reports it as EXIT_SIPI (SDM vol. 3
+ * §24.4.2, activity state). After vmx_set_state(), on its own CPU; only where machine code has
+ * found that INIT and SIPI exits work.
+ */
+void vmx_wait_for_sipi(struct vcpu *v);
+
+#endif
