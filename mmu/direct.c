@@ -131,16 +131,16 @@ int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
 {
     struct guest_range range = guest_map_find(direct->map, address);
     struct view view = view_of(direct, root);
-    struct table_leaf leaf;
-    int rc;
 
     *result = (struct direct_result){.kind = GUEST_ABSENT};
     result->beyond_limit = address.raw >= root_limit(direct, root);
     if (result->beyond_limit || range.kind == GUEST_ABSENT)
         return 0;
     if (!table_lookup(&view.space, address.raw, &result->leaf)) {
-        leaf = largest_page(direct, &range, address.raw);
-        rc = table_map(&view.space, leaf.address, leaf.page, leaf.size, leaf.access, leaf.type);
+        struct table_leaf leaf = largest_page(direct, &range, address.raw);
+        int rc =
+            table_map(&view.space, leaf.address, leaf.page, leaf.size, leaf.access, leaf.type);
+
         if (rc != 0)
             return rc;
         result->leaf = leaf;

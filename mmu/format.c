@@ -125,8 +125,8 @@ unsigned int format_access(const struct table_format *format, uint64_t entry)
 {
     if (format->id == FORMAT_EPT)
         return (unsigned int)(entry & EPT_RIGHTS);
-    return ACCESS_READ | (entry & LONG_WRITE ? ACCESS_WRITE : 0U) |
-           (entry & LONG_NX ? 0U : ACCESS_EXECUTE);
+    return ACCESS_READ | ((entry & LONG_WRITE) ? ACCESS_WRITE : 0U) |
+           ((entry & LONG_NX) ? 0U : ACCESS_EXECUTE);
 }
 
 enum cache_type format_type(const struct table_format *format, uint64_t entry)
@@ -135,5 +135,5 @@ enum cache_type format_type(const struct table_format *format, uint64_t entry)
         return (enum cache_type)((entry >> EPT_TYPE_SHIFT) & EPT_TYPE_MASK);
     if (!(entry & (LONG_PCD | LONG_PWT)))
         return CACHE_WB;
-    return entry & LONG_PCD ? CACHE_UC : CACHE_WT;
+    return (entry & LONG_PCD) ? CACHE_UC : CACHE_WT;
 }

@@ -7,10 +7,10 @@ enum paging_mode paging_mode(const struct paging_state *state)
     if (!(state->cr0 & CR0_PG))
         return MODE_OFF;
     if (state->efer & EFER_LMA)
-        return state->cr4 & CR4_LA57 ? MODE_5LEVEL : MODE_4LEVEL;
+        return (state->cr4 & CR4_LA57) ? MODE_5LEVEL : MODE_4LEVEL;
     if (state->cr4 & CR4_PAE)
         return MODE_PAE;
-    return state->cr4 & CR4_PSE ? MODE_32BIT_PSE : MODE_32BIT;
+    return (state->cr4 & CR4_PSE) ? MODE_32BIT_PSE : MODE_32BIT;
 }
 
 unsigned int paging_levels(enum paging_mode mode)
@@ -35,9 +35,10 @@ unsigned int paging_levels(enum paging_mode mode)
 
 unsigned int paging_width(const struct paging_props *props)
 {
-    unsigned int width = props->maxphyaddr < 52U ? props->maxphyaddr : 52U;
+    unsigned int reduction = props->cbit != 0 ? props->reduction : 0;
+    unsigned int width = props->maxphyaddr;
 
-    if (props->cbit != 0)
-        width -= props->reduction < width ? props->reduction : width;
-    return width > 32U ? width : 32U;
+    if (width > 52U)
+        width = 52U;
+    return width < 32U + reduction ? 32U : width - reduction;
 }

@@ -35,7 +35,7 @@ uint64_t *mtrr_msr(struct mtrr_state *state, uint32_t msr)
     if (msr >= MSR_MTRR_PHYSBASE0 && msr < MSR_MTRR_PHYSBASE0 + 2U * pairs(state)) {
         struct mtrr_pair *pair = &state->variable[(msr - MSR_MTRR_PHYSBASE0) / 2U];
 
-        return msr & 1U ? &pair->mask : &pair->base;
+        return (msr & 1U) ? &pair->mask : &pair->base;
     }
     for (unsigned int i = 0; i < MTRR_FIXED && (state->cap & MTRRCAP_FIXED); i++)
         if (msr == mtrr_fixed_msr(i))

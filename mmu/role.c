@@ -74,7 +74,11 @@ static void clear_for_32bit(union page_role *role)
     role->vendor = ROLE_VENDOR_ANY;
     role->cbit = 0;
     role->pke = 0;
-    role->quadrant = role->level == 1 ? role->quadrant & 1U : role->level == 2 ? role->quadrant : 0;
+    /* A table of 1024 entries is shadowed by two, a directory by four. */
+    if (role->level == 1)
+        role->quadrant &= 1U;
+    else if (role->level > 2)
+        role->quadrant = 0;
     /* PSE changes a PTE only where its PAT bit is reserved. */
     if (!pse || (role->level == 1 && role->pat)) {
         role->mode = MODE_32BIT;
@@ -90,8 +94,16 @@ static void clear_for_32bit(union page_role *role)
     }
 }
 
+/* With the C-bit right above the width, the next width has the same reserved bits. */
+static void join_cbit(union page_role *role)
+{
+    if (role->cbit != 0 && role->cbit == role->maxphyaddr)
+        role->maxphyaddr++;
+}
+
 static void clear_for_pae(union page_role *role)
 {
+    join_cbit(role);
     role->quadrant = 0;
     role->gbpages = 0;
     role->vendor = ROLE_VENDOR_ANY;
@@ -101,6 +113,7 @@ static void clear_for_pae(union page_role *role)
 
 static void clear_for_long(union page_role *role)
 {
+    join_cbit(role);
     role->quadrant = 0;
     role->pse36 = 0;
     role->pat = 0;

@@ -204,12 +204,12 @@ static int walk_once(struct walk *walk)
 {
     uint64_t table = root_address(walk);
     unsigned int level = paging_levels(walk->mode);
-    bool leaf;
     int rc;
 
     *walk->result = (struct walk_result){.rights = ACCESS_RWX | ACCESS_USER};
     for (;; level--) {
         uint64_t entry;
+        bool leaf;
 
         rc = read_entry(walk, table, level);
         if (rc != 0)
