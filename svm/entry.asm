@@ -1,0 +1,89 @@
+; SPDX-License-Identifier: BSD-2-Clause
+; The way into the guest and out of it (APM vol. 2 §15.5, §15.6). VMRUN and #VMEXIT exchange RAX,
+; RSP, RIP, RFLAGS, CS, SS, DS, ES, the control registers and GDTR and IDTR by themselves; VMSAVE
+; and VMLOAD exchange FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs; the stub does the rest.
+%include "svm/offsets.inc"
+
+extern svm_exit
+global svm_loop, svm_open_gif, svm_vmsave
+
+section .text
+bits 64
+
+; void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
+svm_loop:
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    push rdx                    ; [rsp + 16] host_vmcb
+    push rsi                    ; [rsp + 8] vmcb
+    push rdi                    ; [rsp] v; the stack is aligned for the call below
+    clgi
+.enter:
+    mov rcx, [rdi + REGS_RCX]
+    mov rdx, [rdi + REGS_RDX]
+    mov rbx, [rdi + REGS_RBX]
+    mov rbp, [rdi + REGS_RBP]
+    mov rsi, [rdi + REGS_RSI]
+    mov r8, [rdi + REGS_R8]
+    mov r9, [rdi + REGS_R9]
+    mov r10, [rdi + REGS_R10]
+    mov r11, [rdi + REGS_R11]
+    mov r12, [rdi + REGS_R12]
+    mov r13, [rdi + REGS_R13]
+    mov r14, [rdi + REGS_R14]
+    mov r15, [rdi + REGS_R15]
+    mov rdi, [rdi + REGS_RDI]
+    mov rax, [rsp + 8]
+    vmload
+    vmrun
+    vmsave                      ; RAX is Latch's again: the guest's VMCB
+    mov rax, [rsp]
+    mov [rax + REGS_RCX], rcx
+    mov [rax + REGS_RDX], rdx
+    mov [rax + REGS_RBX], rbx
+    mov [rax + REGS_RBP], rbp
+    mov [rax + REGS_RSI], rsi
+    mov [rax + REGS_RDI], rdi
+    mov [rax + REGS_R8], r8
+    mov [rax + REGS_R9], r9
+    mov [rax + REGS_R10], r10
+    mov [rax + REGS_R11], r11
+    mov [rax + REGS_R12], r12
+    mov [rax + REGS_R13], r13
+    mov [rax + REGS_R14], r14
+    mov [rax + REGS_R15], r15
+    mov rdi, rax
+    mov rax, [rsp + 16]
+    vmload
+    call svm_exit
+    mov rdi, [rsp]
+    test al, al
+    jnz .enter
+    stgi
+    add rsp, 24
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    ret
+
+; void svm_open_gif(void): what is pending is taken behind STGI, at the latest behind the NOP.
+svm_open_gif:
+    stgi
+    nop
+    clgi
+    ret
+
+; void svm_vmsave(hpa_t vmcb)
+svm_vmsave:
+    mov rax, rdi
+    vmsave
+    ret
+
+section .note.GNU-stack noalloc noexec nowrite progbits

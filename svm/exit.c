@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/insn.h"
+#include "kernel/x86.h"
+#include "svm/event_code.h"
+#include "svm/internal.h"
+
+#define DR6_BS (1UL << 14)
+#define DR7_GD (1UL << 13)
+
+/* EXITINFO1 of a port exit (§15.10.2) and of a MOV to CR with decode assists (§15.8.1). */
+#define IOIO_IN         (1UL << 0)
+#define IOIO_STRING     (1UL << 2)
+#define IOIO_REP        (1UL << 3)
+#define IOIO_SIZE_SHIFT 4U
+#define CR_IS_MOV       (1UL << 63)
+#define MSR_IS_WRITE    1UL
+
+/* How long the instruction is by its own and the next one's RIP; 0 if that cannot be. */
+static uint8_t length_to(const struct vmcb *vmcb, uint64_t next_rip)
+{
+    uint64_t length = next_rip - vmcb->save.rip;
+    return length <= INSN_LENGTH_MAX ? (uint8_t)length : 0;
+}
+
+static uint8_t saved_length(const struct svm_vcpu *svm)
+{
+    return svm->cpu->next_rip ? length_to(svm->vmcb, svm->vmcb->control.next_rip) : 0;
+}
+
+static void decode_io(struct exit *exit, const struct vmcb *vmcb)
+{
+    uint64_t info = vmcb->control.exit_info_1;
+
+    exit->kind = EXIT_IO;
+    exit->length = length_to(vmcb, vmcb->control.exit_info_2);
+    exit->io.port = (uint16_t)(info >> 16);
+    exit->io.size = info >> IOIO_SIZE_SHIFT & 7;
+    exit->io.in = info & IOIO_IN;
+    exit->io.string = info & IOIO_STRING;
+    exit->io.rep = info & IOIO_REP;
+}
+
+static void decode_memory(struct exit *exit, const struct vmcb *vmcb)
+{
+    uint64_t info = vmcb->control.exit_info_1;
+
+    exit->kind = EXIT_MEMORY;
+    exit->memory.gpa = gpa(vmcb->control.exit_info_2);
+    exit->memory.write = info & NPF_WRITE;
+    exit->memory.fetch = info & NPF_FETCH;
+    exit->memory.read = !exit->memory.write && !exit->memory.fetch;
+    exit->memory.walk = info & NPF_WALK;
+}
+
+/* False if the instruction is no longer there; it then simply runs again. */
+static bool decode_cr4_write(struct vcpu *v, struct exit *exit)
+{
+    const struct svm_vcpu *svm = svm_of(v);
+    unsigned int gpr = exit->raw_info[0] & 15;
+
+    exit->kind = EXIT_CR_WRITE;
+    exit->cr.cr = 4;
+    exit->length = saved_length(svm);
+    if (!svm->cpu->decode_assists || !(exit->raw_info[0] & CR_IS_MOV)) {
+        struct vcpu_state state;
+        struct insn insn;
+        svm_get_state(v, &state);
+        exit->length = (uint8_t)vcpu_decode(v, &state, &insn);
+        if (!exit->length || insn.kind != INSN_MOV_TO_CR || insn.reg != 4)
+            return false;
+        gpr = insn.rm;
+    }
+    exit->cr.value = v->regs.r[gpr];
+    if (!svm_in_64_bit_mode(svm->vmcb))
+        exit->cr.value = (uint32_t)exit->cr.value;
+    return true;
+}
+
+static void decode_instruction(const struct svm_vcpu *svm, struct exit *exit, enum exit_kind kind)
+{
+    exit->kind = kind;
+    exit->length = saved_length(svm);
+}
+
+/* Fill *exit from the VMCB. False if the exit was svm/'s own business and is done with. */
+static bool decode(struct vcpu *v, struct exit *exit)
+{
+    struct svm_vcpu *svm = svm_of(v);
+    const struct vmcb *vmcb = svm->vmcb;
+
+    exit->length = 0;
+    exit->kind = EXIT_UNKNOWN;
+    exit->raw_reason = vmcb->control.exit_code;
+    exit->raw_info[0] = vmcb->control.exit_info_1;
+    exit->raw_info[1] = vmcb->control.exit_info_2;
+    switch (exit->raw_reason) {
+    case VMEXIT_CPUID:
+        decode_instruction(svm, exit, EXIT_CPUID);
+        return true;
+    case VMEXIT_MSR:
+        decode_instruction(svm, exit, exit->raw_info[0] & MSR_IS_WRITE ? EXIT_WRMSR : EXIT_RDMSR);
+        return true;
+    case VMEXIT_VMMCALL:
+        decode_instruction(svm, exit, EXIT_HYPERCALL);
+        return true;
+    case VMEXIT_XSETBV:
+        decode_instruction(svm, exit, EXIT_XSETBV);
+        return true;
+    case VMEXIT_IOIO:
+        decode_io(exit, vmcb);
+        return true;
+    case VMEXIT_NPF:
+        decode_memory(exit, vmcb);
+        return true;
+    case VMEXIT_CR4_WRITE:
+        return decode_cr4_write(v, exit);
+    case VMEXIT_VMRUN:
+    case VMEXIT_VMLOAD:
+    case VMEXIT_VMSAVE:
+    case VMEXIT_STGI:
+    case VMEXIT_CLGI:
+    case VMEXIT_SKINIT:
+    case VMEXIT_INVLPGA:
+    case VMEXIT_RDTSCP:
+    case VMEXIT_MONITOR:
+    case VMEXIT_MWAIT:
+    case VMEXIT_MWAIT_ARMED:
+    case VMEXIT_RDPRU:
+    case VMEXIT_INVPCID:
+    case VMEXIT_MCOMMIT:
+        exit->kind = EXIT_FORBIDDEN;
+        return true;
+    case VMEXIT_NMI:
+        /* It stays pending while GIF is 0: what the exit interrupted is delivered before it. */
+        if (vmcb->control.event_injection & EVENT_CODE_VALID)
+            return false;
+        svm_open_gif();
+        exit->kind = EXIT_NMI;
+        return true;
+    case VMEXIT_INIT:
+        if (svm->cpu->init_redirected)
+            svm_open_gif();
+        exit->kind = EXIT_INIT;
+        return true;
+    case VMEXIT_IRET:
+        svm_step_iret(v);
+        return false;
+    case VMEXIT_SHUTDOWN:
+        exit->kind = EXIT_TRIPLE_FAULT;
+        return true;
+    default:
+        break;
+    }
+    if ((uint32_t)exit->raw_reason == VMEXIT_INVALID_LOW) {
+        exit->kind = EXIT_BAD_STATE;
+    } else if (svm->stepping && exit->raw_reason >= VMEXIT_EXCEPTION_FIRST &&
+               exit->raw_reason <= VMEXIT_EXCEPTION_LAST) {
+        svm_step_done(v);
+        exit->kind = EXIT_NMI_WINDOW;
+    }
+    return true;
+}
+
+/*
+ * Go on behind the instruction, as if it had run: RF and the interrupt shadow end with it, and TF
+ * traps (§3.1.6, §13.1.4). Nothing changes if its bytes are no longer there to be measured.
+ */
+static void skip(struct vcpu *v, const struct exit *exit)
+{
+    struct vmcb *vmcb = vmcb_of(v);
+    unsigned int length = exit->length;
+
+    if (!length) {
+        struct vcpu_state state;
+        svm_get_state(v, &state);
+        length = vcpu_decode(v, &state, NULL);
+        if (!length)
+            return;
+    }
+    vmcb->save.rip += length;
+    if (!svm_in_64_bit_mode(vmcb))
+        vmcb->save.rip = (uint32_t)vmcb->save.rip;
+    vmcb->save.rflags &= ~RFLAGS_RF;
+    vmcb->control.interrupt_shadow &= ~INTERRUPT_SHADOW;
+    if (vmcb->save.rflags & RFLAGS_TF) {
+        vmcb_set_dr6(vmcb, vmcb->save.dr6 | DR6_BS);
+        vmcb_set_dr7(vmcb, vmcb->save.dr7 & ~DR7_GD);
+        (void)svm_inject(v, &(struct event){.type = EVENT_EXCEPTION, .vector = VECTOR_DB});
+    }
+}
+
+static bool carry_out(struct vcpu *v, struct exit *exit)
+{
+    switch (exit_dispatch(v, exit)) {
+    case EXIT_NEXT:
+        skip(v, exit);
+        return true;
+    case EXIT_RETRY:
+        return true;
+    case EXIT_FAULT:
+        if (svm_inject(v, &exit->event))
+            return true;
+        exit->kind = EXIT_TRIPLE_FAULT;
+        return exit_dispatch(v, exit) != EXIT_STOP;
+    case EXIT_STOP:
+    default:
+        return false;
+    }
+}
+
+bool svm_exit(struct vcpu *v)
+{
+    struct svm_vcpu *svm = svm_of(v);
+    struct vmcb *vmcb = svm->vmcb;
+    struct exit exit;
+    bool again = true;
+
+    v->regs.rax = vmcb->save.rax;
+    v->regs.rsp = vmcb->save.rsp;
+    vmcb->control.clean = svm->clean;
+    vmcb->control.tlb_control = TLB_KEEP;
+    vmcb->control.event_injection = 0;
+    if (vmcb->control.exit_interrupt_info & EVENT_CODE_VALID)
+        svm_reinject(v);
+    if (decode(v, &exit))
+        again = carry_out(v, &exit);
+    vmcb->save.rax = v->regs.rax;
+    vmcb->save.rsp = v->regs.rsp;
+    svm_tlb_follow(v);
+    return again;
+}

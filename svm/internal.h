@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_SVM_INTERNAL_H
+#define LATCH_SVM_INTERNAL_H
+/* What the files of svm/ share among themselves. */
+#include "svm/svm.h"
+#include "svm/vmcb.h"
+
+/* CPUID.8000000AH (APM vol. 3 §E.4.9). */
+#define CPUID_SVM              0x8000000aU
+#define SVM_EDX_NPT            (1U << 0)
+#define SVM_EDX_NRIP_SAVE      (1U << 3)
+#define SVM_EDX_CLEAN_BITS     (1U << 5)
+#define SVM_EDX_FLUSH_BY_ASID  (1U << 6)
+#define SVM_EDX_DECODE_ASSISTS (1U << 7)
+
+/* AMD's own MSRs (§15.30). */
+#define MSR_VM_CR       0xc0010114U
+#define MSR_VM_HSAVE_PA 0xc0010117U
+#define VM_CR_R_INIT    (1UL << 1)
+#define VM_CR_LOCK      (1UL << 3)
+#define VM_CR_SVMDIS    (1UL << 4)
+
+/* What svm_enable() makes for a CPU; one page. Constant once the CPU is up. */
+struct svm_cpu {
+    hpa_t host_save;        /* where VMRUN keeps what #VMEXIT restores (§15.30.4) */
+    hpa_t host_vmcb;        /* where VMSAVE keeps Latch's FS, GS, TR and the MSRs with them */
+    struct cpu_rules rules; /* of the CPU itself, as if its own CPUID were the model */
+    uint32_t asids;
+    bool next_rip, decode_assists, clean_bits, flush_by_asid;
+    bool init_redirected; /* a pending INIT becomes #SX once GIF is 1 (§15.28) */
+};
+_Static_assert(sizeof(struct svm_cpu) <= 4096, "it has one page");
+
+/* One vCPU; one page. (c) constant after svm_vcpu_create(), (o) its own CPU only. */
+struct svm_vcpu {
+    struct vmcb *vmcb;         /* (c) */
+    hpa_t vmcb_address;        /* (c) */
+    hpa_t host_vmcb;           /* (c) */
+    uint8_t *msrpm;            /* (c) two pages */
+    const struct svm_cpu *cpu; /* (c) */
+    uint32_t clean;            /* (c) the clean bits that the CPU knows */
+    bool nmi_blocked;          /* (o) an NMI was delivered and its IRET is still to come */
+    bool nmi_pending;          /* (o) another came meanwhile */
+    bool stepping;             /* (o) that IRET is being stepped over */
+    bool step_own_tf;          /* (o) the guest's own RFLAGS.TF before the step */
+};
+
+static inline struct svm_vcpu *svm_of(struct vcpu *v)
+{
+    return v->backend;
+}
+static inline struct vmcb *vmcb_of(struct vcpu *v)
+{
+    return svm_of(v)->vmcb;
+}
+
+/* True if the guest's code is 64-bit. */
+static inline bool svm_in_64_bit_mode(const struct vmcb *vmcb)
+{
+    return (vmcb->save.efer & (1UL << 10)) && (vmcb->save.cs.attributes & SEGMENT_L);
+}
+
+/* entry.asm: CLGI, then VMRUN until svm_exit() says no, then STGI. */
+void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
+/* entry.asm: let in the NMI or INIT that an exit announced: GIF to 1 and back to 0. */
+void svm_open_gif(void);
+/* entry.asm: VMSAVE to the VMCB at this address. */
+void svm_vmsave(hpa_t vmcb);
+
+/* exit.c: handle one exit; true: enter again. */
+bool svm_exit(struct vcpu *v);
+
+/* event.c */
+/* Deliver again what the exit interrupted in its delivery, or nothing; at each exit, first. */
+void svm_reinject(struct vcpu *v);
+/* Deliver `event` at the next entry, combined with what svm_reinject() left there (§8.2.9); false
+ * if that makes a shutdown: nothing is then delivered. */
+bool svm_inject(struct vcpu *v, const struct event *event);
+/* Mark NMIs as blocked or not. */
+void svm_block_nmis(struct vcpu *v, bool blocked);
+/* The guest is about to execute the IRET that ends its NMI handler: let it, alone. */
+void svm_step_iret(struct vcpu *v);
+/* An exception was intercepted, which happens only while that IRET is stepped over: NMIs are
+ * open again, and an exception of the guest's own is delivered to it. */
+void svm_step_done(struct vcpu *v);
+
+/* permissions.c: the physical address of the VM's I/O permission map (§15.10.1). */
+hpa_t svm_iopm(void);
+
+/* tlb.c */
+/* The vCPU's ASID: fixed, so that they never run out (§15.16); -ENOTSUP if the CPU has too few. */
+int svm_tlb_init(struct vcpu *v);
+/* Flush all that the vCPU's ASID has cached, at the next entry. */
+void svm_tlb_flush(struct vcpu *v);
+/* Before each entry: flush if another CPU asked for it (v->flush). */
+static inline void svm_tlb_follow(struct vcpu *v)
+{
+    if (atomic_load_explicit(&v->flush, memory_order_relaxed) && atomic_exchange(&v->flush, false))
+        svm_tlb_flush(v);
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_SVM_SVM_H
+#define LATCH_SVM_SVM_H
+/*
+ * svm/: all that is AMD's alone. The VMCB and who may write it (vmcb.h), the preflight table,
+ * enabling (enable.c), a vCPU's control structures (vcpu.c) and state (state.c), the entry stub (entry.asm),
+ * the decoding of exits (exit.c), events and NMI blocking (event.c), the permission maps
+ * (permissions.c), control registers (cr.c) and TLB control (tlb.c).
+ *
+ * The guest runs with its own interrupts, its own CR3, CR0, DRs, FPU and HLT; GIF is 0 from before
+ * VMRUN until an exit is handled, so that no NMI, INIT or machine check comes in between
+ * (APM vol. 2 §15.17). Chapter numbers are those of APM vol. 2 unless another volume is named.
+ *
+ * Not intercepted on purpose: #AC and #DB. A guest can make its CPU deliver one of them without end
+ * (§15.12.2); its CPU is then lost to it until a reset, and to nobody else.
+ */
+#include "kernel/backend.h"
+
+/* The functions of kernel/backend.h, whose contracts hold here. */
+bool svm_present(void);
+int svm_preflight(struct preflight *table);
+void svm_caps(struct backend_caps *caps);
+int svm_enable(struct cpu *cpu);
+void svm_disable(struct cpu *cpu);
+int svm_vcpu_create(struct vcpu *v, hpa_t root);
+void svm_set_state(struct vcpu *v, const struct vcpu_state *state);
+void svm_get_state(struct vcpu *v, struct vcpu_state *state);
+void svm_run(struct vcpu *v);
+void svm_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write);
+void svm_trap_port(uint16_t port, bool trap);
+int svm_write_cr(struct vcpu *v, unsigned int cr, uint64_t value);
+int svm_write_efer(struct vcpu *v, uint64_t value);
+uint64_t svm_read_cr4(struct vcpu *v);
+uint64_t svm_read_efer(struct vcpu *v);
+unsigned int svm_cpl(struct vcpu *v);
+void svm_dump(struct vcpu *v, void (*line)(const char *text));
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/console.h"
+#include "kernel/memory.h"
+#include "kernel/x86.h"
+#include "svm/internal.h"
+#include "svm/permissions.h"
+#include <errno.h>
+#include <string.h>
+
+/* Instructions that fault when the model hides them, by which intercept. */
+static const struct {
+    enum instruction_group group;
+    unsigned int word;
+    uint32_t bits;
+} hideable[] = {
+    {.group = INSTRUCTION_RDTSCP, .word = 4, .bits = INTERCEPT_RDTSCP},
+    {.group = INSTRUCTION_MONITOR,
+     .word = 4,
+     .bits = INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED},
+    {.group = INSTRUCTION_RDPRU, .word = 4, .bits = INTERCEPT_RDPRU},
+    {.group = INSTRUCTION_INVPCID, .word = 5, .bits = INTERCEPT_INVPCID},
+    {.group = INSTRUCTION_MCOMMIT, .word = 5, .bits = INTERCEPT_MCOMMIT},
+};
+#define HIDEABLE (sizeof(hideable) / sizeof(hideable[0]))
+
+/* QEMU's TCG has no intercept for XSETBV, and for RDTSCP none of its own. */
+static bool is_tcg(void)
+{
+    uint32_t a, b, c, d;
+    char name[12];
+
+    cpuid_raw(1, 0, &a, &b, &c, &d);
+    if (!(c >> 31))
+        return false;
+    cpuid_raw(CPUID_HYPERVISOR, 0, &a, (uint32_t *)name, (uint32_t *)(name + 4),
+              (uint32_t *)(name + 8));
+    return !memcmp(name, "TCGTCGTCGTCG", sizeof(name));
+}
+
+static int refuse_model(const struct vcpu *v, const char *what)
+{
+    console_line("latch: vCPU %u: %s", v->index, what);
+    return -ENOTSUP;
+}
+
+static bool has(uint32_t instructions, enum instruction_group group)
+{
+    return instructions >> group & 1;
+}
+
+static int intercept_hidden_instructions(struct vcpu *v)
+{
+    uint32_t host = svm_of(v)->cpu->rules.instructions;
+    uint32_t hidden = host & ~v->rules.instructions;
+    uint32_t shown = host & v->rules.instructions;
+
+    /* MONITORX and MWAITX exit by the intercepts of MONITOR and MWAIT (APM vol. 3). */
+    if (has(hidden, INSTRUCTION_MONITOR) && has(shown, INSTRUCTION_MWAITX))
+        return refuse_model(v, "the model hides MONITOR but not MWAITX, and one intercept serves "
+                               "both: hide MWAITX too");
+    if (has(shown, INSTRUCTION_INVLPGB))
+        return refuse_model(v, "the model has INVLPGB, which Latch does not give to guests: "
+                               "hide it");
+    if (has(hidden, INSTRUCTION_RDTSCP) && is_tcg())
+        return refuse_model(v, "the model hides RDTSCP, and QEMU's TCG cannot intercept it: "
+                               "use another machine or show it");
+    for (size_t i = 0; i < HIDEABLE; i++)
+        if (has(hidden, hideable[i].group))
+            vmcb_intercept(vmcb_of(v), hideable[i].word, hideable[i].bits, true);
+    return 0;
+}
+
+/* A bit that the CPU would accept and the model does not have must not come through. */
+static int intercept_hidden_registers(struct vcpu *v)
+{
+    const struct cpu_rules *host = &svm_of(v)->cpu->rules;
+    bool xsave = v->rules.cr4_allowed & CR4_OSXSAVE;
+
+    vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR4_WRITE, host->cr4_allowed & ~v->rules.cr4_allowed);
+    if (!xsave || !(host->xcr0_allowed & ~v->rules.xcr0_allowed))
+        return 0;
+    if (is_tcg()) {
+        console_line("latch: vCPU %u: the model's XCR0 %#lx lacks bits of the CPU's %#lx, and "
+                     "QEMU's TCG cannot intercept XSETBV: show them or hide xsave",
+                     v->index, v->rules.xcr0_allowed, host->xcr0_allowed);
+        return -ENOTSUP;
+    }
+    vmcb_intercept(vmcb_of(v), 4, INTERCEPT_XSETBV, true);
+    return 0;
+}
+
+static int intercept(struct vcpu *v)
+{
+    struct vmcb *vmcb = vmcb_of(v);
+
+    vmcb_intercept(vmcb, 3,
+                   INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_CPUID | INTERCEPT_INVLPGA |
+                       INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN,
+                   true);
+    /* EFER.SVME is set under the guest, so all of SVM would work, on host-physical addresses. */
+    vmcb_intercept(vmcb, 4,
+                   INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
+                       INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT,
+                   true);
+    int error = intercept_hidden_instructions(v);
+    return error ? error : intercept_hidden_registers(v);
+}
+
+/* The pages of a vCPU: its struct, its VMCB and its MSR permission map. */
+static int allocate(struct vcpu *v)
+{
+    hpa_t page, msrpm;
+    int error = memory_alloc_page(&page);
+
+    if (error)
+        return error;
+    struct svm_vcpu *svm = memory_at(page);
+    error = memory_alloc_page(&svm->vmcb_address);
+    if (!error)
+        error = memory_alloc_pages(MSRPM_PAGES, &msrpm);
+    if (error)
+        return error;
+    svm->vmcb = memory_at(svm->vmcb_address);
+    svm->msrpm = memory_at(msrpm);
+    memset(svm->msrpm, 0xff, MSRPM_PAGES * PAGE_SIZE);
+    vmcb_set_msrpm(svm->vmcb, msrpm.raw);
+    v->backend = svm;
+    return 0;
+}
+
+int svm_vcpu_create(struct vcpu *v, hpa_t root)
+{
+    int error = allocate(v);
+
+    if (error)
+        return error;
+    struct svm_vcpu *svm = svm_of(v);
+    svm->cpu = v->cpu->backend;
+    svm->host_vmcb = svm->cpu->host_vmcb;
+    svm->clean = svm->cpu->clean_bits ? CLEAN_ALL : 0;
+    vmcb_set_iopm(svm->vmcb, svm_iopm().raw);
+    vmcb_set_nested_control(svm->vmcb, NESTED_ENABLE);
+    vmcb_set_nested_cr3(svm->vmcb, root.raw);
+    error = svm_tlb_init(v);
+    return error ? error : intercept(v);
+}
+
+void svm_run(struct vcpu *v)
+{
+    struct svm_vcpu *svm = svm_of(v);
+
+    svm->vmcb->save.rax = v->regs.rax;
+    svm->vmcb->save.rsp = v->regs.rsp;
+    svm_tlb_follow(v);
+    svm_loop(v, svm->vmcb_address, svm->host_vmcb);
+}
