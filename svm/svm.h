@@ -3,9 +3,10 @@
 #define LATCH_SVM_SVM_H
 /*
  * svm/: all that is AMD's alone. The VMCB and who may write it (vmcb.h), the preflight table,
- * enabling (enable.c), a vCPU's control structures (vcpu.c) and state (state.c), the entry stub (entry.asm),
- * the decoding of exits (exit.c), events and NMI blocking (event.c), the permission maps
- * (permissions.c), control registers (cr.c) and TLB control (tlb.c).
+ * enabling (enable.c), a vCPU's control structures (vcpu.c) and its state (state.c), the entry
+ * stub (entry.asm), the decoding of exits (exit.c), events and NMI blocking (event.c), the
+ * permission maps (permissions.c), control registers (cr.c), TLB control (tlb.c) and what is
+ * printed of a VMCB (dump.c).
  *
  * The guest runs with its own interrupts, its own CR3, CR0, DRs, FPU and HLT; GIF is 0 from before
  * VMRUN until an exit is handled, so that no NMI, INIT or machine check comes in between
