@@ -35,6 +35,12 @@ static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint6
     if (error == 0)
         error = model_finish(&model);
     if (error == 0) {
+        const struct seal_vcpu *sealed = &v->vm->seal.vcpu[index];
+        if (model.apic_id == 0) { /* as MODEL_GET gave it: blanked */
+            model.apic_id = sealed->apic_id;
+            model.core_id = sealed->core_id;
+            model.node_id = sealed->node_id;
+        }
         vm_lock(v);
         error = seal_set_model(&v->vm->seal, (unsigned int)index, &model);
         vm_unlock(v);

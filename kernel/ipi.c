@@ -87,7 +87,7 @@ static void send_init(struct vcpu *sender, struct vcpu *target)
         return;
     kick(target);
     /* Until it waits, a SIPI that follows would be lost on it. */
-    while (target->init_pending && vm.ender == NULL)
+    while (target->init_pending && !sender->init_pending && vm.ender == NULL)
         cpu_pause();
 }
 

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Latch, from the boot loader to the guest: a list of steps, each with its reason. Until the last
+ * step nothing has changed that a reset would not undo; then the CPUs are the guest's.
+ */
+#include "kernel/acpi.h"
+#include "kernel/apic.h"
+#include "kernel/backend.h"
+#include "kernel/config.h"
+#include "kernel/console.h"
+#include "kernel/end.h"
+#include "kernel/guest.h"
+#include "kernel/ipi.h"
+#include "kernel/machine.h"
+#include "kernel/memory.h"
+#include "kernel/models.h"
+#include "kernel/msr.h"
+#include "kernel/multiboot2.h"
+#include "kernel/port.h"
+#include "kernel/smp.h"
+#include "kernel/tsc.h"
+#include "kernel/vm.h"
+#include "kernel/x86.h"
+#include <errno.h>
+#include <string.h>
+
+#define COM1 0x3f8
+#define IDENTITY_MAPPED 0x100000000UL
+#define RSDP_OEM 9
+
+extern char image_start[], image_end[];
+void main(uint32_t boot_information);
+
+static struct boot_info info;
+static struct config config;
+static struct acpi_info acpi;
+static struct refusal why;
+static struct vcpu_state first_state;
+
+/* Every step ends here: on it goes, or with its reason it is refused. */
+static void require(int error)
+{
+    if (error < 0)
+        end_refuse("%s", why.text);
+}
+
+static void read_boot_information(uint32_t address)
+{
+    uint64_t image = memory_address_of(image_start).raw;
+    require(multiboot2_parse(memory_at(hpa(address)), address, IDENTITY_MAPPED - address, image,
+                             image + (uint64_t)(image_end - image_start), &info, &why));
+    console_line("boot: by %s, %lu MiB of RAM, %u modules", info.boot_loader,
+                 memory_map_ram_size(&info.map) >> 20, info.module_count);
+}
+
+static void read_configuration(void)
+{
+    require(config_parse(info.command_line, &config, &why));
+    end_configure(&config, &acpi);
+    if (config.console != COM1)
+        console_init((uint16_t)config.console);
+}
+
+static void move_to_top_of_ram(void (*go)(void))
+{
+    require(memory_place(&info, config.pool, &why));
+    if (memory_build_tables(&info) != 0)
+        end_refuse("page tables: wanted more than the %u MiB of pool=; set it higher", config.pool);
+    memory_protect_cpu();
+    memory_move(go);
+}
+
+static void check_memory(void)
+{
+    uint64_t bad;
+    unsigned int leaves;
+    if (memory_check_wx(&bad, &leaves) != 0)
+        end_refuse("page tables: the page at 0x%lx is both writable and executable", bad);
+    console_line("memory: Latch at 0x%lx-0x%lx, %u mappings, none writable and executable",
+                 latch_range.start, latch_range.end, leaves);
+}
+
+static const void *map_table(void *ctx, uint64_t address, size_t length)
+{
+    (void)ctx;
+    return memory_map_firmware(hpa(address), length) ? memory_at(hpa(address)) : NULL;
+}
+
+static void read_acpi(void)
+{
+    const struct acpi_memory memory = {.map = map_table};
+    require(acpi_parse(info.rsdp, info.rsdp_size, &memory, &acpi, &why));
+    if (acpi.pm_timer.space == 1)
+        tsc_calibrate_pm_timer((uint16_t)acpi.pm_timer.address);
+    if (tsc_khz() == 0)
+        end_refuse("TSC: wanted a PIT or a PM timer to measure it by, found neither tick");
+    machine_detect((const char *)info.rsdp + RSDP_OEM);
+    console_line("machine: %s, TSC at %lu kHz", machine_name(), tsc_khz());
+}
+
+static void start_cpus(void)
+{
+    if (apic_init() != 0)
+        end_refuse("local APIC: no memory to map it; set pool= to more MiB");
+    require(smp_start(&acpi, &why));
+}
+
+static void check_hardware(void)
+{
+    static struct preflight table;
+    if (!backend_present())
+        end_refuse("virtualization: wanted VMX (CPUID.1:ECX[5]) or SVM (CPUID.80000001H:ECX[2]), "
+                   "found neither; use another CPU, or -cpu host with nesting on");
+    int error = backend_preflight(&table);
+    for (unsigned int i = 0; i < table.rows; i++) {
+        const struct preflight_row *row = &table.row[i];
+        console_line("preflight: %-4s %-28s wanted %-36s found %s", row->ok ? "ok" : row->required ? "NO" : "-",
+                     row->need, row->wanted, row->found);
+    }
+    for (unsigned int i = 0; i < table.rows && error != 0; i++) {
+        const struct preflight_row *row = &table.row[i];
+        if (row->required && !row->ok)
+            end_refuse("%s: wanted %s, found %s; %s", row->need, row->wanted, row->found,
+                       row->advice);
+    }
+}
+
+static int enable_here(void *cpu) { return backend_enable(cpu); }
+
+static void enable_virtualization(void)
+{
+    for (unsigned int i = 0; i < cpu_count; i++) {
+        if (smp_call(cpus[i], enable_here, cpus[i]) != 0)
+            end_refuse("%s: CPU with APIC id %u could not turn it on", backend_name(),
+                       cpus[i]->apic_id);
+    }
+}
+
+static void make_vm(void)
+{
+    vm.config = &config;
+    vm.acpi = &acpi;
+    vm.vcpu_count = config.vcpus == 0 ? cpu_count : config.vcpus;
+    if (vm.vcpu_count > cpu_count)
+        end_refuse("vcpus=%u: wanted at most one for each CPU, found %u CPUs; ask for fewer",
+                   vm.vcpu_count, cpu_count);
+    if (config.paging == PAGING_SHADOW)
+        end_refuse("paging=shadow: this version has direct paging only; use auto or direct");
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        hpa_t page;
+        _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vCPU comes from a page");
+        if (memory_alloc_page(&page) != 0)
+            end_refuse("vcpu %u: no memory; set pool= to more MiB", i);
+        struct vcpu *v = memory_at(page);
+        *v = (struct vcpu){
+            .vm = &vm,
+            .cpu = cpus[i],
+            .index = i,
+            .apic_id = cpus[i]->apic_id,
+            .sipi_vector = -1,
+            .status = VCPU_WAIT_FOR_SIPI,
+            .apic_dfr = UINT32_MAX,
+        };
+        vm.vcpu[i] = v;
+    }
+    vm.icr_trapped = ipi_trap_needed();
+}
+
+static void build_guest_tables(void)
+{
+    struct direct_stats stats;
+    if (vm_build_memory() != 0)
+        end_refuse("nested page tables: wanted more than the %u MiB of pool=; set it higher",
+                   config.pool);
+    direct_count(&vm.direct, &stats);
+    console_line("paging: direct, %s, %u table pages, %u shared by models",
+                 format_name(vm.direct.format.id), stats.pages, stats.shared);
+}
+
+static int create_here(void *vcpu)
+{
+    struct vcpu *v = vcpu;
+    v->cpu->vcpu = v;
+    v->cpu->nmis = 0;
+    int error = backend_vcpu_create(v, v->root->page);
+    if (error == 0)
+        msr_pass_all(v);
+    return error;
+}
+
+static void create_vcpus(void)
+{
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        if (smp_call(vm.vcpu[i]->cpu, create_here, vm.vcpu[i]) != 0)
+            end_refuse("vcpu %u: its control structures could not be made as the model wants them",
+                       i);
+    }
+    port_trap_all();
+}
+
+static void load_guest(void)
+{
+    require(guest_edit_acpi(&acpi, &why));
+    require(guest_load_images(&info, vm.vcpu[0], &first_state, &why));
+    backend_set_state(vm.vcpu[0], &first_state);
+}
+
+static _Noreturn void enter_guest(void)
+{
+    unsigned int total, unused;
+    memory_count(&total, &unused);
+    console_line("memory: pool of %u pages, %u in use", total, total - unused);
+    if (config.icr_trap == ICR_TRAP_STARTUP && !machine_catches_init() && vm.vcpu_count > 1)
+        console_line("ipi: icr-trap=startup: an INIT after all vCPUs are up escapes Latch here");
+    console_line("launch: %u vCPUs, the console is the guest's now", vm.vcpu_count);
+    for (unsigned int i = 1; i < vm.vcpu_count; i++)
+        smp_send(vm.vcpu[i]->cpu, vcpu_main, vm.vcpu[i]);
+    (void)vcpu_main(vm.vcpu[0]);
+    __builtin_unreachable();
+}
+
+static _Noreturn void main_at_top(void)
+{
+    if (smp_load_boot_cpu() != 0)  /* own GDT, IDT and stacks: from here on a fault is reported */
+        end_refuse("stacks: no memory; set pool= to more MiB");
+    check_memory();                /* nothing that can be written can run */
+    read_acpi();                   /* which CPUs there are, and how to end */
+    check_hardware();              /* refuse before anything is started */
+    start_cpus();                  /* each must answer: a CPU left alone could do anything */
+    check_memory();                /* the trampoline's mapping is gone again */
+    make_vm();                     /* one vCPU for each CPU, or as many as configured */
+    require(models_seal(&info, &why)); /* from here on the guest's CPUs cannot change */
+    enable_virtualization();       /* on every CPU: those without a vCPU are parked, and deaf */
+    require(guest_map_memory(&info, &why)); /* what RAM the guest has */
+    build_guest_tables();          /* guest-physical to host-physical, all at once */
+    create_vcpus();                /* control structures that follow from the sealed models */
+    load_guest();                  /* images into its memory, its registers */
+    enter_guest();                 /* the point of no return */
+}
+
+void main(uint32_t boot_information)
+{
+    smp_init_boot_cpu();           /* the C library wants to know its CPU */
+    console_init(COM1);            /* a refusal must be seen, whatever else is missing */
+    tsc_calibrate_pit();           /* the lines' dates */
+    console_line("Latch: a microhypervisor for x86-64");
+    read_boot_information(boot_information);
+    read_configuration();
+    move_to_top_of_ram(main_at_top); /* low memory is the guest's */
+}

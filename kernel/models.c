@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/models.h"
+#include "cpuid/capture.h"
+#include "cpuid/policy.h"
+#include "cpuid/seal.h"
+#include "cpuid/spec.h"
+#include "cpuid/text.h"
+#include "kernel/console.h"
+#include "kernel/machine.h"
+#include "kernel/memory.h"
+#include "kernel/smp.h"
+#include "kernel/vm.h"
+#include "kernel/x86.h"
+#include <errno.h>
+
+#define MODEL_PAGES 2U
+
+/* Too large for a stack; the vCPUs are served one after the other. */
+static struct model host, wanted;
+
+static void cpuid_here(void *ctx, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs)
+{
+    (void)ctx;
+    cpuid_raw(leaf, subleaf, &regs->eax, &regs->ebx, &regs->ecx, &regs->edx);
+}
+
+static int capture_here(void *model) { return model_capture(model, cpuid_here, NULL); }
+
+/* What the host offers a guest on the vCPU's own CPU. */
+static int capture_host(struct vcpu *v, struct refusal *why)
+{
+    const struct policy_input input = {
+        .emulator = machine_emulated(),
+        .no_monitor = !machine_keeps_mwait() && vm.vcpu_count > 1,
+    };
+    int error = smp_call(v->cpu, capture_here, &host);
+    if (error == 0)
+        error = policy_apply(&host, &input);
+    return error == 0 ? 0
+                      : refuse(why, -error, "model: wanted at most %u CPUID answers, the host of "
+                                            "vcpu %u has more; shorten the model",
+                               MODEL_MAX_LEAVES, v->index);
+}
+
+static int read_file(const struct boot_info *info, const struct vcpu *v, struct refusal *why)
+{
+    const struct boot_module *file = boot_find_module(info, MODULE_MODEL);
+    struct text_error wrong;
+    if (file == NULL)
+        return refuse(why, ENOENT, "model: '%s' wants a module of role 'model', found none; load one",
+                      vm.config->model);
+    const char *text = memory_at(hpa(file->start));
+    size_t size = file->end - file->start;
+    int error = text_parse(&wanted, text, size, v->index, &wrong);
+    if (error != 0 && v->index != 0 && wrong.line == 0) /* a file of one CPU serves all */
+        error = text_parse(&wanted, text, size, 0, &wrong);
+    if (error != 0)
+        return refuse(why, -error, "model file '%s', line %u: wanted %s, found '%s'; mend the file",
+                      file->args, wrong.line, wrong.why, wrong.found);
+    return 0;
+}
+
+static int make_model(struct vcpu *v, const struct boot_info *info, struct refusal *why)
+{
+    static const struct enforceable nothing_yet;
+    bool is_host;
+    char message[REFUSAL_TEXT];
+    int error = capture_host(v, why);
+    (void)spec_base(vm.config->model, &is_host);
+    if (error == 0 && is_host)
+        model_copy(&wanted, &host);
+    else if (error == 0)
+        error = read_file(info, v, why);
+    if (error != 0)
+        return error;
+    error = spec_apply(vm.config->model, &wanted, &host, &nothing_yet, message, sizeof(message));
+    if (error != 0)
+        return refuse(why, -error, "model of vcpu %u: %s", v->index, message);
+    error = model_finish(&wanted);
+    if (error == 0)
+        error = seal_set_model(&vm.seal, v->index, &wanted);
+    return error == 0 ? 0
+                      : refuse(why, -error, "model of vcpu %u: wanted a complete CPUID table, found "
+                                            "one that cannot be sealed (error %d); mend it",
+                               v->index, -error);
+}
+
+static void derive(struct vcpu *v)
+{
+    const struct seal_vcpu *sealed = &vm.seal.vcpu[v->index];
+    v->model = sealed->model;
+    rules_derive(&v->rules, v->model);
+    v->props = v->rules.paging;
+    cpuid_dynamic_reset(&v->dynamic, v->model, v->apic_id);
+    v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);
+    v->dynamic.core_id = sealed->core_id;
+    v->dynamic.node_id = sealed->node_id;
+    v->dynamic.xcr0 = 1;
+    cpuid_dynamic_resize(&v->dynamic, v->model);
+}
+
+int models_seal(const struct boot_info *info, struct refusal *why)
+{
+    hpa_t storage;
+    unsigned int pages = MODEL_PAGES * vm.vcpu_count;
+    int error = memory_alloc_pages(pages, &storage);
+    if (error == 0)
+        error = seal_init(&vm.seal, memory_at(storage),
+                          (uint32_t)(pages * PAGE_SIZE / sizeof(struct model)), vm.vcpu_count);
+    if (error != 0)
+        return refuse(why, ENOMEM, "models: no memory for %u pages; set pool= to more MiB", pages);
+    for (unsigned int i = 0; i < vm.vcpu_count && error == 0; i++)
+        error = make_model(vm.vcpu[i], info, why);
+    if (error == 0)
+        error = seal_close(&vm.seal);
+    if (error != 0)
+        return error;
+    if (memory_protect(storage, pages, false) != 0)
+        return refuse(why, ENOMEM, "models: no memory to make them read-only; set pool= to more");
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        derive(vm.vcpu[i]);
+    const struct paging_props *props = &vm.vcpu[0]->props;
+    console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu", vm.config->model,
+                 vm.vcpu_count, vm.seal.models, vm.seal.generation);
+    console_line("model: MAXPHYADDR %u, 1 GiB pages %s, NX %s, LA57 %s, C-bit %s, rules %s",
+                 props->maxphyaddr, props->gbpages ? "yes" : "no", props->nx ? "yes" : "no",
+                 props->la57 ? "yes" : "no", props->cbit ? "yes" : "no",
+                 props->vendor == PAGING_AMD ? "AMD" : "Intel");
+    return 0;
+}

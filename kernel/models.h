@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_MODELS_H
+#define LATCH_KERNEL_MODELS_H
+/* The CPU models of the guest: captured or read, cut to the policy, changed by the spec, sealed. */
+#include "kernel/multiboot2.h"
+#include "kernel/refusal.h"
+
+/*
+ * Give each vCPU of vm its model as vm.config->model says, each captured on its own CPU, and seal
+ * them on pages that are read-only from then on. Fills v->model, props, rules, dynamic.
+ * -errno with the reason.
+ */
+int models_seal(const struct boot_info *info, struct refusal *why);
+
+#endif
