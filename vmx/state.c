@@ -191,7 +191,7 @@ bool vmx_in_64bit_mode(void)
            (vmread32(VMCS_ENTRY_CONTROLS) & VMENTRY_IA32E_GUEST);
 }
 
-/* EIP wraps at 4 GiB; the CPU compares with the segment's limit by itself. */
+/* Outside 64-bit mode EIP wraps at 4 GiB; the CPU compares it with the limit by itself. */
 static uint64_t wrap(uint64_t rip)
 {
     return vmx_in_64bit_mode() ? rip : (uint32_t)rip;
@@ -207,8 +207,8 @@ static void finish_flags(uint64_t rflags)
 
 void vmx_skip(unsigned int length)
 {
-    uint64_t rip = vmread(VMCS_GUEST_RIP) + length;
-    vmwrite(VMCS_GUEST_RIP, rip >> 32 ? wrap(rip) : rip);
+    uint64_t rip = vmread(VMCS_GUEST_RIP), next = rip + length;
+    vmwrite(VMCS_GUEST_RIP, (rip ^ next) >> 32 ? wrap(next) : next);
     uint32_t blocked = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
     if (blocked & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))
         vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocked & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Exit reasons, qualifications and the combination of events, as numbers alone. */
+#include "kernel/x86.h"
+#include "tests/unit/unit.h"
+#include "vmx/event.h"
+#include "vmx/qualification.h"
+#include "vmx/reason.h"
+
+#include <string.h>
+
+static void every_reason_has_a_row(void)
+{
+    for (unsigned int i = 0; i < REASONS; i++)
+        CHECK(reason_rows[i].name && reason_rows[i].kind < EXIT_KINDS);
+    for (unsigned int i = 0; i < REASONS; i++)
+        CHECK((reason_rows[i].kind == EXIT_CPUID) == (i == 10));
+    CHECK(strcmp(reason_name(REASON_ENTRY_FAILED | 33), "invalid guest state") == 0);
+    CHECK(strcmp(reason_name(1000), "reason beyond 77") == 0);
+    CHECK(strcmp(instruction_error_name(7), "VM entry with invalid control fields") == 0);
+    CHECK(strcmp(instruction_error_name(14), "an error without a name") == 0);
+    CHECK(strcmp(instruction_error_name(99), "an error without a name") == 0);
+}
+
+static void io(void)
+{
+    struct exit exit = {0};
+    qualification_io(0x03f80000 | 8U, &exit);
+    CHECK_EQ(exit.io.port, 0x3f8);
+    CHECK_EQ(exit.io.size, 1);
+    CHECK(exit.io.in && !exit.io.string && !exit.io.rep);
+    qualification_io(0xffff0000U | 0x30U | 3U, &exit);
+    CHECK_EQ(exit.io.port, 0xffff);
+    CHECK_EQ(exit.io.size, 4);
+    CHECK(!exit.io.in && exit.io.string && exit.io.rep);
+}
+
+static void ept(void)
+{
+    struct exit exit = {0};
+    qualification_ept(0x182, 0xfee00300, &exit);
+    CHECK_EQ(exit.memory.gpa.raw, 0xfee00300);
+    CHECK(exit.memory.write && !exit.memory.read && !exit.memory.fetch && !exit.memory.walk);
+    qualification_ept(0x083, 0x1000, &exit); /* an A bit in the guest's own table */
+    CHECK(exit.memory.read && exit.memory.write && exit.memory.walk);
+    qualification_ept(0x001, 0x1000, &exit); /* the load of a PDPTE: no linear address */
+    CHECK(exit.memory.walk);
+    qualification_ept(0x184, 0x2000, &exit);
+    CHECK(exit.memory.fetch && !exit.memory.walk);
+}
+
+static void control_registers(void)
+{
+    uint64_t gpr[16];
+    struct exit exit = {0};
+    for (unsigned int i = 0; i < 16; i++)
+        gpr[i] = 0x100000000UL * (i + 1) + i;
+    for (unsigned int i = 0; i < 16; i++) {
+        CHECK(qualification_cr(4 | i << 8, gpr, 0, true, &exit));
+        CHECK_EQ(exit.cr.cr, 4);
+        CHECK_EQ(exit.cr.value, gpr[i]);
+        CHECK(qualification_cr(0 | i << 8, gpr, 0, false, &exit));
+        CHECK_EQ(exit.cr.cr, 0);
+        CHECK_EQ(exit.cr.value, i);
+    }
+    CHECK(!qualification_cr(3, gpr, 0, true, &exit));
+    CHECK(!qualification_cr(8, gpr, 0, true, &exit));
+    CHECK(!qualification_cr(0x10, gpr, 0, true, &exit)); /* a read */
+    CHECK(qualification_cr(0x20, gpr, CR0_PG | CR0_PE | CR0_TS, true, &exit));
+    CHECK_EQ(exit.cr.value, CR0_PG | CR0_PE);
+    CHECK(qualification_cr(0x30 | 0xfff0UL << 16, gpr, CR0_PG | CR0_PE | CR0_EM, true, &exit));
+    CHECK_EQ(exit.cr.value, CR0_PG | CR0_PE); /* LMSW does not clear PE, nor set what it cannot */
+    CHECK(qualification_cr(0x30 | 0xfUL << 16, gpr, CR0_NE, true, &exit));
+    CHECK_EQ(exit.cr.value, CR0_NE | 0xf);
+}
+
+static const uint32_t valid = EVENT_INFO_VALID;
+
+static struct event exception(uint8_t vector)
+{
+    return (struct event){.type = EVENT_EXCEPTION, .vector = vector, .has_error_code = true};
+}
+
+/* SDM vol. 3 table 6-5, row by row; the vector that is delivered, or 0xff for a triple fault. */
+static unsigned int combined(uint8_t first, uint8_t second)
+{
+    struct event e = exception(second);
+    if (!event_combine(&e, valid | (uint32_t)INFO_EXCEPTION << EVENT_INFO_TYPE_SHIFT | first))
+        return 0xff;
+    return e.vector;
+}
+
+static void double_faults(void)
+{
+    static const uint8_t contributory[] = {VECTOR_DE, VECTOR_TS, VECTOR_NP, VECTOR_SS, VECTOR_GP};
+    for (unsigned int i = 0; i < sizeof(contributory); i++) {
+        uint8_t c = contributory[i];
+        for (unsigned int j = 0; j < sizeof(contributory); j++)
+            CHECK_EQ(combined(c, contributory[j]), VECTOR_DF);
+        CHECK_EQ(combined(c, VECTOR_PF), VECTOR_PF);
+        CHECK_EQ(combined(VECTOR_PF, c), VECTOR_DF);
+        CHECK_EQ(combined(VECTOR_DF, c), 0xff);
+        CHECK_EQ(combined(c, VECTOR_UD), VECTOR_UD);
+        CHECK_EQ(combined(VECTOR_DB, c), c);
+    }
+    CHECK_EQ(combined(VECTOR_PF, VECTOR_PF), VECTOR_DF);
+    CHECK_EQ(combined(VECTOR_DF, VECTOR_PF), 0xff);
+    CHECK_EQ(combined(VECTOR_DF, VECTOR_DB), VECTOR_DB);
+}
+
+static void the_ext_bit(void)
+{
+    struct event e = exception(VECTOR_GP);
+    CHECK(event_combine(&e, 0));
+    CHECK_EQ(e.error_code, 0);
+    CHECK(event_combine(&e, valid | INFO_INTERRUPT << EVENT_INFO_TYPE_SHIFT | 0x30));
+    CHECK_EQ(e.error_code, 1);
+    e = exception(VECTOR_GP);
+    CHECK(event_combine(&e, valid | (uint32_t)INFO_SOFTWARE_INTERRUPT << 8 | 0x80));
+    CHECK_EQ(e.error_code, 0);
+    e = exception(VECTOR_PF);
+    CHECK(event_combine(&e, valid | INFO_INTERRUPT << EVENT_INFO_TYPE_SHIFT | 0x30));
+    CHECK_EQ(e.error_code, 0);
+}
+
+int main(void)
+{
+    RUN(every_reason_has_a_row);
+    RUN(io);
+    RUN(ept);
+    RUN(control_registers);
+    RUN(double_faults);
+    RUN(the_ext_bit);
+    return unit_end();
+}
