@@ -17,7 +17,7 @@ struct memory {
     uint64_t (*page)[512];
     unsigned char used[MEMORY_PAGES];
     unsigned int live, next;
-    unsigned int flushes;
+    unsigned int flushes, frees;
     unsigned int bad_frees;
     unsigned int fail_after; /* allocations that still succeed; UINT32_MAX: all */
 };
@@ -57,6 +57,7 @@ static inline void memory_free(void *ctx, hpa_t page)
         m->bad_frees++;
     else
         m->live--;
+    m->frees++;
     m->used[index] = 0;
     for (unsigned int i = 0; i < 512; i++)
         m->page[index][i] = 0x000deadbeef00087UL;
@@ -84,7 +85,7 @@ static inline struct mmu_env memory_env(struct memory *m)
     if (!m->page)
         abort();
     memset(m->used, 0, sizeof(m->used));
-    m->live = m->next = m->flushes = m->bad_frees = 0;
+    m->live = m->next = m->flushes = m->frees = m->bad_frees = 0;
     m->fail_after = UINT32_MAX;
     return (struct mmu_env){.ctx = m,
                             .alloc_page = memory_alloc,
