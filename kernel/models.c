@@ -121,7 +121,7 @@ int models_seal(const struct boot_info *info, struct refusal *why)
         derive(vm.vcpu[i]);
     const struct paging_props *props = &vm.vcpu[0]->props;
     console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu", vm.config->model,
-                 vm.vcpu_count, vm.seal.models, vm.seal.generation);
+                 vm.vcpu_count, seal_models(&vm.seal), vm.seal.generation);
     console_line("model: MAXPHYADDR %u, 1 GiB pages %s, NX %s, LA57 %s, C-bit %s, rules %s",
                  props->maxphyaddr, props->gbpages ? "yes" : "no", props->nx ? "yes" : "no",
                  props->la57 ? "yes" : "no", props->cbit ? "yes" : "no",

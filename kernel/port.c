@@ -67,7 +67,7 @@ enum { RULE_CONSOLE, RULE_PM1A, RULE_ACPI_RESET };
 
 static void fill(unsigned int rule, uint64_t port, uint16_t size)
 {
-    if (port != 0 && port <= UINT16_MAX - size) {
+    if (port != 0 && port + size <= UINT16_MAX) {
         rules[rule].first = (uint16_t)port;
         rules[rule].last = (uint16_t)(port + size - 1);
     }

@@ -36,4 +36,7 @@ uint64_t svm_read_efer(struct vcpu *v);
 unsigned int svm_cpl(struct vcpu *v);
 void svm_dump(struct vcpu *v, void (*line)(const char *text));
 
+/* The MSRs that only this vendor's CPUs have; `count` of them. */
+const struct msr_rule *svm_msr_rules(size_t *count);
+
 #endif

@@ -17,6 +17,7 @@
  * The functions below are kernel/backend.h's, with the contracts that stand there.
  */
 #include "kernel/backend.h"
+#include <stddef.h>
 
 /* Intel's and the makers who took VMX over, even if VMX is not offered: the preflight names it. */
 bool vmx_present(void);
@@ -31,6 +32,7 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *state);
 void vmx_run(struct vcpu *v);
 void vmx_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write);
 void vmx_trap_port(uint16_t port, bool trap);
+const struct msr_rule *vmx_msr_rules(size_t *count);
 int vmx_write_cr(struct vcpu *v, unsigned int cr, uint64_t value);
 int vmx_write_efer(struct vcpu *v, uint64_t value);
 uint64_t vmx_read_cr4(struct vcpu *v);
@@ -39,9 +41,9 @@ unsigned int vmx_cpl(struct vcpu *v);
 void vmx_dump(struct vcpu *v, void (*line)(const char *text));
 
 /*
- * Where the host's NMI handler returns to that has interrupted Latch at `rip`, after it has counted
- * the NMI in cpu->nmis. In the few instructions before VMRESUME it is their start, so that the NMI
- * is looked after before the guest runs; else it is `rip`.
+ * To be called by the host's NMI handler: where to return to if it has interrupted Latch at `rip`.
+ * In the few instructions before VMLAUNCH and VMRESUME it is their start, so that exit_dispatch()
+ * gets an EXIT_NMI before the guest runs; else it is `rip`, and the EXIT_NMI comes in time.
  */
 uint64_t vmx_after_nmi(uint64_t rip);
 
@@ -51,5 +53,8 @@ uint64_t vmx_after_nmi(uint64_t rip);
  * found that INIT and SIPI exits work.
  */
 void vmx_wait_for_sipi(struct vcpu *v);
+
+/* The MSRs that only this vendor's CPUs have; `count` of them. */
+const struct msr_rule *vmx_msr_rules(size_t *count);
 
 #endif
