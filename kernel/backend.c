@@ -69,6 +69,9 @@ void backend_run(struct vcpu *v)
         svm_run(v);
 }
 
+/* SVM holds NMIs back by GIF until the guest runs, and they exit then. */
+uint64_t backend_after_nmi(uint64_t rip) { return intel ? vmx_after_nmi(rip) : rip; }
+
 void backend_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write)
 {
     if (intel)

@@ -53,6 +53,9 @@ void backend_set_state(struct vcpu *v, const struct vcpu_state *state);
 void backend_get_state(struct vcpu *v, struct vcpu_state *state);
 /* Run until exit_dispatch() says EXIT_STOP. Interrupts go to the guest directly. */
 void backend_run(struct vcpu *v);
+/* For the NMI handler, which has interrupted Latch at `rip`: where to return to, so that the
+ * dispatcher gets an EXIT_NMI before the guest runs next. */
+uint64_t backend_after_nmi(uint64_t rip);
 /* Trap or pass one MSR; both directions are trapped at first. On the vCPU's own CPU, or before it
  * ran. Takes effect at its next entry. */
 void backend_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/interrupts.h"
+#include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/end.h"
 #include "kernel/vcpu.h"
@@ -120,6 +121,7 @@ void interrupt_handle(struct interrupt_frame *frame)
         take_nmi(this_cpu());
         if (at(frame, wait_for_nmi_halt))
             frame->rip = (uint64_t)wait_for_nmi_end;
+        frame->rip = backend_after_nmi(frame->rip);
         return;
     case VECTOR_SX:
         return;

@@ -91,7 +91,7 @@ static int write_guest_cr0(struct vcpu *v, uint64_t value)
     uint64_t old = vmx_read_cr0();
     if (!cr0_valid(old, value))
         return -EINVAL;
-    uint64_t new = (value & CR0_DEFINED) | CR0_ET;
+    uint64_t new = (value & CR0_DEFINED & v->rules.cr0_allowed) | CR0_ET;
     uint64_t changed = old ^ new;
     uint64_t efer = vmread64(VMCS_GUEST_EFER);
     bool long_mode = (new & CR0_PG) && (efer & EFER_LME);
@@ -125,7 +125,7 @@ static int write_guest_cr4(struct vcpu *v, uint64_t new)
     const uint64_t paging = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP;
     uint64_t old = vmx_read_cr4(v), cr0 = vmx_read_cr0();
     uint64_t efer = vmread64(VMCS_GUEST_EFER);
-    if (!cr4_valid(old, new, cr0, efer & EFER_LMA))
+    if ((new & ~v->rules.cr4_allowed) || !cr4_valid(old, new, cr0, efer & EFER_LMA))
         return -EINVAL;
     uint64_t changed = old ^ new;
     if ((changed & paging) && vmx_load_pdptes(v, cr0, vmread(VMCS_GUEST_CR3), new, efer))
@@ -148,7 +148,8 @@ int vmx_write_efer(struct vcpu *v, uint64_t value)
     uint64_t old = vmread64(VMCS_GUEST_EFER);
     uint64_t new = (value & ~EFER_LMA) | (old & EFER_LMA);
     uint64_t changed = old ^ new;
-    if ((changed & EFER_LME) && (vmread(VMCS_GUEST_CR0) & CR0_PG))
+    if ((value & ~(v->rules.efer_allowed | EFER_LMA)) ||
+        ((changed & EFER_LME) && (vmread(VMCS_GUEST_CR0) & CR0_PG)))
         return -EINVAL;
     vmwrite64(VMCS_GUEST_EFER, new);
     if (changed & EFER_NXE)

@@ -19,8 +19,7 @@ section .text
 %%again:
     mov rax, [rsp]
     mov rcx, [rax + VCPU_BACKEND]
-    mov edx, [gs:CPU_NMIS]
-    cmp edx, [rcx + VMX_NMIS]
+    cmp byte [rcx + VMX_ATTEND], 0
     jne %%attend
     cmp byte [rax + VCPU_FLUSH], 0
     jne %%attend

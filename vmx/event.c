@@ -37,6 +37,11 @@ void vmx_redeliver(void)
     }
 }
 
+static uint32_t info_of(enum info_type type, uint8_t vector)
+{
+    return (uint32_t)type << EVENT_INFO_TYPE_SHIFT | vector;
+}
+
 static void deliver(uint32_t info, uint32_t error_code)
 {
     vmwrite32(VMCS_ENTRY_EVENT_ERROR_CODE, error_code);
@@ -51,7 +56,7 @@ static bool deliver_exception(const struct event *event, uint32_t vectoring)
     struct event e = *event;
     if (!event_combine(&e, vectoring))
         return false;
-    uint32_t info = e.vector | INFO_EXCEPTION << EVENT_INFO_TYPE_SHIFT;
+    uint32_t info = info_of(INFO_EXCEPTION, e.vector);
     if (e.has_error_code && (vmread(VMCS_GUEST_CR0) & CR0_PE))
         info |= EVENT_INFO_ERROR_CODE;
     if (e.vector != VECTOR_DB) /* a fault pushes RF = 1: SDM vol. 3 §18.3.1.1 */
@@ -66,7 +71,7 @@ bool vmx_inject(struct vcpu *v, const struct event *event, uint32_t vectoring)
     case EVENT_EXCEPTION:
         return deliver_exception(event, vectoring);
     case EVENT_INTERRUPT:
-        deliver(event->vector | INFO_INTERRUPT << EVENT_INFO_TYPE_SHIFT, 0);
+        deliver(info_of(INFO_INTERRUPT, event->vector), 0);
         break;
     case EVENT_NMI:
         if (vectoring)
@@ -85,7 +90,7 @@ void vmx_pend_nmi(struct vcpu *v)
 {
     const uint32_t blocking = BLOCKED_BY_NMI | BLOCKED_BY_MOV_SS | BLOCKED_BY_STI;
     if (!event_waits() && !(vmread32(VMCS_GUEST_INTERRUPTIBILITY) & blocking)) {
-        deliver(VECTOR_NMI | INFO_NMI << EVENT_INFO_TYPE_SHIFT, 0);
+        deliver(info_of(INFO_NMI, VECTOR_NMI), 0);
         return;
     }
     vmx_of(v)->nmi_pending = true;

@@ -21,7 +21,8 @@ static void exception_or_nmi(struct detail *detail)
 {
     if (EVENT_INFO_TYPE(vmread32(VMCS_EXIT_EVENT)) != INFO_NMI)
         return;
-    /* The handler counts it, and its IRET lets NMIs through again; vmx_attend() does the rest. */
+    /* The handler finds out whose it is, by vmx_after_nmi() has Latch attend to it, and its IRET
+     * lets NMIs through again. */
     __asm__ volatile("int %0" : : "i"(VECTOR_NMI) : "memory", "cc");
     detail->done = true;
 }
@@ -37,7 +38,7 @@ static void invd(const struct exit *exit, struct detail *detail)
 static void ept(struct vcpu *v, struct exit *exit, struct detail *detail)
 {
     uint32_t vectoring = vmread32(VMCS_VECTORING_EVENT);
-    detail->vectoring = vectoring & EVENT_INFO_VALID ? vectoring : 0;
+    detail->vectoring = (vectoring & EVENT_INFO_VALID) ? vectoring : 0;
     detail->rsp = v->regs.rsp = vmread(VMCS_GUEST_RSP);
     exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
     exit->raw_info[1] = vmread64(VMCS_GUEST_PHYSICAL_ADDRESS);
@@ -169,7 +170,7 @@ bool vmx_exit(struct vcpu *v)
     return carry_out(v, &exit, &(const struct detail){0}, action);
 }
 
-/* One EXIT_NMI for each NMI: the dispatcher tells Latch's own from the guest's. */
+/* The dispatcher tells Latch's own NMIs from the guest's. */
 static bool attend_nmi(struct vcpu *v)
 {
     struct exit exit = {.kind = EXIT_NMI};
@@ -189,11 +190,8 @@ static bool attend_nmi(struct vcpu *v)
 bool vmx_attend(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
-    while (vmx->nmis != atomic_load(&v->cpu->nmis)) {
-        vmx->nmis++;
-        if (!attend_nmi(v))
-            return false;
-    }
+    if (atomic_exchange(&vmx->attend, false) && !attend_nmi(v))
+        return false;
     if (atomic_exchange(&v->flush, false))
         vmx_flush_nested(vmx);
     return true;
@@ -214,6 +212,10 @@ static bool within(uint64_t rip, void (*first)(void), void (*end)(void))
 
 uint64_t vmx_after_nmi(uint64_t rip)
 {
+    struct vcpu *v = this_cpu()->vcpu;
+    if (!v || !v->backend)
+        return rip;
+    vmx_of(v)->attend = true;
     if (within(rip, vmx_launch_window, vmx_launch_window_end))
         return (uint64_t)vmx_launch_window;
     if (within(rip, vmx_resume_window, vmx_resume_window_end))

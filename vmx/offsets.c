@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Compiled to assembly only: the build makes vmx/offsets.inc of it, for entry.asm. */
-#include "kernel/cpu.h"
 #include "vmx/vcpu.h"
 #include "vmx/vmcs.h"
 #include <stddef.h>
@@ -27,7 +26,6 @@ void vmx_offsets(void)
     OFFSET(REGS_R15, offsetof(struct vcpu, regs.r15));
     OFFSET(VCPU_BACKEND, offsetof(struct vcpu, backend));
     OFFSET(VCPU_FLUSH, offsetof(struct vcpu, flush));
-    OFFSET(VMX_NMIS, offsetof(struct vmx_vcpu, nmis));
-    OFFSET(CPU_NMIS, offsetof(struct cpu, nmis));
+    OFFSET(VMX_ATTEND, offsetof(struct vmx_vcpu, attend));
     OFFSET(FIELD_HOST_RSP, VMCS_HOST_RSP.encoding);
 }

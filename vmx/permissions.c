@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The MSR bitmaps of a vCPU and the I/O bitmaps of the VM: SDM vol. 3 §25.6.9, §25.6.4. */
+#include "cpuid/rules.h"
 #include "kernel/memory.h"
+#include "kernel/msr.h"
 #include "vmx/vcpu.h"
 #include "vmx/vmx.h"
+
+static const struct msr_rule rules[] = {
+    MSR_RULE(0x017, 0x017, MSR_ANY_GROUP, MSR_READ_HOST, "the platform id goes with microcode's"),
+    MSR_RULE(0x0e1, 0x0e1, MSR_GROUP_UMWAIT, MSR_PASS, "how long the guest's own CPU may wait"),
+    MSR_RULE(0x1a0, 0x1a0, MSR_ANY_GROUP, MSR_READ_HOST, "read before there is an IDT; fixed"),
+    MSR_RULE(0x1c4, 0x1c5, MSR_GROUP_XFD, MSR_PASS, "Latch has no extended state"),
+};
 
 #define MSR_RANGE 0x2000U
 #define MSR_HIGH_FIRST 0xc0000000U
 #define BITMAP_HIGH 1024U /* offset of the high MSRs' */
 #define BITMAP_WRITE 2048U
+
+const struct msr_rule *vmx_msr_rules(size_t *count)
+{
+    *count = sizeof(rules) / sizeof(rules[0]);
+    return rules;
+}
 
 static uint8_t io_bitmap[2][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 

@@ -26,7 +26,7 @@ bool vmx_present(void)
 }
 
 __attribute__((format(printf, 7, 8)))
-static void row(struct preflight *table, const char *need, const char *wanted, const char *advice,
+static void add_row(struct preflight *table, const char *need, const char *wanted, const char *advice,
                 bool required, bool ok, const char *found, ...)
 {
     if (table->rows >= PREFLIGHT_ROWS)
@@ -49,11 +49,11 @@ static bool check_cpuid(struct preflight *table)
     if (a >= 0x80000001U)
         cpuid_raw(0x80000001U, 0, &a, &b, &c, &features);
     bool long_mode = features & CPUID80000001_EDX_LONG_MODE;
-    row(table, "long mode", "1 (CPUID.80000001H:EDX[29])", "a 64-bit CPU is needed", true,
+    add_row(table, "long mode", "1 (CPUID.80000001H:EDX[29])", "a 64-bit CPU is needed", true,
         long_mode, "%d", long_mode);
     cpuid_raw(1, 0, &a, &b, &c, &d);
     bool vmx = c & CPUID1_ECX_VMX;
-    row(table, "VMX", "1 (CPUID.1:ECX[5])",
+    add_row(table, "VMX", "1 (CPUID.1:ECX[5])",
         "switch VT-x on in the firmware's set-up, or nesting in the hypervisor below", true, vmx,
         "%d", vmx);
     return long_mode && vmx;
@@ -65,7 +65,7 @@ static void check_feature_control(struct preflight *table)
     bool readable = rdmsr_safe(MSR_FEATURE_CONTROL, &value) == 0;
     bool locked = value & FEATURE_CONTROL_LOCK;
     bool ok = readable && (!locked || (value & FEATURE_CONTROL_VMX_OUTSIDE_SMX));
-    row(table, "VMX allowed", "unlocked or 5 (IA32_FEATURE_CONTROL)",
+    add_row(table, "VMX allowed", "unlocked or 5 (IA32_FEATURE_CONTROL)",
         "the firmware has locked VMX off: switch \"Intel Virtualization Technology\" on in its "
         "set-up and power-cycle",
         true, ok, readable ? "%lx%s" : "none", value, locked ? ", locked" : ", unlocked");
@@ -73,15 +73,15 @@ static void check_feature_control(struct preflight *table)
 
 static void check_basic(struct preflight *table, uint64_t basic)
 {
-    row(table, "VMCS revision", "any (IA32_VMX_BASIC[30:0])", nested, false, true, "%x",
+    add_row(table, "VMCS revision", "any (IA32_VMX_BASIC[30:0])", nested, false, true, "%x",
         (unsigned int)(basic & BASIC_REVISION));
-    row(table, "VMCS size", "1 to 4096 (IA32_VMX_BASIC[44:32])", nested, true,
+    add_row(table, "VMCS size", "1 to 4096 (IA32_VMX_BASIC[44:32])", nested, true,
         BASIC_SIZE(basic) > 0 && BASIC_SIZE(basic) <= PAGE_SIZE, "%u", BASIC_SIZE(basic));
-    row(table, "VMCS memory type", "6, WB (IA32_VMX_BASIC[53:50])", nested, true,
+    add_row(table, "VMCS memory type", "6, WB (IA32_VMX_BASIC[53:50])", nested, true,
         BASIC_TYPE(basic) == 6, "%u", BASIC_TYPE(basic));
-    row(table, "64-bit VMCS addresses", "0 (IA32_VMX_BASIC[48])", nested, true,
+    add_row(table, "64-bit VMCS addresses", "0 (IA32_VMX_BASIC[48])", nested, true,
         !(basic & BASIC_32BIT), "%d", !!(basic & BASIC_32BIT));
-    row(table, "TRUE controls", "1 (IA32_VMX_BASIC[55])", nested, false, basic & BASIC_TRUE, "%d",
+    add_row(table, "TRUE controls", "1 (IA32_VMX_BASIC[55])", nested, false, basic & BASIC_TRUE, "%d",
         !!(basic & BASIC_TRUE));
 }
 
@@ -100,11 +100,11 @@ static void check_controls(struct preflight *table, bool true_controls)
             secondary = ok;
         snprintf(wanted[i], sizeof(wanted[i]), "may be 1 (%s bit %d)",
                  control_msr_name(c->word, true_controls), 32 + __builtin_ctz(c->bit));
-        row(table, c->name, wanted[i], nested, c->required, ok, "%d", ok);
+        add_row(table, c->name, wanted[i], nested, c->required, ok, "%d", ok);
     }
     uint32_t pin = control_forbidden(WORD_PIN, rdmsr(control_msr(WORD_PIN, true_controls)));
     uint32_t proc = control_forbidden(WORD_PROC, rdmsr(control_msr(WORD_PROC, true_controls)));
-    row(table, "no forced intercepts", "interrupts, HLT, CR3 may run", nested, true, !(pin | proc),
+    add_row(table, "no forced intercepts", "interrupts, HLT, CR3 may run", nested, true, !(pin | proc),
         "pin %x, primary %x forced", pin, proc);
 }
 
@@ -112,8 +112,8 @@ static void check_controls(struct preflight *table, bool true_controls)
 static void check_ept(struct preflight *table, bool true_controls)
 {
     uint64_t proc = rdmsr(control_msr(WORD_PROC, true_controls)) >> 32;
-    uint64_t proc2 = proc & PROC_SECONDARY ? rdmsr(MSR_VMX_PROC2) >> 32 : 0;
-    uint64_t cap = proc2 & (PROC2_EPT | PROC2_VPID) ? rdmsr(MSR_VMX_EPT_VPID) : 0;
+    uint64_t proc2 = (proc & PROC_SECONDARY) ? rdmsr(MSR_VMX_PROC2) >> 32 : 0;
+    uint64_t cap = (proc2 & (PROC2_EPT | PROC2_VPID)) ? rdmsr(MSR_VMX_EPT_VPID) : 0;
     bool vpid = proc2 & PROC2_VPID;
     const struct {
         const char *need, *wanted;
@@ -132,7 +132,7 @@ static void check_ept(struct preflight *table, bool true_controls)
          EPT_CAP_INVVPID_SINGLE | EPT_CAP_INVVPID_ALL, vpid},
     };
     for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        row(table, rows[i].need, rows[i].wanted, nested, rows[i].required, cap & rows[i].bits,
+        add_row(table, rows[i].need, rows[i].wanted, nested, rows[i].required, cap & rows[i].bits,
             "%d", !!(cap & rows[i].bits));
 }
 
@@ -146,7 +146,7 @@ int vmx_preflight(struct preflight *table)
             check_controls(table, basic & BASIC_TRUE);
             check_ept(table, basic & BASIC_TRUE);
         } else {
-            row(table, "VMX capabilities", "readable (IA32_VMX_BASIC)", nested, true, false,
+            add_row(table, "VMX capabilities", "readable (IA32_VMX_BASIC)", nested, true, false,
                 "#GP");
         }
     }

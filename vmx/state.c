@@ -33,13 +33,13 @@ static struct vmcs_field_natural base_field(unsigned int i)
 static uint32_t access_of(uint16_t attributes)
 {
     uint32_t access = (attributes & 0xffU) | (attributes & 0xf00U) << 4;
-    return attributes & SEGMENT_P ? access : access | ACCESS_UNUSABLE;
+    return (attributes & SEGMENT_P) ? access : access | ACCESS_UNUSABLE;
 }
 
 static uint16_t attributes_of(uint32_t access)
 {
     uint32_t attributes = (access & 0xffU) | (access >> 4 & 0xf00U);
-    return (uint16_t)(access & ACCESS_UNUSABLE ? attributes & ~SEGMENT_P : attributes);
+    return (uint16_t)((access & ACCESS_UNUSABLE) ? attributes & ~SEGMENT_P : attributes);
 }
 
 static void set_segments(const struct vcpu_state *state)
@@ -98,7 +98,7 @@ static uint32_t interruptibility_of(const struct vcpu_state *state)
 {
     uint32_t value = state->nmi_blocked ? BLOCKED_BY_NMI : 0;
     if (state->interrupt_shadow)
-        value |= state->rflags & RFLAGS_IF ? BLOCKED_BY_STI : BLOCKED_BY_MOV_SS;
+        value |= (state->rflags & RFLAGS_IF) ? BLOCKED_BY_STI : BLOCKED_BY_MOV_SS;
     return value;
 }
 

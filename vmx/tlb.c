@@ -6,14 +6,15 @@
 enum invept_type { INVEPT_SINGLE = 1, INVEPT_ALL = 2 };
 enum invvpid_type { INVVPID_SINGLE = 1, INVVPID_ALL = 2 };
 
+/* SDM vol. 2, INVEPT and INVVPID: what to drop, then an address that these types ignore. */
 struct invalidate_descriptor {
-    uint64_t first, second;
+    uint64_t what, address;
 };
 
 /* A type that the capability MSR offers cannot fail: a failure is a fault of Latch's own. */
 static void invept(uint64_t type, uint64_t eptp)
 {
-    const struct invalidate_descriptor d = {.first = eptp};
+    const struct invalidate_descriptor d = {.what = eptp};
     bool failed;
     __asm__ volatile("invept %1, %2" : "=@ccbe"(failed) : "m"(d), "r"(type) : "memory");
     if (failed)
@@ -22,7 +23,7 @@ static void invept(uint64_t type, uint64_t eptp)
 
 static void invvpid(uint64_t type, uint16_t vpid)
 {
-    const struct invalidate_descriptor d = {.first = vpid};
+    const struct invalidate_descriptor d = {.what = vpid};
     bool failed;
     __asm__ volatile("invvpid %1, %2" : "=@ccbe"(failed) : "m"(d), "r"(type) : "memory");
     if (failed)

@@ -188,7 +188,6 @@ int vmx_vcpu_create(struct vcpu *v, hpa_t root)
     vmx->vmcs = page[2];
     vmx->eptp = root.raw | EPTP_4_LEVELS | EPTP_WB;
     vmx->ept_cap = rdmsr(MSR_VMX_EPT_VPID);
-    vmx->nmis = atomic_load(&v->cpu->nmis);
     memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
     v->backend = vmx;
     error = fill(v);

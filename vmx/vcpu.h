@@ -19,7 +19,7 @@ struct vmx_vcpu {
     uint64_t ept_cap;       /* IA32_VMX_EPT_VPID_CAP */
     uint16_t vpid;          /* 0: there is none, and each entry flushes by itself */
     bool nmi_pending;       /* for the guest, whose NMIs are blocked or who is taking an event */
-    unsigned int nmis;      /* of cpu->nmis, those that were looked after */
+    _Atomic bool attend;    /* an NMI came in Latch: look what it was before the next entry */
     uint32_t entry_error;   /* VM-instruction error of an entry that failed, else 0 */
 };
 
@@ -64,7 +64,7 @@ static inline void vmx_make_current(hpa_t vmcs)
 void vmx_run_guest(struct vcpu *v);
 /* Where exits arrive; never called. */
 void vmx_exit_entry(void);
-/* From the last look at cpu->nmis to VMLAUNCH or VMRESUME: addresses of code, never called. */
+/* From the last look at `attend` to VMLAUNCH or VMRESUME: addresses of code, never called. */
 void vmx_launch_window(void);
 void vmx_launch_window_end(void);
 void vmx_resume_window(void);
@@ -72,7 +72,7 @@ void vmx_resume_window_end(void);
 
 /* exit.c, called by entry.asm with the guest's registers in v->regs; false: leave the loop. */
 bool vmx_exit(struct vcpu *v);
-/* There are new NMIs, or v->flush is set. */
+/* `attend` or v->flush is set. */
 bool vmx_attend(struct vcpu *v);
 /* VMLAUNCH or VMRESUME itself failed. */
 void vmx_entry_failed(struct vcpu *v);
