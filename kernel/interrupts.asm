@@ -22,11 +22,11 @@ interrupt_stubs:
     push 0
 %endif
     push vector
-    jmp near common
+    jmp near common_entry
 %assign vector vector + 1
 %endrep
 
-common:
+common_entry:
     push rax
     push rcx
     push rdx

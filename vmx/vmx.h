@@ -54,7 +54,4 @@ uint64_t vmx_after_nmi(uint64_t rip);
  */
 void vmx_wait_for_sipi(struct vcpu *v);
 
-/* The MSRs that only this vendor's CPUs have; `count` of them. */
-const struct msr_rule *vmx_msr_rules(size_t *count);
-
 #endif
