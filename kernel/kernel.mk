@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# build/latch.elf.
+
+FOLDERS := boot kernel svm vmx mmu cpuid
+OFFSET_SOURCES := $(wildcard $(FOLDERS:%=%/offsets.c))
+KERNEL_C := $(filter-out $(OFFSET_SOURCES),$(wildcard $(FOLDERS:%=%/*.c)))
+KERNEL_ASM := $(wildcard $(FOLDERS:%=%/*.asm))
+KERNEL_OBJECTS := $(KERNEL_C:%=$(B)/kernel-obj/%.o) $(KERNEL_ASM:%=$(B)/kernel-obj/%.o)
+OFFSETS := $(OFFSET_SOURCES:%.c=$(B)/%.inc)
+
+WARNINGS := -Wall -Wextra -Werror -Wmissing-prototypes -Wswitch-enum
+FREESTANDING = -nostdinc -isystem $(shell $(CC) -print-file-name=include)
+KERNEL_FLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mcmodel=kernel \
+    -mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-jump-tables \
+    -fno-strict-aliasing -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
+    $(WARNINGS)
+KERNEL_INCLUDES := -I. -isystem $(NEWLIB_KERNEL)/include -D__DYNAMIC_REENT__
+
+$(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp
+	@mkdir -p $(@D)
+	@$(CC) $(KERNEL_FLAGS) $(FREESTANDING) $(KERNEL_INCLUDES) -MMD -MP -c $< -o $@
+
+$(B)/kernel-obj/%.asm.o: %.asm | $(SETUP) $(OFFSETS)
+	@mkdir -p $(@D)
+	@nasm -f elf64 -g -F dwarf -w+all -w-reloc -w-number-overflow -w-unknown-warning \
+	    -I./ -I$(B)/ -MD $(@:.o=.d) -MT $@ -MP $< -o $@
+
+# NASM's view of C: offsets.c emits a line "->NAME VALUE" for each constant, and is not linked.
+$(B)/%/offsets.inc: %/offsets.c | $(NEWLIB_KERNEL)/stamp
+	@mkdir -p $(@D)
+	@$(CC) $(KERNEL_FLAGS) $(FREESTANDING) $(KERNEL_INCLUDES) -MMD -MP -MT $@ -S $< -o $(@:.inc=.s)
+	@sed -n 's/^->\([A-Za-z0-9_]*\) \$$\{0,1\}\(-\{0,1\}[0-9]*\)$$/%define \1 \2/p' \
+	    $(@:.inc=.s) > $@
+
+# Latch neither saves nor has the guest's FPU and vector state, so no instruction may touch it.
+FPU := %([xyz]mm[0-9]|mm[0-7]|st\b)|[[:space:]](f(n?st|ld|i?add|i?sub|i?mul|i?div|i?com|i?st|ild)|emms)
+
+$(B)/latch.elf: $(KERNEL_OBJECTS) kernel/latch.ld | $(NEWLIB_KERNEL)/stamp
+	@ld -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections --fatal-warnings \
+	    --defsym=_svfprintf_r=_svfiprintf_r -T kernel/latch.ld -Map=$(B)/latch.map -o $@ \
+	    $(KERNEL_OBJECTS) $(NEWLIB_KERNEL)/lib/libck.a
+	@! objdump -d $@ | grep -E '$(FPU)' || \
+	    { echo "$@: the FPU or vector instructions above must not be in Latch" >&2; false; }
+	@grub-file --is-x86-multiboot2 $@ || { echo "$@: GRUB finds no multiboot2 header" >&2; false; }
