@@ -10,6 +10,7 @@ KERNEL_OBJECTS := $(KERNEL_C:%=$(B)/kernel-obj/%.o) $(KERNEL_ASM:%=$(B)/kernel-o
 OFFSETS := $(OFFSET_SOURCES:%.c=$(B)/%.inc)
 
 WARNINGS := -Wall -Wextra -Werror -Wmissing-prototypes -Wswitch-enum
+# After the C library's headers: its <stdint.h> and <inttypes.h> belong together.
 FREESTANDING = -nostdinc -isystem $(shell $(CC) -print-file-name=include)
 KERNEL_FLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mcmodel=kernel \
     -mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-jump-tables \
@@ -19,7 +20,7 @@ KERNEL_INCLUDES := -I. -isystem $(NEWLIB_KERNEL)/include -D__DYNAMIC_REENT__
 
 $(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp
 	@mkdir -p $(@D)
-	@$(CC) $(KERNEL_FLAGS) $(FREESTANDING) $(KERNEL_INCLUDES) -MMD -MP -c $< -o $@
+	@$(CC) $(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(FREESTANDING) -MMD -MP -c $< -o $@
 
 $(B)/kernel-obj/%.asm.o: %.asm | $(SETUP) $(OFFSETS)
 	@mkdir -p $(@D)
@@ -29,7 +30,7 @@ $(B)/kernel-obj/%.asm.o: %.asm | $(SETUP) $(OFFSETS)
 # NASM's view of C: offsets.c emits a line "->NAME VALUE" for each constant, and is not linked.
 $(B)/%/offsets.inc: %/offsets.c | $(NEWLIB_KERNEL)/stamp
 	@mkdir -p $(@D)
-	@$(CC) $(KERNEL_FLAGS) $(FREESTANDING) $(KERNEL_INCLUDES) -MMD -MP -MT $@ -S $< -o $(@:.inc=.s)
+	@$(CC) $(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(FREESTANDING) -MMD -MP -MT $@ -S $< -o $(@:.inc=.s)
 	@sed -n 's/^->\([A-Za-z0-9_]*\) \$$\{0,1\}\(-\{0,1\}[0-9]*\)$$/%define \1 \2/p' \
 	    $(@:.inc=.s) > $@
 

@@ -15,7 +15,7 @@ payloads: $(PAYLOADS)
 
 $(B)/guest-obj/%.c.o: %.c | $(NEWLIB_GUEST)/stamp
 	@mkdir -p $(@D)
-	@$(CC) $(PAYLOAD_FLAGS) $(FREESTANDING) $(PAYLOAD_INCLUDES) -MMD -MP -c $< -o $@
+	@$(CC) $(PAYLOAD_FLAGS) $(PAYLOAD_INCLUDES) $(FREESTANDING) -MMD -MP -c $< -o $@
 
 $(B)/guest-obj/%.asm.o: %.asm | $(SETUP)
 	@mkdir -p $(@D)
@@ -86,13 +86,13 @@ TIDY = @mkdir -p $(@D) && clang-tidy --quiet --warnings-as-errors='*' $< -- $(1)
 lint: $(LINTED:%=$(B)/lint/%.tidy) $(B)/lint/cppcheck ## clang-tidy and cppcheck over all C
 
 $(PAYLOAD_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUEST)/stamp
-	$(call TIDY,$(PAYLOAD_FLAGS) $(CLANG_INCLUDES) $(PAYLOAD_INCLUDES))
+	$(call TIDY,$(PAYLOAD_FLAGS) $(PAYLOAD_INCLUDES) $(CLANG_INCLUDES))
 
 $(HOST_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(SETUP)
 	$(call TIDY,-std=gnu17 $(WARNINGS) -I.)
 
 $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_KERNEL)/stamp
-	$(call TIDY,$(KERNEL_FLAGS) $(CLANG_INCLUDES) $(KERNEL_INCLUDES))
+	$(call TIDY,$(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(CLANG_INCLUDES))
 
 $(B)/lint/cppcheck: $(LINTED) $(wildcard $(FOLDERS:%=%/*.h)) | $(SETUP)
 	@mkdir -p $(@D)
