@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/load.h"
 #include "kernel/bytes.h"
-#include "kernel/loader.h"
+#include "kernel/load_common.h"
 #include <errno.h>
 
 #define BOOT_FLAG 0x1feU /* 0xaa55 in a boot sector and in a bzImage */

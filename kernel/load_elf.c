@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The segments of an ELF executable (System V ABI, "Object Files" and "Program Loading"). */
 #include "kernel/bytes.h"
-#include "kernel/loader.h"
+#include "kernel/load_common.h"
 #include <errno.h>
 #include <inttypes.h>
 

@@ -4,7 +4,7 @@
  * zero-page.rst).
  */
 #include "kernel/bytes.h"
-#include "kernel/loader.h"
+#include "kernel/load_common.h"
 #include "mmu/address.h"
 #include <errno.h>
 #include <inttypes.h>

@@ -4,7 +4,7 @@
  * what these ask for. The kernel itself is an ELF file, or an image with address fields.
  */
 #include "kernel/bytes.h"
-#include "kernel/loader.h"
+#include "kernel/load_common.h"
 #include "mmu/address.h"
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/bytes.h"
-#include "kernel/loader.h"
+#include "kernel/load_common.h"
 #include <errno.h>
 
 /* Where a PC's firmware puts a boot sector, and the first address that may be the firmware's. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "kernel/loader.h"
+#include "kernel/load_common.h"
 #include "kernel/bytes.h"
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef LATCH_KERNEL_LOADER_H
-#define LATCH_KERNEL_LOADER_H
+#ifndef LATCH_KERNEL_LOAD_COMMON_H
+#define LATCH_KERNEL_LOAD_COMMON_H
 /* What the guest loaders share: a place in guest memory for each thing, and flat segments. */
 #include "kernel/load.h"
 #include <stdbool.h>

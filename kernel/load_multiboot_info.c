@@ -4,7 +4,7 @@
  * 2.0 §3.6).
  */
 #include "kernel/bytes.h"
-#include "kernel/loader.h"
+#include "kernel/load_common.h"
 #include <errno.h>
 
 #define LOADER_NAME "Latch"
