@@ -281,7 +281,7 @@ int acpi_parse(const void *rsdp, size_t rsdp_size, const struct acpi_memory *mem
     memset(info, 0, sizeof *info);
     if (size == 0) {
         return refuse(why, EINVAL,
-                      "ACPI: no valid RSDP in the %zu bytes from the boot loader; wanted its "
+                      "ACPI: no valid RSDP in the %lu bytes from the boot loader; wanted its "
                       "signature and checksums; switch ACPI on in the firmware",
                       rsdp_size);
     }

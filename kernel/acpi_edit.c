@@ -20,7 +20,7 @@ static int check_length(const uint8_t *table, size_t size, uint32_t head, uint32
     uint32_t length = size >= TABLE_HEAD ? read32(table + TABLE_LENGTH) : 0;
     if (length < head || length > size || length > limit) {
         return refuse(why, EINVAL,
-                      "ACPI: table of %" PRIu32 " bytes of which %zu are mapped, wanted at least "
+                      "ACPI: table of %" PRIu32 " bytes of which %lu are mapped, wanted at least "
                       "%" PRIu32 " and at most %" PRIu32 "; the firmware's table is broken",
                       length, size, head, limit);
     }

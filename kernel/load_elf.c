@@ -40,7 +40,7 @@ static int read_header(const struct guest_image *image, struct file *file, struc
 {
     const uint8_t *data = image->data;
     if (image->size < ELF_HEADER_64) {
-        return refuse(why, EINVAL, "ELF: %zu bytes, its header has %u; it is truncated",
+        return refuse(why, EINVAL, "ELF: %lu bytes, its header has %u; it is truncated",
                       image->size, ELF_HEADER_64);
     }
     uint16_t machine = read16(data + 18);
@@ -64,7 +64,7 @@ static int read_header(const struct guest_image *image, struct file *file, struc
     if (size != wanted || file->headers > image->size ||
         (uint64_t)file->header_count * size > image->size - file->headers) {
         return refuse(why, EINVAL,
-                      "ELF: %u program headers of %u bytes at 0x%" PRIx64 " in a file of %zu, "
+                      "ELF: %u program headers of %u bytes at 0x%" PRIx64 " in a file of %lu, "
                       "wanted all of them in it, of %u bytes; it is truncated or broken",
                       file->header_count, size, file->headers, image->size, wanted);
     }
@@ -105,7 +105,7 @@ static int load_segment(struct loader *loader, const struct segment *segment, un
         segment->file_size > image->size - segment->offset) {
         return refuse(loader->why, EINVAL,
                       "ELF: segment %u has 0x%" PRIx64 " bytes at 0x%" PRIx64
-                      " of a file of 0x%zx and 0x%" PRIx64 " in memory; it is truncated or broken",
+                      " of a file of 0x%lx and 0x%" PRIx64 " in memory; it is truncated or broken",
                       number, segment->file_size, segment->offset, image->size,
                       segment->memory_size);
     }

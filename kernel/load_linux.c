@@ -81,7 +81,7 @@ static int check_version(const struct guest_image *image, struct refusal *why)
                       version >> 8, version & 0xffU);
     }
     if (image->size < HEADER_NEEDED) {
-        return refuse(why, EINVAL, "bzImage: %zu bytes, its header alone has %u; it is truncated",
+        return refuse(why, EINVAL, "bzImage: %lu bytes, its header alone has %u; it is truncated",
                       image->size, HEADER_NEEDED);
     }
     if (!(image->data[LOADFLAGS] & LOADED_HIGH)) {
@@ -106,7 +106,7 @@ static int check_file(const struct guest_image *image, struct kernel_file *file,
     uint64_t code_size = (uint64_t)read32(header + SYSSIZE) * 16;
     if (code_size == 0 || setup_size + code_size > image->size + 15) {
         return refuse(why, EINVAL,
-                      "bzImage: %zu bytes, its header says %" PRIu64 " of setup and %" PRIu64
+                      "bzImage: %lu bytes, its header says %" PRIu64 " of setup and %" PRIu64
                       " of kernel; it is truncated",
                       image->size, setup_size, code_size);
     }
@@ -292,7 +292,7 @@ int load_linux(const struct guest_target *target, const struct guest_images *ima
     uint32_t longest = read32(file.header + CMDLINE_SIZE);
     if (length > longest) {
         return refuse(why, E2BIG,
-                      "bzImage: the command line has %zu characters, this kernel takes %" PRIu32
+                      "bzImage: the command line has %lu characters, this kernel takes %" PRIu32
                       "; shorten it",
                       length, longest);
     }

@@ -89,7 +89,7 @@ static int read_multiboot1(const struct guest_image *image, struct header *heade
     }
     if (image->size - header->at < MULTIBOOT1_ADDRESS_FIELDS) {
         return refuse(why, EINVAL,
-                      "multiboot 1: header at 0x%" PRIx32 " of a file of 0x%zx has no room for "
+                      "multiboot 1: header at 0x%" PRIx32 " of a file of 0x%lx has no room for "
                       "its address fields; it is truncated",
                       header->at, image->size);
     }
@@ -170,7 +170,7 @@ static int read_multiboot2(const struct guest_image *image, struct header *heade
         return refuse(why, EINVAL,
                       "multiboot 2: header of architecture %" PRIu32 " and 0x%" PRIx32
                       " bytes at 0x%" PRIx32
-                      " of a file of 0x%zx, wanted 0 (i386) and all of it there; rebuild the guest",
+                      " of a file of 0x%lx, wanted 0 (i386) and all of it there; rebuild the guest",
                       read32(data + 4), header->size, header->at, image->size);
     }
     uint32_t at = MULTIBOOT2_HEADER;
@@ -220,7 +220,7 @@ static int load_addresses(struct loader *loader, const struct header *header,
         size > image->size - offset || header->load_address + memory_size > BELOW_4G) {
         return refuse(loader->why, EINVAL,
                       "multiboot: addresses header 0x%" PRIx32 " load 0x%" PRIx32 "..0x%" PRIx32
-                      " bss 0x%" PRIx32 " do not fit the file of 0x%zx with its header at 0x%" PRIx32
+                      " bss 0x%" PRIx32 " do not fit the file of 0x%lx with its header at 0x%" PRIx32
                       "; rebuild it",
                       header->header_address, header->load_address, header->load_end,
                       header->bss_end, image->size, header->at);

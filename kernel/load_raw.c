@@ -17,7 +17,7 @@ int load_raw(const struct guest_target *target, const struct guest_images *image
     if (kernel->size > RAW_END - RAW_START) {
         return refuse(why, ENOMEM,
                       "guest: neither bzImage, nor ELF, nor multiboot, and as a flat real-mode "
-                      "image %zu bytes are too many, at most %u fit",
+                      "image %lu bytes are too many, at most %u fit",
                       kernel->size, RAW_END - RAW_START);
     }
     if (images->initrd.data != NULL || images->module_count != 0 || kernel->args[0] != '\0') {

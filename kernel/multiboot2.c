@@ -333,7 +333,7 @@ int multiboot2_parse(const void *data, uint64_t data_address, size_t readable,
 
     if (data_address % 8 != 0 || readable < INFO_HEAD) {
         return refuse(why, EINVAL,
-                      "boot information at 0x%" PRIx64 " with %zu readable bytes: wanted 8-byte "
+                      "boot information at 0x%" PRIx64 " with %lu readable bytes: wanted 8-byte "
                       "alignment and 8 bytes; use another boot loader",
                       data_address, readable);
     }
@@ -341,7 +341,7 @@ int multiboot2_parse(const void *data, uint64_t data_address, size_t readable,
     if (total < INFO_HEAD + TAG_HEAD || total > MULTIBOOT2_INFO_MAX || total > readable) {
         return refuse(why, EINVAL,
                       "boot information: says that it has %" PRIu32 " bytes, wanted 16..%u of "
-                      "readable %zu; use another boot loader",
+                      "readable %lu; use another boot loader",
                       total, MULTIBOOT2_INFO_MAX, readable);
     }
     int error = parse_tags(&parser, data, total);
