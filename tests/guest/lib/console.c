@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* COM1, and what newlib wants of an operating system. */
+#include "tests/guest/lib/payload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define COM1 0x3f8U
+#define COM1_LINE_STATUS (COM1 + 5U)
+#define TRANSMITTER_EMPTY 0x20U
+
+static char heap[1U << 20];
+static size_t heap_used;
+
+int write(int file, const char *text, size_t length);
+int read(int file, char *text, size_t length);
+int close(int file);
+int fstat(int file, struct stat *status);
+int isatty(int file);
+int lseek(int file, int offset, int from);
+int getpid(void);
+int kill(int process, int signal);
+void *sbrk(ptrdiff_t bytes);
+_Noreturn void _exit(int status);
+
+static void put(char c)
+{
+    while (!(inb(COM1_LINE_STATUS) & TRANSMITTER_EMPTY))
+        cpu_pause();
+    outb(COM1, (uint8_t)c);
+}
+
+void console_write(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\n')
+            put('\r');
+        put(text[i]);
+    }
+}
+
+int write(int file, const char *text, size_t length)
+{
+    (void)file;
+    console_write(text, length);
+    return (int)length;
+}
+
+int read(int file, char *text, size_t length)
+{
+    (void)file;
+    (void)text;
+    (void)length;
+    return 0;
+}
+
+int close(int file)
+{
+    (void)file;
+    return 0;
+}
+
+int fstat(int file, struct stat *status)
+{
+    (void)file;
+    *status = (struct stat){ .st_mode = S_IFCHR };
+    return 0;
+}
+
+int isatty(int file)
+{
+    (void)file;
+    return 1;
+}
+
+int lseek(int file, int offset, int from)
+{
+    (void)file;
+    (void)offset;
+    (void)from;
+    return 0;
+}
+
+int getpid(void)
+{
+    return 1;
+}
+
+int kill(int process, int signal)
+{
+    (void)process;
+    (void)signal;
+    errno = EINVAL;
+    return -1;
+}
+
+void *sbrk(ptrdiff_t bytes)
+{
+    if (bytes < 0 || heap_used + (size_t)bytes > sizeof(heap)) {
+        errno = ENOMEM;
+        return (void *)-1;
+    }
+    heap_used += (size_t)bytes;
+    return heap + heap_used - bytes;
+}
+
+void _exit(int status)
+{
+    broken("newlib called _exit(%d)", status);
+}

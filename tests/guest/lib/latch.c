@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Latch's hypercalls, as its guests see them. */
+#include "tests/guest/lib/payload.h"
+
+#include <string.h>
+
+bool vendor_is_amd(void)
+{
+    uint32_t a, b, c, d;
+    cpuid_raw(0, 0, &a, &b, &c, &d);
+    return (b == 0x68747541U && d == 0x69746e65U && c == 0x444d4163U) || /* AuthenticAMD */
+           (b == 0x6f677948U && d == 0x6e65476eU && c == 0x656e6975U);   /* HygonGenuine */
+}
+
+bool under_latch(void)
+{
+    uint32_t a, b, c, d;
+    cpuid_raw(1, 0, &a, &b, &c, &d);
+    if (!(c >> 31))
+        return false;
+    char name[12];
+    cpuid_raw(0x40000000U, 0, &a, &b, &c, &d);
+    memcpy(name, &b, 4);
+    memcpy(name + 4, &c, 4);
+    memcpy(name + 8, &d, 4);
+    return memcmp(name, "LatchLatch\0\0", 12) == 0;
+}
+
+int64_t latch_hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    register uint64_t fourth __asm__("r10") = d;
+    int64_t result = (int64_t)number;
+    if (vendor_is_amd())
+        __asm__ volatile("vmmcall" : "+a"(result) : "D"(a), "S"(b), "d"(c), "r"(fourth) : "memory");
+    else
+        __asm__ volatile("vmcall" : "+a"(result) : "D"(a), "S"(b), "d"(c), "r"(fourth) : "memory");
+    return result;
+}
