@@ -46,7 +46,7 @@ struct cpu {
     int work_result;           /* written before work_done */
     volatile bool work_ready;
     volatile bool work_done;
-    struct _reent reent;       /* (o) newlib's */
+    struct _reent reent;       /* (o) newlib's; all zeros is its beginning */
 };
 
 /* The CPU that this runs on. */

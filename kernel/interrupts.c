@@ -65,7 +65,6 @@ void interrupts_init(void)
 void interrupts_load_early(struct cpu *cpu)
 {
     cpu->self = cpu;
-    _REENT_INIT_PTR(&cpu->reent);
     wrmsr(MSR_GS_BASE, (uint64_t)cpu);
 }
 

@@ -6,11 +6,11 @@
 #include "kernel/x86.h"
 
 #define SLP_EN (1U << 13)
-#define RESET_CONTROL_GO 4U
+#define PCI_ADDRESS 0xcf8U
 #define COM1 0x3f8U
 #define PCI_PORTS 0xd00U
 
-enum port_action { PORT_PASS, PORT_DENY, PORT_PM1A, PORT_RESET_CONTROL, PORT_ACPI_RESET };
+enum port_action { PORT_PASS, PORT_DENY, PORT_PM1A, PORT_ACPI_RESET };
 
 struct port_rule {
     uint16_t first, last;
@@ -31,7 +31,6 @@ static struct port_rule rules[] = {
     RULE(1, 0, PORT_DENY, "Latch's console"),
     RULE(1, 0, PORT_PM1A, "powers the machine off"),
     RULE(1, 0, PORT_ACPI_RESET, "resets the machine"),
-    RULE(0x0cf9, 0x0cf9, PORT_RESET_CONTROL, "resets the machine"),
     RULE(0x5658, 0x5659, PORT_DENY, "VMware's backdoor: the model is no VMware guest"),
     RULE(0x0000, 0x000f, PORT_PASS, "DMA controller"),
     RULE(0x0020, 0x0021, PORT_PASS, "interrupt controller"),
@@ -93,7 +92,9 @@ void port_trap_all(void)
     if (vm.config->console != COM1)
         fill(RULE_CONSOLE, vm.config->console, 8);
     fill(RULE_PM1A, vm.acpi->pm1a_control.address, 2);
-    if (vm.acpi->reset_supported && vm.acpi->reset.space == 1)
+    /* Port CF9 lies within PCI's address register: trapping it would trap all of PCI's accesses. */
+    if (vm.acpi->reset_supported && vm.acpi->reset.space == 1 &&
+        (vm.acpi->reset.address & ~7UL) != PCI_ADDRESS)
         fill(RULE_ACPI_RESET, vm.acpi->reset.address, 1);
     /* Above that PCI devices' ports begin, where the few others are lines of their own. */
     for (unsigned int port = 0; port < PCI_PORTS; port++)
@@ -138,10 +139,6 @@ static enum exit_action write_port(struct vcpu *v, const struct port_rule *rule,
     case PORT_PM1A:
         if (powers_off(rule, port, size, value))
             return vm_power_off(v);
-        break;
-    case PORT_RESET_CONTROL:
-        if (value & RESET_CONTROL_GO)
-            return vm_reset(v);
         break;
     case PORT_ACPI_RESET:
         if ((uint8_t)value == vm.acpi->reset_value)

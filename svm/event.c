@@ -3,11 +3,11 @@
 #include "svm/event_code.h"
 #include "svm/internal.h"
 
-#define VECTOR_AC       17U
-#define VECTOR_CP       21U
-#define DR6_BREAKPOINTS 0xfUL
-#define DR6_BS          (1UL << 14)
-#define ALL_EXCEPTIONS  0xffffffffU
+#define VECTOR_AC      17U
+#define VECTOR_CP      21U
+#define DR6_BS         (1UL << 14)
+#define DR6_CAUSES     0xe00fUL /* BT, BS, BD, B3-B0 */
+#define ALL_EXCEPTIONS 0xffffffffU
 
 void svm_reinject(struct vcpu *v)
 {
@@ -62,12 +62,15 @@ bool svm_inject(struct vcpu *v, const struct event *event)
 void svm_step_iret(struct vcpu *v)
 {
     struct svm_vcpu *svm = svm_of(v);
+    struct vmcb *vmcb = svm->vmcb;
 
     svm->stepping = true;
-    svm->step_own_tf = svm->vmcb->save.rflags & RFLAGS_TF;
-    svm->vmcb->save.rflags |= RFLAGS_TF;
-    vmcb_intercept(svm->vmcb, 3, INTERCEPT_IRET, false);
-    vmcb_intercept(svm->vmcb, INTERCEPT_EXCEPTIONS, ALL_EXCEPTIONS, true);
+    svm->step_own_tf = vmcb->save.rflags & RFLAGS_TF;
+    svm->step_own_dr6 = vmcb->save.dr6;
+    vmcb->save.rflags |= RFLAGS_TF;
+    vmcb_set_dr6(vmcb, vmcb->save.dr6 & ~DR6_CAUSES);
+    vmcb_intercept(vmcb, 3, INTERCEPT_IRET, false);
+    vmcb_intercept(vmcb, INTERCEPT_EXCEPTIONS, ALL_EXCEPTIONS, true);
 }
 
 static void deliver_intercepted(struct vcpu *v, uint8_t vector)
@@ -97,20 +100,22 @@ void svm_step_done(struct vcpu *v)
     struct svm_vcpu *svm = svm_of(v);
     struct vmcb *vmcb = svm->vmcb;
     uint8_t vector = (uint8_t)(vmcb->control.exit_code - VMEXIT_EXCEPTION_FIRST);
-    bool trap = vector == VECTOR_DB && (vmcb->save.dr6 & DR6_BS);
+    uint64_t causes = vector == VECTOR_DB ? vmcb->save.dr6 & DR6_CAUSES : 0;
 
+    if (!svm->step_own_tf)
+        causes &= ~DR6_BS;
     svm->stepping = false;
+    vmcb_set_dr6(vmcb, svm->step_own_dr6 | causes);
     vmcb_intercept(vmcb, INTERCEPT_EXCEPTIONS, ALL_EXCEPTIONS, false);
     svm_block_nmis(v, false);
-    if (!svm->step_own_tf && trap) {
-        vmcb_set_dr6(vmcb, vmcb->save.dr6 & ~DR6_BS);
-        if (!(vmcb->save.dr6 & DR6_BREAKPOINTS)) {
-            deliver_pending_nmi(v);
-            return;
-        }
-    } else if (!svm->step_own_tf) {
-        vmcb->save.rflags &= ~RFLAGS_TF;
+    /* Bochs does not save DR6.BS here, so a #DB without a cause was the step's. */
+    if (vector == VECTOR_DB && !causes && !svm->step_own_tf) {
+        deliver_pending_nmi(v);
+        return;
     }
+    /* A fault: the IRET is still to come. */
+    if (vector != VECTOR_DB && !svm->step_own_tf)
+        vmcb->save.rflags &= ~RFLAGS_TF;
     deliver_intercepted(v, vector);
     /* One event at a time: an NMI that waited goes on waiting, for that handler's IRET. */
     svm_block_nmis(v, svm->nmi_pending);

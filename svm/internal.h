@@ -42,7 +42,8 @@ struct svm_vcpu {
     bool nmi_blocked;          /* (o) an NMI was delivered and its IRET is still to come */
     bool nmi_pending;          /* (o) another came meanwhile */
     bool stepping;             /* (o) that IRET is being stepped over */
-    bool step_own_tf;          /* (o) the guest's own RFLAGS.TF before the step */
+    bool step_own_tf;          /* (o) the guest's own RFLAGS.TF before the step, */
+    uint64_t step_own_dr6;     /* (o) and its DR6 */
 };
 
 static inline struct svm_vcpu *svm_of(struct vcpu *v)

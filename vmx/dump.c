@@ -6,7 +6,8 @@
 #include "vmx/vmx.h"
 #include <stdio.h>
 
-#define LINE 100U
+#define LINE 120U
+#define FIELD_MAX 46U /* two blanks, the longest name, a blank, 16 digits */
 
 struct field_name {
     const char *name;
@@ -20,6 +21,8 @@ static const struct field_name fields[] = {VMCS_FIELDS(FIELD_NAME)};
 /* The registers are dumped by the neutral part; here it is what the VMCS alone tells. */
 static bool wanted(uint64_t encoding)
 {
+    if (encoding == VMCS_INSTRUCTION_ERROR.encoding)
+        return false; /* by now that of a field which this CPU lacks */
     switch ((enum vmcs_type)VMCS_TYPE_OF(encoding)) {
     case VMCS_TYPE_CONTROL:
     case VMCS_TYPE_READ_ONLY:
@@ -43,13 +46,12 @@ static void dump_fields(void (*line)(const char *text))
         uint64_t value;
         if (!wanted(fields[i].encoding) || !vmcs_read(fields[i].encoding, &value))
             continue;
-        char field[48];
-        size_t length = (size_t)snprintf(field, sizeof(field), "%s %lx  ", fields[i].name, value);
-        if (used + length >= sizeof(text)) {
+        if (used + FIELD_MAX >= sizeof(text)) {
             line(text);
             used = 0;
         }
-        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s", field);
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %lx", used ? "  " : "",
+                                 fields[i].name, value);
     }
     if (used)
         line(text);
