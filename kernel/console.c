@@ -18,6 +18,7 @@
 #define UART_MCR 4
 #define UART_LSR 5
 #define UART_LSR_THRE 0x20
+#define UART_LSR_TEMT 0x40
 /* A UART that is not there or stuck must not hang Latch: one character at 300 baud fits well. */
 #define UART_POLLS 200000U
 
@@ -42,13 +43,18 @@ void console_init(uint16_t port)
     outb(port + UART_MCR, 3);
 }
 
+static void wait_for(uint8_t status)
+{
+    for (uint32_t polls = 0; polls < UART_POLLS && !(inb(uart + UART_LSR) & status); polls++)
+        cpu_pause();
+}
+
 static void put(char c)
 {
     console_ring[console_ring_end++ % RING_SIZE] = c;
     if (uart == 0)
         return;
-    for (uint32_t polls = 0; polls < UART_POLLS && !(inb(uart + UART_LSR) & UART_LSR_THRE); polls++)
-        cpu_pause();
+    wait_for(UART_LSR_THRE);
     outb(uart + UART_THR, (uint8_t)c);
 }
 
@@ -90,6 +96,12 @@ void console_verdict_line(const char *format, ...)
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     put_line(text);
+}
+
+void console_flush(void)
+{
+    if (uart != 0)
+        wait_for(UART_LSR_TEMT);
 }
 
 void console_break_lock(void) { unlock(&console_lock); }

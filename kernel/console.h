@@ -16,6 +16,8 @@ void console_init(uint16_t port);
 void console_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A line without a date, for the verdict that launchers look for. */
 void console_verdict_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Wait until the port has sent everything; before the machine goes off. */
+void console_flush(void);
 /* Forget the lock: the CPU that held it is stopped for good. Only for the fatal path. */
 void console_break_lock(void);
 

@@ -21,6 +21,7 @@ void end_configure(const struct config *new_config, const struct acpi_info *new_
 
 static void power_off(void)
 {
+    console_flush();
     if (acpi == NULL || !acpi->has_s5 || acpi->pm1a_control.address == 0) {
         console_line("latch: no ACPI S5: cannot power off, halting");
         return;
@@ -37,6 +38,7 @@ static void power_off(void)
 
 static void reset(void)
 {
+    console_flush();
     if (acpi != NULL && acpi->reset_supported && acpi->reset.space == 1)
         outb((uint16_t)acpi->reset.address, acpi->reset_value);
     outb(RESET_PORT, 0x02);
@@ -67,6 +69,7 @@ void end_reset(void)
 
 static _Noreturn void end_machine(enum verdict verdict)
 {
+    console_flush();
     if (config != NULL && config->exit_port != 0)
         outb((uint16_t)config->exit_port, (uint8_t)verdict);
     if (config != NULL && config->on_end == ON_END_POWEROFF)
