@@ -12,8 +12,8 @@ static struct table_page **bucket_of(struct table_cache *cache, gfn_t frame, uni
 
 _Static_assert(CACHE_BUCKETS == 1U << 10, "bucket_of() takes the top 10 bits");
 
-void table_cache_init(struct table_cache *cache, const struct mmu_env *env,
-                      struct table_page *pool, unsigned int capacity)
+void table_cache_init(struct table_cache *cache, const struct mmu_env *env, struct table_page *pool,
+                      unsigned int capacity)
 {
     *cache = (struct table_cache){.env = env, .pool = pool, .capacity = capacity};
     for (unsigned int i = 0; i < capacity; i++) {

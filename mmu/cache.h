@@ -16,23 +16,23 @@ struct table_page {
     gfn_t frame;             /* first frame that it covers; in shadow pages the guest's table */
     union page_role role;    /* canonical */
     hpa_t page;
-    uint32_t users;          /* entries and roots that point to it; never 0 while it is here */
-    uint32_t mark;           /* the walker's of one call */
+    uint32_t users; /* entries and roots that point to it; never 0 while it is here */
+    uint32_t mark;  /* the walker's of one call */
 };
 
 struct table_cache {
     const struct mmu_env *env;
-    struct table_page *pool;     /* the caller's array; bounds how many table pages there can be */
+    struct table_page *pool; /* the caller's array; bounds how many table pages there can be */
     struct table_page *unused;
     unsigned int capacity;
-    unsigned int pages;          /* that exist now */
+    unsigned int pages; /* that exist now */
     unsigned int peak;
     struct table_page *bucket[CACHE_BUCKETS];
 };
 
 /* An empty cache over an array of `capacity` descriptors, which stay the caller's memory. */
-void table_cache_init(struct table_cache *cache, const struct mmu_env *env,
-                      struct table_page *pool, unsigned int capacity);
+void table_cache_init(struct table_cache *cache, const struct mmu_env *env, struct table_page *pool,
+                      unsigned int capacity);
 
 /* The page for (frame, canonical role), or NULL. Adds no user. */
 struct table_page *table_cache_find(struct table_cache *cache, gfn_t frame, union page_role role);

@@ -24,8 +24,8 @@ static struct table_page *page_below(const struct view *view, uint64_t address, 
 static int source_get(struct table_space *space, uint64_t address, unsigned int level, hpa_t *page)
 {
     struct view *view = (struct view *)space;
-    struct table_page *found = table_cache_get(
-        view->direct->cache, gfn(address >> PAGE_SHIFT), role_below(view, address, level));
+    struct table_page *found = table_cache_get(view->direct->cache, gfn(address >> PAGE_SHIFT),
+                                               role_below(view, address, level));
 
     if (!found)
         return -ENOMEM;
@@ -62,8 +62,8 @@ void direct_init(struct direct *direct, const struct mmu_env *env, struct table_
                  const struct table_format *format, struct guest_map *map,
                  const struct mtrr_state *mtrr)
 {
-    *direct = (struct direct){
-        .env = env, .cache = cache, .map = map, .mtrr = mtrr, .format = *format};
+    *direct =
+        (struct direct){.env = env, .cache = cache, .map = map, .mtrr = mtrr, .format = *format};
 }
 
 int direct_root(struct direct *direct, union page_role role, struct table_page **root)
@@ -138,8 +138,7 @@ int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
         return 0;
     if (!table_lookup(&view.space, address.raw, &result->leaf)) {
         struct table_leaf leaf = largest_page(direct, &range, address.raw);
-        int rc =
-            table_map(&view.space, leaf.address, leaf.page, leaf.size, leaf.access, leaf.type);
+        int rc = table_map(&view.space, leaf.address, leaf.page, leaf.size, leaf.access, leaf.type);
 
         if (rc != 0)
             return rc;
@@ -262,7 +261,8 @@ static unsigned int mark_tables(const struct view *view, struct table_page *page
             !format_is_leaf(&view->space.format, table[i], level))
             reached += mark_tables(
                 view,
-                page_below(view, (page->frame.raw << PAGE_SHIFT) + i * level_size(level), level - 1),
+                page_below(view, (page->frame.raw << PAGE_SHIFT) + i * level_size(level),
+                           level - 1),
                 level - 1);
     return reached;
 }

@@ -3,19 +3,19 @@
 #include <errno.h>
 
 /* Long-mode entries, for the host's tables and NPT: SDM vol. 3 tables 4-15 to 4-20. */
-#define LONG_PRESENT (1UL << 0)
-#define LONG_WRITE (1UL << 1)
-#define LONG_USER (1UL << 2)
-#define LONG_PWT (1UL << 3)
-#define LONG_PCD (1UL << 4)
+#define LONG_PRESENT  (1UL << 0)
+#define LONG_WRITE    (1UL << 1)
+#define LONG_USER     (1UL << 2)
+#define LONG_PWT      (1UL << 3)
+#define LONG_PCD      (1UL << 4)
 #define LONG_ACCESSED (1UL << 5)
-#define LONG_DIRTY (1UL << 6)
-#define LONG_NX (1UL << 63)
+#define LONG_DIRTY    (1UL << 6)
+#define LONG_NX       (1UL << 63)
 
 /* EPT entries: SDM vol. 3 tables 29-1 to 29-7. */
-#define EPT_RIGHTS 7UL
+#define EPT_RIGHTS     7UL
 #define EPT_TYPE_SHIFT 3U
-#define EPT_TYPE_MASK 7UL
+#define EPT_TYPE_MASK  7UL
 
 int format_init(struct table_format *format, enum page_format id, unsigned int levels,
                 unsigned int max_leaf, bool execute_only)

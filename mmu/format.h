@@ -10,13 +10,13 @@
 
 #define TABLE_ENTRIES 512U
 #define ENTRY_ADDRESS 0x000ffffffffff000UL
-#define ENTRY_LEAF (1UL << 7)
+#define ENTRY_LEAF    (1UL << 7)
 
 struct table_format {
-    enum page_format id;     /* FORMAT_HOST, FORMAT_EPT or FORMAT_NPT */
-    unsigned int levels;     /* 4 or 5 */
-    unsigned int max_leaf;   /* highest level at which a leaf may stand: 1, 2 or 3 */
-    bool execute_only;       /* EPT: EXECUTE without READ can be granted */
+    enum page_format id;   /* FORMAT_HOST, FORMAT_EPT or FORMAT_NPT */
+    unsigned int levels;   /* 4 or 5 */
+    unsigned int max_leaf; /* highest level at which a leaf may stand: 1, 2 or 3 */
+    bool execute_only;     /* EPT: EXECUTE without READ can be granted */
 };
 
 /* Check and fill a format; -EINVAL for one that is none of the three or out of range. */

@@ -109,9 +109,9 @@ static enum cache_type overlap(unsigned int types)
 
 /* How the valid variable ranges lie to an aligned block. */
 struct cover {
-    unsigned int whole;  /* types of those that hold all of it */
-    unsigned int part;   /* types of those that hold some of it */
-    uint64_t part_mask;  /* address bits that decide which */
+    unsigned int whole; /* types of those that hold all of it */
+    unsigned int part;  /* types of those that hold some of it */
+    uint64_t part_mask; /* address bits that decide which */
 };
 
 static struct cover cover_of(const struct mtrr_state *state, uint64_t block, uint64_t size)
@@ -161,8 +161,7 @@ static bool variable_uniform(const struct mtrr_state *state, uint64_t block, uin
     return variable_uniform(state, block + half, half, &upper) && upper == *type;
 }
 
-bool mtrr_uniform(const struct mtrr_state *state, hpa_t block, uint64_t size,
-                  enum cache_type *type)
+bool mtrr_uniform(const struct mtrr_state *state, hpa_t block, uint64_t size, enum cache_type *type)
 {
     bool fixed = (state->cap & MTRRCAP_FIXED) && (state->def_type & MTRR_DEF_FIXED);
     enum cache_type upper;

@@ -8,17 +8,17 @@
  */
 #include "mmu/mmu.h"
 
-#define MTRR_FIXED 11U
+#define MTRR_FIXED        11U
 #define MTRR_VARIABLE_MAX 16U
 
-#define MSR_MTRRCAP 0xfeU
+#define MSR_MTRRCAP        0xfeU
 #define MSR_MTRR_PHYSBASE0 0x200U
-#define MSR_MTRR_DEF_TYPE 0x2ffU
+#define MSR_MTRR_DEF_TYPE  0x2ffU
 
-#define MTRRCAP_COUNT 0xffUL
-#define MTRRCAP_FIXED (1UL << 8)
-#define MTRRCAP_WC (1UL << 10)
-#define MTRR_DEF_FIXED (1UL << 10)
+#define MTRRCAP_COUNT   0xffUL
+#define MTRRCAP_FIXED   (1UL << 8)
+#define MTRRCAP_WC      (1UL << 10)
+#define MTRR_DEF_FIXED  (1UL << 10)
 #define MTRR_DEF_ENABLE (1UL << 11)
 #define MTRR_MASK_VALID (1UL << 11)
 
@@ -27,9 +27,9 @@ struct mtrr_pair {
 };
 
 struct mtrr_state {
-    uint64_t cap;                /* IA32_MTRRCAP; pairs beyond MTRR_VARIABLE_MAX do not count */
-    uint64_t def_type;           /* IA32_MTRR_DEF_TYPE */
-    uint64_t fixed[MTRR_FIXED];  /* 250H, 258H, 259H, 268H to 26FH */
+    uint64_t cap;               /* IA32_MTRRCAP; pairs beyond MTRR_VARIABLE_MAX do not count */
+    uint64_t def_type;          /* IA32_MTRR_DEF_TYPE */
+    uint64_t fixed[MTRR_FIXED]; /* 250H, 258H, 259H, 268H to 26FH */
     struct mtrr_pair variable[MTRR_VARIABLE_MAX];
 };
 

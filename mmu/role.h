@@ -11,10 +11,10 @@
 /* Whose entries stand in the page. */
 enum page_format {
     FORMAT_NONE,
-    FORMAT_HOST,        /* long-mode tables of Latch's own */
+    FORMAT_HOST, /* long-mode tables of Latch's own */
     FORMAT_EPT,
     FORMAT_NPT,
-    FORMAT_SHADOW_PAE,  /* what the hardware's CR3 has while a guest runs on shadow tables */
+    FORMAT_SHADOW_PAE, /* what the hardware's CR3 has while a guest runs on shadow tables */
     FORMAT_SHADOW_LONG,
 };
 
@@ -25,42 +25,45 @@ union page_role {
     uint64_t raw;
     struct {
         /* What kind of page. */
-        uint64_t level : 3;        /* 1 to 5, of the table that the hardware walks */
-        uint64_t format : 3;       /* enum page_format */
-        uint64_t direct : 1;       /* from guest-physical addresses; else from guest-linear ones */
-        uint64_t access : 4;       /* enum access: what the guest's entries above leave */
-        uint64_t quadrant : 2;     /* which part of a guest's table of 4-byte entries this shadows */
-        uint64_t execute_only : 1; /* the format can grant EXECUTE without READ */
+        uint64_t level : 3;    /* 1 to 5, of the table that the hardware walks */
+        uint64_t format : 3;   /* enum page_format */
+        uint64_t direct : 1;   /* from guest-physical addresses; else from guest-linear ones */
+        uint64_t access : 4;   /* enum access: what the guest's entries above leave */
+        uint64_t quadrant : 2; /* which part of a guest's table of 4-byte entries this shadows */
+        uint64_t execute_only : 1;   /* the format can grant EXECUTE without READ */
         uint64_t accessed_dirty : 1; /* the hardware keeps A and D bits in this format */
-        uint64_t nested : 1;       /* built for the guest of a guest */
+        uint64_t nested : 1;         /* built for the guest of a guest */
 
         /* The guest's registers. */
-        uint64_t mode : 3;         /* enum paging_mode: also 4-byte entries, PSE, LA57 */
-        uint64_t nxe : 1;          /* EFER.NXE */
-        uint64_t wp : 1;           /* CR0.WP */
-        uint64_t smep_no_wp : 1;   /* CR4.SMEP with WP=0: a user page made supervisor-writable … */
-        uint64_t smap_no_wp : 1;   /* … must not become executable or readable to the supervisor */
-        uint64_t pke : 1;          /* CR4.PKE, long mode only */
+        uint64_t mode : 3;       /* enum paging_mode: also 4-byte entries, PSE, LA57 */
+        uint64_t nxe : 1;        /* EFER.NXE */
+        uint64_t wp : 1;         /* CR0.WP */
+        uint64_t smep_no_wp : 1; /* CR4.SMEP with WP=0: a user page made supervisor-writable … */
+        uint64_t smap_no_wp : 1; /* … must not become executable or readable to the supervisor */
+        uint64_t pke : 1;        /* CR4.PKE, long mode only */
 
         /* The guest's model. */
-        uint64_t maxphyaddr : 6;   /* paging_width() */
+        uint64_t maxphyaddr : 6; /* paging_width() */
         uint64_t gbpages : 1;
-        uint64_t vendor : 2;       /* enum role_vendor */
-        uint64_t cbit : 6;         /* position, 0 for none */
+        uint64_t vendor : 2; /* enum role_vendor */
+        uint64_t cbit : 6;   /* position, 0 for none */
         uint64_t pse36 : 1;
         uint64_t pat : 1;
-        uint64_t spare : 21;       /* 0 */
+        uint64_t spare : 21; /* 0 */
     };
 };
 
 _Static_assert(sizeof(union page_role) == sizeof(uint64_t), "a role is compared as one number");
 
-static inline bool role_equal(union page_role a, union page_role b) { return a.raw == b.raw; }
+static inline bool role_equal(union page_role a, union page_role b)
+{
+    return a.raw == b.raw;
+}
 
 /* How a vCPU is paged: the machine's and the launch's part of its roles, constant while it runs. */
 struct role_context {
     enum page_format format;
-    bool direct;         /* nested paging; with FORMAT_SHADOW_* true only while CR0.PG=0 */
+    bool direct; /* nested paging; with FORMAT_SHADOW_* true only while CR0.PG=0 */
     bool execute_only;
     bool accessed_dirty;
     bool nested;

@@ -69,7 +69,8 @@ static void replace_table(struct table_space *space, struct position child,
 static bool table_empty(const struct table_space *space, struct position at)
 {
     for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
-        if (format_present(&space->format, *entry_at(space, at, at.first + i * level_size(at.level))))
+        if (format_present(&space->format,
+                           *entry_at(space, at, at.first + i * level_size(at.level))))
             return false;
     return true;
 }
@@ -254,8 +255,8 @@ int table_space_init(struct table_space *space, const struct mmu_env *env,
 
 void table_space_destroy(struct table_space *space)
 {
-    free_table(space, (struct position){
-                          .table = space->root, .level = space->format.levels, .first = 0});
+    free_table(space,
+               (struct position){.table = space->root, .level = space->format.levels, .first = 0});
 }
 
 int table_map(struct table_space *space, uint64_t address, hpa_t page, uint64_t size,

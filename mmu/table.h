@@ -37,7 +37,7 @@ struct table_space {
 struct table_leaf {
     uint64_t address; /* of its first byte */
     hpa_t page;
-    uint64_t size;    /* 4 KiB, 2 MiB or 1 GiB */
+    uint64_t size; /* 4 KiB, 2 MiB or 1 GiB */
     unsigned int access;
     enum cache_type type;
 };

@@ -4,17 +4,17 @@
 #include "mmu/reserved.h"
 #include <errno.h>
 
-#define ENTRY_PRESENT (1UL << 0)
-#define ENTRY_WRITE (1UL << 1)
-#define ENTRY_USER (1UL << 2)
+#define ENTRY_PRESENT  (1UL << 0)
+#define ENTRY_WRITE    (1UL << 1)
+#define ENTRY_USER     (1UL << 2)
 #define ENTRY_ACCESSED (1UL << 5)
-#define ENTRY_DIRTY (1UL << 6)
-#define ENTRY_PS (1UL << 7)
-#define ENTRY_NX (1UL << 63)
-#define ADDRESS_MASK 0x000ffffffffff000UL
+#define ENTRY_DIRTY    (1UL << 6)
+#define ENTRY_PS       (1UL << 7)
+#define ENTRY_NX       (1UL << 63)
+#define ADDRESS_MASK   0x000ffffffffff000UL
 
 #define LEVELS_MAX 5U
-#define ATTEMPTS 16U
+#define ATTEMPTS   16U
 
 struct walk {
     const struct walk_env *env;

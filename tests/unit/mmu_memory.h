@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY_BASE 0x100000000UL
+#define MEMORY_BASE  0x100000000UL
 #define MEMORY_PAGES 16384U
 
 struct memory {

@@ -8,7 +8,7 @@
  */
 #include "mmu/mmu.h"
 
-#define WIDTH 100
+#define WIDTH       100
 #define WIDTH_PSE36 101 /* where 4 MiB leaves keep the address bits from MAXPHYADDR on */
 
 enum reference_when {

@@ -4,10 +4,10 @@
 #include "tests/unit/mmu_memory.h"
 #include "tests/unit/unit.h"
 
-#define GIB (1UL << 30)
-#define MIB (1UL << 20)
+#define GIB      (1UL << 30)
+#define MIB      (1UL << 20)
 #define SETTINGS 12U
-#define POOL 8192U
+#define POOL     8192U
 
 /* A whole little machine. */
 static struct memory memory;
@@ -19,7 +19,10 @@ static struct mtrr_state mtrr;
 static struct direct direct;
 
 /* The settings that made the map, in order: the last one that holds an address counts. */
-static struct { uint64_t start, size, base; enum guest_kind kind; } setting[SETTINGS];
+static struct {
+    uint64_t start, size, base;
+    enum guest_kind kind;
+} setting[SETTINGS];
 static unsigned int settings;
 
 static const struct mtrr_state seabios = {
@@ -239,17 +242,19 @@ static void budget(void)
  * all beyond what four levels reach and cost nothing. */
 static void models_share(void)
 {
-    static const struct { unsigned int width, cost; } model[] = {
-        {40, 0}, {36, 2}, {37, 2}, {38, 2}, {39, 1}, {46, 1}, {48, 1}, {52, 0}};
+    static const struct {
+        unsigned int width, cost;
+    } model[] = {{40, 0}, {36, 2}, {37, 2}, {38, 2}, {39, 1}, {46, 1}, {48, 1}, {52, 0}};
     struct direct_stats stats;
-    unsigned int first, before;
+    unsigned int first;
 
     machine(FORMAT_EPT, 3);
     usual_map();
     CHECK_EQ(direct_build(&direct, root_of(40), gpa(1024 * GIB)), 0);
     first = cache.pages;
     for (unsigned int i = 0; i < sizeof(model) / sizeof(model[0]); i++) {
-        before = cache.pages;
+        unsigned int before = cache.pages;
+
         CHECK_EQ(direct_build(&direct, root_of(model[i].width), gpa(1024 * GIB)), 0);
         CHECK_EQ(cache.pages - before, model[i].cost);
     }
@@ -331,6 +336,36 @@ static void late_root(void)
     CHECK_EQ(memory.bad_frees, 0U);
 }
 
+/* Splitting a large page may link to a table that is there already and has holes: even where only
+ * rights are gained, the large page's translations must go. */
+static void split_into_holes(void)
+{
+    struct table_page *early, *late;
+    struct direct_result result;
+    struct table_space space;
+    struct table_leaf leaf;
+    unsigned int flushes;
+
+    machine(FORMAT_EPT, 3);
+    set(0, 8 * GIB, 0, GUEST_PASS);
+    set(6 * GIB, GIB - PAGE_SIZE, 6 * GIB, GUEST_READ_ONLY);
+    early = root_of(40);
+    late = root_of(36);
+    CHECK_EQ(direct_fill(&direct, early, gpa(6 * GIB), &result), 0);
+    CHECK_EQ(direct_set_kind(&direct, gpa(7 * GIB - PAGE_SIZE), PAGE_SIZE, GUEST_READ_ONLY), 0);
+    CHECK_EQ(direct_fill(&direct, late, gpa(6 * GIB), &result), 0);
+    CHECK_EQ(result.leaf.size, HUGE_PAGE_SIZE);
+    flushes = memory.flushes;
+    CHECK_EQ(direct_set_kind(&direct, gpa(6 * GIB), PAGE_SIZE, GUEST_PASS), 0);
+    CHECK(memory.flushes > flushes);
+    space = space_of(late);
+    CHECK(table_lookup(&space, 6 * GIB, &leaf));
+    CHECK_EQ(leaf.access, 7U);
+    CHECK(!table_lookup(&space, 6 * GIB + LARGE_PAGE_SIZE, &leaf));
+    direct_destroy(&direct);
+    CHECK_EQ(memory.live, 0U);
+}
+
 static void change_of_mtrrs(void)
 {
     struct table_page *root;
@@ -406,6 +441,7 @@ int main(void)
     RUN(models_share);
     RUN(change_of_kind);
     RUN(late_root);
+    RUN(split_into_holes);
     RUN(change_of_mtrrs);
     RUN(out_of_memory);
     RUN(wrong_roles);

@@ -20,9 +20,9 @@ static bool check_map(const struct guest_map *map, const struct naive *naive)
 
         if (r.kind != naive[i].kind || r.start > i * PAGE_SIZE || r.end <= i * PAGE_SIZE)
             return false;
-        for (uint64_t a = r.start; a < end; a += PAGE_SIZE)
-            if (naive[a / PAGE_SIZE].kind != r.kind ||
-                (r.kind != GUEST_ABSENT && naive[a / PAGE_SIZE].base != r.base.raw + a - r.start))
+        for (uint64_t j = r.start / PAGE_SIZE; j < end / PAGE_SIZE; j++)
+            if (naive[j].kind != r.kind ||
+                (r.kind != GUEST_ABSENT && naive[j].base != r.base.raw + j * PAGE_SIZE - r.start))
                 return false;
         /* The extent is the whole one. */
         if (end < PAGES * PAGE_SIZE && naive[end / PAGE_SIZE].kind == r.kind &&

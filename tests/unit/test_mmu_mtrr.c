@@ -22,8 +22,8 @@ static const struct mtrr_state seabios = {
 static const struct mtrr_state desktop = {
     .cap = 0xd0a,
     .def_type = 0xc00,
-    .fixed = {0x0606060606060606, 0x0606060606060606, 0, 0x0505050505050505, 0x0505050505050505,
-              0, 0, 0, 0, 0x0505050505050505, 0x0505050505050505},
+    .fixed = {0x0606060606060606, 0x0606060606060606, 0, 0x0505050505050505, 0x0505050505050505, 0,
+              0, 0, 0, 0x0505050505050505, 0x0505050505050505},
     .variable = {{0x000000006, 0xf80000800},  /* 0 to 2 GiB WB */
                  {0x080000006, 0xfc0000800},  /* 2 to 3 GiB WB */
                  {0x0bf000000, 0xfff000800},  /* the last 16 MiB of them UC */
@@ -194,10 +194,10 @@ static enum cache_type naive_type(const struct mtrr_state *s, uint64_t address)
         if (type != 4 && type != 6)
             uc |= other;
     }
-    if (!any)
+    if (!any) {
         first = s->def_type & 0xff;
-    if (!any)
         return first > 6 || first == 2 || first == 3 ? CACHE_UC : (enum cache_type)first;
+    }
     if (uc)
         return CACHE_UC;
     if (!other)
@@ -220,7 +220,7 @@ static struct mtrr_state random_state(uint64_t *seed)
         uint64_t mask = ~0UL << low;
 
         if (random_below(seed, 3) == 0) /* holes */
-            mask &= random64(seed) | random64(seed);
+            mask &= ~(5UL << random_below(seed, 28));
         state.variable[i].base =
             (random64(seed) & 0x3fff000 & ~0UL << low) | types[random_below(seed, 10)];
         state.variable[i].mask = (mask & 0xfffffff000) | (random_below(seed, 5) ? 0x800 : 0);

@@ -32,8 +32,9 @@ static unsigned int compare_modes(const struct paging_props *props, bool nxe)
 
 static void every_mask(void)
 {
-    static const struct { uint8_t cbit, reduction; } encryption[] = {
-        {0, 0}, {35, 0}, {43, 0}, {47, 0}, {47, 5}, {51, 1}, {47, 40}};
+    static const struct {
+        uint8_t cbit, reduction;
+    } encryption[] = {{0, 0}, {35, 0}, {43, 0}, {47, 0}, {47, 5}, {51, 1}, {47, 40}};
 
     for (unsigned int width = 32; width <= 52; width++) {
         unsigned int differ = 0;
@@ -59,8 +60,12 @@ static void examples(void)
 {
     struct paging_props intel = {
         .maxphyaddr = 36, .pse36 = true, .pat = true, .gbpages = true, .vendor = PAGING_INTEL};
-    struct paging_props amd = {.maxphyaddr = 48, .cbit = 47, .pse36 = true, .pat = true,
-                               .reduction = 5, .vendor = PAGING_AMD};
+    struct paging_props amd = {.maxphyaddr = 48,
+                               .cbit = 47,
+                               .pse36 = true,
+                               .pat = true,
+                               .reduction = 5,
+                               .vendor = PAGING_AMD};
 
     CHECK_EQ(reserved_mask(MODE_32BIT_PSE, 2, true, &intel, true), 0x3e0000UL);
     CHECK_EQ(reserved_mask(MODE_4LEVEL, 4, false, &intel, true), 0x000ffff000000080UL);

@@ -8,16 +8,19 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const struct paging_props plain = {.maxphyaddr = 40, .gbpages = true, .nx = true,
-                                          .pse36 = true, .pat = true, .vendor = PAGING_INTEL};
+static const struct paging_props plain = {.maxphyaddr = 40,
+                                          .gbpages = true,
+                                          .nx = true,
+                                          .pse36 = true,
+                                          .pat = true,
+                                          .vendor = PAGING_INTEL};
 
 static union page_role direct_role_of(unsigned int width, unsigned int level)
 {
-    struct paging_props props = plain;
+    struct paging_props props = {.maxphyaddr = (uint8_t)width, .gbpages = true, .pat = true};
     struct paging_state state = {.props = &props};
     struct role_context context = {.format = FORMAT_EPT, .direct = true};
 
-    props.maxphyaddr = (uint8_t)width;
     return role_from_state(&state, &context, level);
 }
 
@@ -49,10 +52,9 @@ static void direct_sound_and_thrifty(void)
                     for (unsigned int b = 32; b <= 52; b++) {
                         bool same = mapped_bytes(a, level, frame) == mapped_bytes(b, level, frame);
 
-                        differ += same != role_equal(role_at_level(direct_role_of(a, 5), level,
-                                                                   frame),
-                                                     role_at_level(direct_role_of(b, 5), level,
-                                                                   frame));
+                        differ +=
+                            same != role_equal(role_at_level(direct_role_of(a, 5), level, frame),
+                                               role_at_level(direct_role_of(b, 5), level, frame));
                     }
                 CHECK_EQ(differ, 0U);
             }
@@ -78,7 +80,8 @@ static struct paging_state state_of(unsigned int bits, const struct paging_props
                                  .cr4 = (bits & 4U ? CR4_PSE : 0) | (bits & 8U ? CR4_PAE : 0) |
                                         (bits & 16U ? CR4_LA57 : 0) | (bits & 32U ? CR4_SMEP : 0) |
                                         (bits & 64U ? CR4_SMAP : 0) | (bits & 128U ? CR4_PKE : 0),
-                                 .efer = (bits & 256U ? EFER_LMA : 0) | (bits & 512U ? EFER_NXE : 0),
+                                 .efer =
+                                     (bits & 256U ? EFER_LMA : 0) | (bits & 512U ? EFER_NXE : 0),
                                  .props = props};
 }
 
@@ -95,10 +98,12 @@ static struct paging_props props_of(unsigned int bits, unsigned int width, unsig
 /* Direct pages depend on nothing but the width: not on registers, vendor, GBPAGES, C-bit … */
 static void direct_ignores_the_rest(void)
 {
-    static const struct role_context context[] = {
-        {.format = FORMAT_NPT, .direct = true},
-        {.format = FORMAT_NPT, .direct = true, .execute_only = true, .accessed_dirty = true,
-         .nested = true}};
+    static const struct role_context context[] = {{.format = FORMAT_NPT, .direct = true},
+                                                  {.format = FORMAT_NPT,
+                                                   .direct = true,
+                                                   .execute_only = true,
+                                                   .accessed_dirty = true,
+                                                   .nested = true}};
     unsigned int differ = 0;
 
     for (unsigned int level = 1; level <= 5; level++)
@@ -107,7 +112,9 @@ static void direct_ignores_the_rest(void)
                 struct paging_props props = props_of(p, 36, p & 16U ? 47 : 0);
                 struct paging_state state = state_of(bits, &props);
                 union page_role role = role_from_state(&state, &context[p >> 5], 5);
-                union page_role wanted = {.level = level, .format = FORMAT_NPT, .direct = 1,
+                union page_role wanted = {.level = level,
+                                          .format = FORMAT_NPT,
+                                          .direct = 1,
                                           .maxphyaddr = level >= 3 ? 36 : 0};
 
                 differ += !role_equal(role_at_level(role, level, gfn(0)), wanted);
@@ -118,18 +125,21 @@ static void direct_ignores_the_rest(void)
 /* With paging off no bit of WP, CR4 or NXE makes another role; in each mode only its own do. */
 static void contexts_by_mode(void)
 {
-    static const struct { uint64_t cr0, cr4, efer; unsigned int roles; } modes[] = {
-        {0, 0, 0, 1},                                       /* off */
+    static const struct {
+        uint64_t cr0, cr4, efer;
+        unsigned int roles;
+    } modes[] = {
+        {0, 0, 0, 1}, /* off */
         {0, CR4_PAE, EFER_LME, 1},
-        {CR0_PG, 0, 0, 2U * 4U},                            /* 32-bit: PSE; WP or SMEP × SMAP */
-        {CR0_PG, CR4_PAE, 0, 2U * 5U},                      /* PAE: NXE */
-        {CR0_PG, CR4_PAE, EFER_LMA, 2U * 2U * 2U * 5U},     /* long: LA57, PKE, NXE */
+        {CR0_PG, 0, 0, 2U * 4U},                        /* 32-bit: PSE; WP or SMEP × SMAP */
+        {CR0_PG, CR4_PAE, 0, 2U * 5U},                  /* PAE: NXE */
+        {CR0_PG, CR4_PAE, EFER_LMA, 2U * 2U * 2U * 5U}, /* long: LA57, PKE, NXE */
     };
     static const uint64_t cr4_bits[] = {CR4_PSE, CR4_LA57, CR4_SMEP, CR4_SMAP, CR4_PKE};
     struct role_context context = {.format = FORMAT_SHADOW_LONG};
 
     for (unsigned int m = 0; m < COUNT(modes); m++) {
-        uint64_t seen[128];
+        uint64_t seen[128] = {0};
         unsigned int count = 0;
 
         for (unsigned int bits = 0; bits < 128; bits++) {
@@ -141,7 +151,7 @@ static void contexts_by_mode(void)
             unsigned int i = 0;
 
             for (unsigned int b = 0; b < COUNT(cr4_bits); b++)
-                state.cr4 |= bits & (4U << b) ? cr4_bits[b] : 0;
+                state.cr4 |= (bits & (4U << b)) ? cr4_bits[b] : 0;
             role = role_at_level(role_from_state(&state, &context, 5), 5, gfn(0));
             while (i < count && seen[i] != role.raw)
                 i++;
@@ -175,9 +185,9 @@ static struct meaning meaning_of(const struct paging_state *state, unsigned int 
             meaning.mask[l - 1][leaf] = reserved_mask(mode, l, leaf, state->props, nxe);
     meaning.rest = entries | (uint64_t)wp << 2;
     if (!wp)
-        meaning.rest |= (state->cr4 & CR4_SMEP ? 8U : 0U) | (state->cr4 & CR4_SMAP ? 16U : 0U);
+        meaning.rest |= (state->cr4 & CR4_SMEP) >> 20 << 3 | (state->cr4 & CR4_SMAP) >> 21 << 4;
     if (entries == 2)
-        meaning.rest |= state->cr4 & CR4_PKE ? 32U : 0;
+        meaning.rest |= (state->cr4 & CR4_PKE) >> 22 << 5;
     if (entries != 0)
         meaning.rest |= (uint64_t)state->props->cbit << 8;
     if (mode == MODE_32BIT_PSE && level >= 2)
@@ -213,15 +223,14 @@ static void shadow_sound_and_thrifty(void)
 {
     static const unsigned int cbits[] = {0, 36, 47};
     struct meaning *all = malloc(1024UL * 16 * 21 * COUNT(cbits) * sizeof(*all));
-    size_t count;
 
     CHECK(all != NULL);
     for (unsigned int level = 1; all && level <= 5; level++) {
         unsigned int unsound = 0, wasteful = 0;
+        size_t count = 0;
 
-        count = 0;
         for (unsigned int bits = 1; bits < 1024; bits += 2)
-            for (unsigned int p = 0; p < 16U * 21U * COUNT(cbits); p++) {
+            for (unsigned int p = 0; p < 336U * COUNT(cbits); p++) {
                 struct paging_props props =
                     props_of(p & 15U, 32 + (p >> 4) % 21U, cbits[(p >> 4) / 21U]);
                 struct paging_state state = state_of(bits, &props);

@@ -6,7 +6,7 @@
 #include "tests/unit/unit.h"
 
 #define WINDOW_PAGES 0x41000UL /* 1 GiB and 16 MiB */
-#define WINDOWS 2U
+#define WINDOWS      2U
 
 struct oracle_page {
     uint64_t page;
@@ -107,8 +107,8 @@ static struct operation random_operation(uint64_t *seed)
         uint64_t align = random_below(seed, 2) ? 0x1ffUL : 0x3ffffUL;
 
         o.first = random_below(seed, WINDOW_PAGES - o.count + 1) & ~align;
-        o.page = (random64(seed) & 0xfc0000000UL) +
-                 ((window[o.w] + o.first * PAGE_SIZE) & 0x3fffffffUL);
+        o.page =
+            (random64(seed) & 0xfc0000000UL) + ((window[o.w] + o.first * PAGE_SIZE) & 0x3fffffffUL);
     }
     return o;
 }
@@ -140,8 +140,8 @@ static bool run_oracle(const struct operation *o)
             *page = expected(o->page + i * PAGE_SIZE, o->access, o->type);
         else if (old.access)
             page->access = (unsigned char)(o->access | ACCESS_READ);
-        lost |= old.access && (old.page != page->page || old.type != page->type ||
-                               (old.access & ~page->access));
+        lost |= old.access &&
+                (old.page != page->page || old.type != page->type || (old.access & ~page->access));
     }
     return lost;
 }
@@ -314,9 +314,11 @@ static void leaves_and_wx(void)
     start(FORMAT_HOST, 4, 3);
     CHECK_EQ(table_map(&space, 0x1000, hpa(0x1000), 0x3000, ACCESS_READ, CACHE_WB), 0);
     CHECK_EQ(table_map(&space, 0xffffffff80000000, hpa(0x200000), 0x400000,
-                       ACCESS_READ | ACCESS_EXECUTE, CACHE_WB), 0);
-    CHECK_EQ(table_map(&space, 0xffff800000000000, hpa(0), 0x40000000,
-                       ACCESS_READ | ACCESS_WRITE, CACHE_UC), 0);
+                       ACCESS_READ | ACCESS_EXECUTE, CACHE_WB),
+             0);
+    CHECK_EQ(table_map(&space, 0xffff800000000000, hpa(0), 0x40000000, ACCESS_READ | ACCESS_WRITE,
+                       CACHE_UC),
+             0);
     CHECK_EQ(table_for_each_leaf(&space, count_leaf, last), 0);
     CHECK_EQ(last[0], 6U);
     CHECK_EQ(last[1], 0xffffffff80200000UL);

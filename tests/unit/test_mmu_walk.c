@@ -7,7 +7,7 @@
 #include "tests/unit/unit.h"
 
 #define PAGES 32U
-#define BASE 0x10000UL
+#define BASE  0x10000UL
 
 /* The guest's memory: PAGES pages from BASE; all else reads as ones and cannot be written. */
 struct guest {
@@ -71,8 +71,8 @@ struct second {
 static bool reserved_entry(const struct second *w, unsigned int level, bool leaf, uint64_t entry)
 {
     for (unsigned int bit = 1; bit < 64; bit++)
-        if ((entry >> bit & 1U) && reference_reserved(w->mode, level, leaf, w->s->props,
-                                                      w->s->efer & EFER_NXE, bit))
+        if ((entry >> bit & 1U) &&
+            reference_reserved(w->mode, level, leaf, w->s->props, w->s->efer & EFER_NXE, bit))
             return true;
     return false;
 }
@@ -120,7 +120,7 @@ static struct outcome second_level(const struct second *w, unsigned int level, u
     unsigned int low = legacy ? (level == 2 ? 22 : 12) : 12 + 9 * (level - 1);
     unsigned int slot = (unsigned int)(w->linear >> low) % (legacy ? 1024 : pdpte ? 4 : 512);
     unsigned int size = legacy ? 4 : 8;
-    uint64_t place = table + slot * size, entry, frame, bytes = 1UL << low;
+    uint64_t place = table + (uint64_t)slot * size, entry = 0, frame, bytes = 1UL << low;
     struct outcome o;
     bool leaf = level == 1;
 
@@ -130,8 +130,8 @@ static struct outcome second_level(const struct second *w, unsigned int level, u
         guest_read(w->guest, gpa(place), size, &entry);
     if (!(entry & 1))
         return page_fault(w, 0);
-    if (entry & 0x80 && ((level == 2 && w->mode != MODE_32BIT) ||
-                         (level == 3 && w->mode >= MODE_4LEVEL)))
+    if (entry & 0x80 &&
+        ((level == 2 && w->mode != MODE_32BIT) || (level == 3 && w->mode >= MODE_4LEVEL)))
         leaf = true;
     if (reserved_entry(w, level, leaf, entry))
         return page_fault(w, 9);
@@ -189,7 +189,7 @@ static struct outcome second_walk(struct guest *guest, const struct paging_state
         return second_level(&w, la57 ? 5 : 4, s->cr3 & 0xffffffffff000 & ~cbit, true, true, false);
     }
     w.linear = (uint32_t)linear;
-    w.mode = s->cr4 & CR4_PSE ? MODE_32BIT_PSE : MODE_32BIT;
+    w.mode = (s->cr4 & CR4_PSE) ? MODE_32BIT_PSE : MODE_32BIT;
     if (s->cr4 & CR4_PAE)
         w.mode = MODE_PAE;
     if (w.mode == MODE_PAE)
@@ -236,7 +236,7 @@ static void fill_guest(struct guest *g, uint64_t *seed, const struct paging_stat
             if (random_below(seed, 8))
                 entry &= ~0x3fe00000003fe000UL | (entry & 0x80 ? 0 : ~0UL);
         }
-        memcpy(&g->byte[i * 8], &entry, 8);
+        memcpy(&g->byte[(size_t)i * 8], &entry, 8);
     }
 }
 
@@ -265,7 +265,7 @@ static struct paging_state random_state(uint64_t *seed, enum paging_mode mode,
                              .cr4 = (r & 2 ? CR4_SMEP : 0) | (r & 4 ? CR4_SMAP : 0) |
                                     (r & 8 ? CR4_PKE : 0),
                              .efer = r & 16 ? EFER_NXE : 0,
-                             .pkru = (uint32_t)random64(seed) & (uint32_t)random64(seed),
+                             .pkru = (uint32_t)(r >> 32) & (uint32_t)random64(seed),
                              .ac = r & 0x1000,
                              .pdpte_held = r & 0x2000,
                              .props = props};
@@ -288,11 +288,10 @@ static struct paging_state random_state(uint64_t *seed, enum paging_mode mode,
 /* Counts what the walks ended in, so that a test which never meets a case fails. */
 static unsigned int mapped, absent, forbidden, reserved, keyed, large;
 
-static bool compare(struct guest *a, struct guest *b, const struct paging_state *s,
-                    uint64_t linear, unsigned int access)
+static bool compare(struct guest *a, struct guest *b, const struct paging_state *s, uint64_t linear,
+                    unsigned int access)
 {
-    struct walk_env env = {
-        .ctx = a, .read = guest_read, .compare_exchange = guest_exchange};
+    struct walk_env env = {.ctx = a, .read = guest_read, .compare_exchange = guest_exchange};
     struct walk_result result;
     int rc = guest_walk(&env, s, gla(linear), access, &result);
     struct outcome o = second_walk(b, s, linear, access);
@@ -337,8 +336,8 @@ static void random_trees(void)
         differ += memcmp(a.byte, b.byte, sizeof(a.byte)) != 0;
     }
     CHECK_EQ(differ, 0U);
-    CHECK(mapped > 20000 && large > 2000 && absent > 5000 && forbidden > 5000 &&
-          reserved > 5000 && keyed > 500);
+    CHECK(mapped > 20000 && large > 2000 && absent > 5000 && forbidden > 5000 && reserved > 5000 &&
+          keyed > 500);
 }
 
 static void put(struct guest *g, uint64_t address, uint64_t value)
@@ -354,8 +353,11 @@ static void hostile_tables(void)
 {
     static struct guest g;
     struct walk_env env = {.ctx = &g, .read = guest_read, .compare_exchange = guest_exchange};
-    struct paging_state s = {.cr0 = CR0_PG | CR0_WP, .cr3 = BASE, .cr4 = CR4_PAE | CR4_LA57,
-                             .efer = EFER_LMA | EFER_NXE, .props = &usual};
+    struct paging_state s = {.cr0 = CR0_PG | CR0_WP,
+                             .cr3 = BASE,
+                             .cr4 = CR4_PAE | CR4_LA57,
+                             .efer = EFER_LMA | EFER_NXE,
+                             .props = &usual};
     struct walk_result result;
 
     put(&g, BASE, BASE | 0x67);
@@ -382,8 +384,8 @@ static void reads_only(void)
 {
     static struct guest g, before;
     struct walk_env env = {.ctx = &g, .read = guest_read};
-    struct paging_state s = {.cr0 = CR0_PG, .cr3 = BASE, .cr4 = CR4_PAE, .efer = EFER_LMA,
-                             .props = &usual};
+    struct paging_state s = {
+        .cr0 = CR0_PG, .cr3 = BASE, .cr4 = CR4_PAE, .efer = EFER_LMA, .props = &usual};
     struct walk_result result;
 
     put(&g, BASE, (BASE + PAGE_SIZE) | 7);
