@@ -101,8 +101,7 @@ static void apply_row(struct cpuid_leaf *row, const struct policy_input *input)
     row->regs.edx &= mask.edx;
 }
 
-/* Guests look for a signature from 40000000H on; leaf 40000001H:EAX is the hypercalls' version. */
-static int add_own_leaves(struct model *m)
+int policy_own(struct model *m)
 {
     struct cpuid_regs signature = {.eax = CPUID_HYPERVISOR + 1};
     struct cpuid_regs abi = {.eax = HYPERCALL_ABI};
@@ -139,7 +138,7 @@ int policy_apply(struct model *m, const struct policy_input *input)
         apply_row(&m->leaves[i], input);
     cut_range(m, CPUID_BASIC);
     cut_range(m, CPUID_EXTENDED);
-    int error = add_own_leaves(m);
+    int error = policy_own(m);
     if (!error)
         policy_settle(m);
     return error;

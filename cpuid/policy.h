@@ -71,6 +71,13 @@ extern const size_t policy_data_count;
 int policy_apply(struct model *m, const struct policy_input *input);
 
 /*
+ * Puts Latch's own leaves and the emulated features into an open model, instead of whatever other
+ * hypervisor left its own there: the signature at 40000000H, the hypercalls' version in
+ * 40000001H:EAX. -E2BIG if the table is full.
+ */
+int policy_own(struct model *m);
+
+/*
  * Makes an open model agree with its own features: the XSAVE components, their largest size, the
  * MONITOR leaf and AMD's second copy of leaf 1 go where the features that they belong to went.
  */
@@ -82,7 +89,7 @@ typedef void policy_note_fn(void *ctx, const char *line);
 /*
  * Compares an open model, from a file, with the most that a guest may see on this host. With
  * `trim` what goes beyond is dropped; `note`, which may be NULL, gets a line for each. Returns how
- * many things went beyond, or -E2BIG.
+ * many things went beyond, or -E2BIG. Leaves of the hypervisor range are policy_own()'s.
  */
 int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_note_fn *note,
                void *ctx);

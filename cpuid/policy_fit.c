@@ -53,7 +53,7 @@ static void fit_unknown(struct fit *f)
     for (uint32_t i = 0; i < f->m->count; i++) {
         struct cpuid_leaf *row = &f->m->leaves[i];
         if (row->leaf >> 30 == CPUID_HYPERVISOR >> 30)
-            continue; /* Latch's own leaves take their place */
+            continue; /* Latch's own */
         struct cpuid_regs known = policy_data_mask(row->leaf, row->subleaf);
         for (size_t k = 0; k < policy_feature_count; k++)
             if (policy_features[k].leaf == row->leaf && policy_features[k].subleaf == row->subleaf)
@@ -146,17 +146,6 @@ static int adopt_topology(struct fit *f)
     return error ? error : adopt_bits(f, 0x80000008U, 0, CPUID_ECX, 0xf0ffU);
 }
 
-/* Latch's own leaves are the same in every model. */
-static int adopt_own(struct fit *f)
-{
-    for (uint32_t i = 0; i < MODEL_RANGE_LEAVES; i++) {
-        int error = adopt_leaf(f, CPUID_HYPERVISOR + i);
-        if (error)
-            return error;
-    }
-    return 0;
-}
-
 int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_note_fn *note,
                void *ctx)
 {
@@ -172,8 +161,6 @@ int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_n
     error = fit_xsave(&f);
     if (!error)
         error = adopt_topology(&f);
-    if (!error)
-        error = adopt_own(&f);
     if (!error)
         policy_settle(m);
     return error ? error : f.found;

@@ -340,7 +340,11 @@ int spec_apply(const char *spec, struct model *m, const struct model *host,
         message[0] = '\0';
     if (changes == spec)
         return refuse(&s.to, -EINVAL, "model: the text is empty: give host or a file's name");
-    int error = apply_items(&s, changes, PASS_FEATURES);
+    int error = is_host ? 0 : policy_own(m);
+    if (error)
+        return refuse(&s.to, error, "model: the file leaves no place for Latch's own leaves; "
+                      "give a shorter one");
+    error = apply_items(&s, changes, PASS_FEATURES);
     if (!error && !is_host)
         error = fit_file(&s);
     if (!error)

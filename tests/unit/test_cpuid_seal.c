@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cpuid/dynamic.h"
+#include "cpuid/rules.h"
+#include "cpuid/seal.h"
+#include "tests/unit/cpuid_data.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct model storage[3];
+
+static void finished(struct model *m, const char *name, unsigned int cpu)
+{
+    load_model(m, name, cpu);
+    CHECK_EQ(model_finish(m), 0);
+}
+
+static void equal_models_are_one(void)
+{
+    struct seal s;
+    struct model a, b, c;
+    finished(&a, "zen3", 0);
+    finished(&b, "zen3", 1);
+    finished(&c, "skylake-server", 0);
+    CHECK_EQ(seal_init(&s, storage, 3, 4), 0);
+    CHECK(seal_model(&s, 0) == NULL);
+    CHECK_EQ(seal_set_model(&s, 0, &a), 0);
+    CHECK_EQ(seal_set_model(&s, 1, &b), 0);
+    CHECK_EQ(seal_set_model(&s, 2, &c), 0);
+    CHECK_EQ(seal_close(&s), -EINVAL);
+    CHECK_EQ(seal_set_model(&s, 3, &c), 0);
+    CHECK_EQ(seal_models(&s), 2);
+    CHECK(seal_model(&s, 0) == seal_model(&s, 1));
+    CHECK(seal_model(&s, 2) == seal_model(&s, 3));
+    CHECK(seal_model(&s, 0) != seal_model(&s, 2));
+    CHECK(s.vcpu[0].apic_id != s.vcpu[1].apic_id);
+    CHECK(seal_model(&s, 4) == NULL);
+    CHECK_EQ(seal_close(&s), 0);
+    CHECK_EQ(seal_close(&s), -EBUSY);
+}
+
+static void a_sealed_model_stays(void)
+{
+    static struct model before[3];
+    struct seal s;
+    struct model a, b, c, raw;
+    finished(&a, "epyc-kvm", 0);
+    finished(&b, "epyc-kvm", 1);
+    finished(&c, "zen3", 0);
+    CHECK_EQ(seal_init(&s, storage, 2, 2), 0);
+    CHECK_EQ(seal_set_model(&s, 0, &a), 0);
+    CHECK_EQ(seal_set_model(&s, 1, &b), 0);
+    CHECK_EQ(seal_close(&s), 0);
+    memcpy(before, storage, sizeof(before));
+    CHECK_EQ(seal_set_model(&s, 0, &a), 0);
+    CHECK_EQ(seal_set_model(&s, 1, &b), 0);
+    CHECK_EQ(seal_set_model(&s, 1, &a), -EBUSY); /* another APIC id */
+    CHECK_EQ(seal_set_model(&s, 0, &c), -EBUSY);
+    CHECK_EQ(seal_set_model(&s, 2, &a), -EINVAL);
+    load_model(&raw, "epyc-kvm", 0);
+    CHECK_EQ(seal_set_model(&s, 0, &raw), -EINVAL); /* not finished */
+    CHECK_EQ(memcmp(before, storage, sizeof(before)), 0);
+    CHECK(seal_model(&s, 0) == seal_model(&s, 1));
+}
+
+/* Every bit of every register of every leaf: a change is refused unless the bit is dynamic. */
+static void one_bit_is_enough_to_refuse(void)
+{
+    struct seal s;
+    struct model a, raw;
+    unsigned long accepted = 0;
+    load_model(&raw, "zen3", 0);
+    model_copy(&a, &raw);
+    CHECK_EQ(model_finish(&a), 0);
+    CHECK_EQ(seal_init(&s, storage, 1, 1), 0);
+    CHECK_EQ(seal_set_model(&s, 0, &a), 0);
+    CHECK_EQ(seal_close(&s), 0);
+    for (uint32_t i = 0; i < a.count; i++) {
+        uint32_t leaf = a.leaves[i].leaf, subleaf = a.leaves[i].subleaf;
+        if (subleaf == MODEL_SUBLEAF_REST || (leaf & 0x7fffffff) == 0)
+            continue;
+        for (unsigned int bit = 0; bit < 128; bit++) {
+            struct model m;
+            model_copy(&m, &raw);
+            struct cpuid_leaf *row = model_find(&m, leaf, subleaf);
+            *cpuid_register(&row->regs, bit / 32) ^= 1U << bit % 32;
+            if (model_finish(&m))
+                continue;
+            int error = seal_set_model(&s, 0, &m);
+            bool changed = !model_equal(&a, &m) || m.apic_id != a.apic_id ||
+                           m.core_id != a.core_id || m.node_id != a.node_id;
+            CHECK_EQ(-error, changed ? EBUSY : 0);
+            accepted += error == 0;
+        }
+    }
+    /* OSXSAVE, OSPKE, two sizes; of 1:EBX[31:24], 0BH and 8000001EH:EAX what repeats the id. */
+    CHECK_EQ(accepted, 1 + 1 + 32 + 32 + 8 + (8 + 8) + 32 + 32);
+}
+
+static void dynamic_bits_do_not_count(void)
+{
+    struct seal s;
+    struct model a, m;
+    struct cpuid_dynamic d;
+    finished(&a, "zen3", 0);
+    CHECK_EQ(seal_init(&s, storage, 1, 1), 0);
+    CHECK_EQ(seal_set_model(&s, 0, &a), 0);
+    CHECK_EQ(seal_close(&s), 0);
+    for (uint64_t bits = 0; bits < 16; bits++) {
+        cpuid_dynamic_reset(&d, &a, a.apic_id);
+        d.cr4 = (bits & 1 ? CPU_CR4_OSXSAVE : 0) | (bits & 2 ? CPU_CR4_PKE : 0);
+        d.xcr0 = bits & 4 ? 0x207 : 1;
+        d.xss = bits & 8 ? 0x1800 : 0;
+        cpuid_dynamic_resize(&d, &a);
+        model_init(&m);
+        for (uint32_t i = 0; i < a.count; i++) {
+            struct cpuid_regs r;
+            if (a.leaves[i].subleaf == MODEL_SUBLEAF_REST)
+                continue;
+            model_query(&a, &d, a.leaves[i].leaf, a.leaves[i].subleaf, &r);
+            CHECK_EQ(model_set(&m, a.leaves[i].leaf, a.leaves[i].subleaf, &r), 0);
+        }
+        CHECK_EQ(model_finish(&m), 0);
+        CHECK_EQ(seal_set_model(&s, 0, &m), 0);
+    }
+}
+
+static void a_generation_follows(void)
+{
+    struct seal s;
+    struct model a, b;
+    finished(&a, "zen3", 0);
+    finished(&b, "skylake-server", 0);
+    CHECK_EQ(seal_init(&s, storage, 2, 2), 0);
+    CHECK_EQ(s.generation, 1);
+    CHECK_EQ(seal_open_next(&s), -EINVAL);
+    CHECK_EQ(seal_set_model(&s, 0, &a), 0);
+    CHECK_EQ(seal_set_model(&s, 1, &a), 0);
+    for (uint64_t round = 1; round <= 1000; round++) {
+        CHECK_EQ(seal_close(&s), 0);
+        CHECK_EQ(seal_set_model(&s, 0, round & 1 ? &b : &a), -EBUSY);
+        CHECK_EQ(seal_open_next(&s), 0);
+        CHECK_EQ(s.generation, round + 1);
+        CHECK_EQ(seal_set_model(&s, 0, round & 1 ? &b : &a), 0);
+        CHECK_EQ(seal_models(&s), 2);
+        CHECK_EQ(seal_set_model(&s, 1, round & 1 ? &b : &a), 0);
+        CHECK_EQ(seal_models(&s), 1);
+        CHECK(model_equal(seal_model(&s, 0), round & 1 ? &b : &a));
+    }
+}
+
+static void storage_can_run_out(void)
+{
+    struct seal s;
+    struct model a, b;
+    finished(&a, "zen3", 0);
+    finished(&b, "skylake-server", 0);
+    CHECK_EQ(seal_init(&s, storage, 1, 2), 0);
+    CHECK_EQ(seal_set_model(&s, 0, &a), 0);
+    CHECK_EQ(seal_set_model(&s, 1, &b), -ENOSPC);
+    CHECK_EQ(seal_set_model(&s, 1, &a), 0);
+    CHECK_EQ(seal_init(&s, storage, 1, 0), -EINVAL);
+    CHECK_EQ(seal_init(&s, storage, 1, SEAL_MAX_VCPUS + 1), -EINVAL);
+    CHECK_EQ(seal_init(&s, NULL, 1, 1), -EINVAL);
+    CHECK_EQ(seal_init(&s, storage, 0, 1), -EINVAL);
+}
+
+int main(void)
+{
+    RUN(equal_models_are_one);
+    RUN(a_sealed_model_stays);
+    RUN(one_bit_is_enough_to_refuse);
+    RUN(dynamic_bits_do_not_count);
+    RUN(a_generation_follows);
+    RUN(storage_can_run_out);
+    return unit_end();
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cpuid/rules.h"
+#include "cpuid/spec.h"
+#include "tests/unit/cpuid_data.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct enforceable nothing = {.maxphyaddr = false};
+static const struct enforceable all = {.maxphyaddr = true,
+                                       .gbpages = true,
+                                       .nx = true,
+                                       .pse36 = true,
+                                       .pat = true,
+                                       .la57 = true,
+                                       .vendor = true,
+                                       .cbit = true,
+                                       .reduction = true,
+                                       .cpuid_vendor = true};
+
+static char message[256];
+
+/* Applies a spec to the dump `base`, on the host that the dump `machine` is. */
+static int apply(const char *spec, const char *base, const char *machine,
+                 const struct enforceable *can, struct model *m)
+{
+    struct model host;
+    bool is_host;
+    load_host(&host, machine);
+    (void)spec_base(spec, &is_host);
+    if (is_host)
+        model_copy(m, &host);
+    else
+        load_model(m, base, 0);
+    return spec_apply(spec, m, &host, can, message, sizeof(message));
+}
+
+static void the_base_is_found(void)
+{
+    bool is_host;
+    CHECK_EQ(spec_base("host", &is_host), 4);
+    CHECK(is_host);
+    CHECK_EQ(spec_base("host,nx=on", &is_host), 4);
+    CHECK(is_host);
+    CHECK_EQ(spec_base("hosts", &is_host), 5);
+    CHECK(!is_host);
+    CHECK_EQ(spec_base("a.cpuid,trim", &is_host), 7);
+    CHECK(!is_host);
+    CHECK_EQ(spec_base("", &is_host), 0);
+}
+
+static void good_specs_are_taken(void)
+{
+    static const char *const specs[] = {
+        "host",          "host,maxphyaddr=48", "host,gbpages=on,nx=on,pse36=on,pat=on,la57=off",
+        "host,-fsrm",    "host,+avx,-avx2",    "host,vendor=amd,cbit=0,addr-reduction=0",
+        "host,-hypervisor", "host,cpuid-vendor=AuthenticAMD",
+    };
+    struct model m;
+    for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
+        CHECK_EQ(apply(specs[i], NULL, "zen3", &nothing, &m), 0);
+        CHECK_EQ(strcmp(message, ""), 0);
+        CHECK_EQ(model_finish(&m), 0);
+    }
+    CHECK_EQ(apply("f,trim", "zen3", "zen3", &nothing, &m), 0);
+    CHECK_EQ(apply("f,trim,-hypervisor", "zen3", "zen3", &nothing, &m), 0);
+    CHECK_EQ(model_get(&m, 1, 0).ecx >> 31, 0);
+}
+
+struct refusal_case {
+    const char *spec;
+    int error;
+    const char *says; /* part of the message */
+};
+
+static void check_refused(const struct refusal_case *cases, size_t count,
+                          const struct enforceable *can)
+{
+    struct model m;
+    for (size_t i = 0; i < count; i++) {
+        int error = apply(cases[i].spec, "skylake-server", "zen3", can, &m);
+        CHECK_EQ(-error, -cases[i].error);
+        CHECK(strstr(message, cases[i].says) != NULL);
+        CHECK(strchr(message, '\n') == NULL);
+        if (error != cases[i].error || !strstr(message, cases[i].says))
+            printf("#   '%s': %d '%s'\n", cases[i].spec, error, message);
+    }
+}
+
+static void bad_specs_are_named(void)
+{
+    static const struct refusal_case cases[] = {
+        {"", -EINVAL, "the text is empty"},
+        {",nx=on", -EINVAL, "the text is empty"},
+        {"host,", -EINVAL, "''"},
+        {"host,,nx=on", -EINVAL, "''"},
+        {"host,colour=red", -EINVAL, "'colour=red'"},
+        {"host,maxphyaddr", -EINVAL, "'maxphyaddr'"},
+        {"host,maxphyaddr=", -EINVAL, "expected maxphyaddr=32 to 52"},
+        {"host,maxphyaddr=31", -EINVAL, "'maxphyaddr=31': expected maxphyaddr=32 to 52"},
+        {"host,maxphyaddr=53", -EINVAL, "maxphyaddr=53"},
+        {"host,maxphyaddr=0x28", -EINVAL, "maxphyaddr=0x28"},
+        {"host,maxphyaddr=99999999999999999999", -EINVAL, "maxphyaddr=999"},
+        {"host,maxphyaddr=40,maxphyaddr=40", -EINVAL, "given twice"},
+        {"host,gbpages=yes", -EINVAL, "expected gbpages=on or gbpages=off"},
+        {"host,gbpages=on,gbpages=on", -EINVAL, "given twice"},
+        {"host,gbpages=on,-pdpe1gb", -EINVAL, "given twice"},
+        {"host,nx", -EINVAL, "'nx'"},
+        {"host,vendor=via", -EINVAL, "vendor=intel or vendor=amd"},
+        {"host,cbit=31", -EINVAL, "cbit=0"},
+        {"host,cbit=52", -EINVAL, "cbit=52"},
+        {"host,addr-reduction=17", -EINVAL, "addr-reduction=0 to 16"},
+        {"host,cpuid-vendor=short", -EINVAL, "12 printable"},
+        {"host,+", -EINVAL, "'+'"},
+        {"host,+unknown", -EINVAL, "'+unknown': no feature has this name"},
+        {"host,-FSRM", -EINVAL, "'-FSRM'"},
+        {"host,-fsrm,-fsrm", -EINVAL, "fsrm is given twice"},
+        {"host,+osxsave", -EINVAL, "osxsave"},
+        {"host,trim,trim", -EINVAL, "'trim' is given twice"},
+        {"host,\n\033[2J", -EINVAL, "'??[2J'"},
+        {"host,+avx512f", -ENOTSUP, "wanted avx512f, but this host does not have it"},
+        {"host,+svm", -ENOTSUP, "guests cannot have it: nested guests are not offered"},
+        {"host,la57=on", -ENOTSUP, "wanted la57, but this host does not have it"},
+        {"host,maxphyaddr=49", -ENOTSUP, "the host has 48 bits"},
+        {"f", -ENOTSUP, "take it out with -, or all such with trim"},
+    };
+    check_refused(cases, sizeof(cases) / sizeof(cases[0]), &all);
+    check_refused(cases, sizeof(cases) / sizeof(cases[0]), &nothing);
+}
+
+static void what_cannot_be_enforced_is_named(void)
+{
+    static const struct refusal_case cases[] = {
+        {"host,maxphyaddr=40", -ENOTSUP, "maxphyaddr=40: the host has 48 bits"},
+        {"host,gbpages=off", -ENOTSUP, "gbpages=off"},
+        {"host,-pdpe1gb", -ENOTSUP, "gbpages=off"},
+        {"host,nx=off", -ENOTSUP, "nx=off"},
+        {"host,pse36=off", -ENOTSUP, "pse36=off"},
+        {"host,pat=off", -ENOTSUP, "pat=off"},
+        {"host,vendor=intel", -ENOTSUP, "vendor=intel"},
+        {"host,cbit=47", -ENOTSUP, "cbit=47"},
+        {"host,addr-reduction=1", -ENOTSUP, "addr-reduction=1"},
+        {"host,cpuid-vendor=GenuineIntel", -ENOTSUP, "cpuid-vendor"},
+        {"f,trim", -ENOTSUP, "cpuid-vendor"},
+    };
+    struct model m;
+    check_refused(cases, sizeof(cases) / sizeof(cases[0]), &nothing);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) - 1; i++)
+        CHECK_EQ(apply(cases[i].spec, NULL, "zen3", &all, &m), 0);
+}
+
+static void numbers_reach_the_paging_properties(void)
+{
+    struct model m;
+    CHECK_EQ(apply("host,maxphyaddr=36,gbpages=off,nx=off,pse36=off,pat=off,vendor=intel,cbit=47,"
+                   "addr-reduction=5", NULL, "zen3", &all, &m), 0);
+    CHECK_EQ(model_finish(&m), 0);
+    const struct paging_props wanted = {
+        .maxphyaddr = 36, .cbit = 47, .reduction = 5, .vendor = PAGING_INTEL};
+    CHECK(paging_props_equal(&m.paging, &wanted));
+    CHECK_EQ(model_lookup(&m, 0x8000001f, 0)->regs.ebx, 47 | 5 << 6);
+    CHECK_EQ(model_lookup(&m, 0x80000008, 0)->regs.eax, 48 << 8 | 36);
+    CHECK_EQ(model_lookup(&m, 0x80000001, 0)->regs.edx & (1 << 17 | 1 << 16), 0);
+    CHECK_EQ(model_lookup(&m, 0, 0)->regs.ebx, 0x68747541);
+}
+
+static void a_short_message_is_cut(void)
+{
+    struct model host, m;
+    char small[8];
+    load_host(&host, "zen3");
+    model_copy(&m, &host);
+    CHECK_EQ(spec_apply("host,x", &m, &host, &all, small, sizeof(small)), -EINVAL);
+    CHECK_EQ(strlen(small), 7);
+    CHECK_EQ(spec_apply("host,x", &m, &host, &all, NULL, 0), -EINVAL);
+}
+
+int main(void)
+{
+    RUN(the_base_is_found);
+    RUN(good_specs_are_taken);
+    RUN(bad_specs_are_named);
+    RUN(what_cannot_be_enforced_is_named);
+    RUN(numbers_reach_the_paging_properties);
+    RUN(a_short_message_is_cut);
+    return unit_end();
+}

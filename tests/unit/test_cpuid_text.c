@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/cpuid_data.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct text {
+    char bytes[65536];
+    size_t length;
+};
+
+static void collect(void *ctx, const char *line)
+{
+    struct text *t = ctx;
+    int written = snprintf(t->bytes + t->length, sizeof(t->bytes) - t->length, "%s\n", line);
+    t->length += (size_t)written;
+}
+
+static void print(const struct model *m, struct text *t)
+{
+    t->length = 0;
+    text_print(m, 0, collect, t);
+}
+
+static void a_dump_prints_as_it_was_read(void)
+{
+    static struct text original, printed;
+    for (size_t i = 0; i < DUMPS; i++) {
+        struct model m;
+        original.length = load_text(dumps[i], original.bytes, sizeof(original.bytes));
+        load_model(&m, dumps[i], 0);
+        print(&m, &printed);
+        unsigned int lines = 0;
+        for (char *line = strtok(printed.bytes, "\n"); line; line = strtok(NULL, "\n")) {
+            CHECK(strstr(original.bytes, line) != NULL);
+            lines++;
+        }
+        CHECK_EQ(lines, m.count + 1);
+    }
+}
+
+static void a_finished_model_survives_its_text(void)
+{
+    static struct text printed;
+    for (size_t i = 0; i < DUMPS; i++)
+        for (unsigned int cpu = 0; cpu < 2; cpu++) {
+            struct model m, again;
+            struct text_error error;
+            load_model(&m, dumps[i], cpu);
+            CHECK_EQ(model_finish(&m), 0);
+            print(&m, &printed);
+            CHECK_EQ(text_parse(&again, printed.bytes, printed.length, 0, &error), 0);
+            CHECK_EQ(model_finish(&again), 0);
+            CHECK(model_equal(&m, &again));
+            CHECK_EQ(again.apic_id, m.apic_id);
+            CHECK_EQ(again.core_id, m.core_id);
+        }
+}
+
+#define GOOD "0x00000000 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x4\n"
+
+static int parse(const char *text, unsigned int cpu, struct text_error *error)
+{
+    static struct model m;
+    memset(error, 0, sizeof(*error));
+    return text_parse(&m, text, strlen(text), cpu, error);
+}
+
+static void good_texts_are_read(void)
+{
+    static const char *const texts[] = {
+        GOOD,
+        "CPU:\n" GOOD,
+        "\n\n  CPU 0:  \r\n\t" GOOD "\r\n",
+        "CPU 0:\n   0x00000000 0x00: eax=0xFFFFFFFF ebx=0xaB ecx=0x0 edx=0x0",
+        GOOD "0x20000000 0x00: eax=0x0 ebx=0x0 ecx=0x0 edx=0x0\n"
+             "0x80860000 0x00: eax=0x0 ebx=0x0 ecx=0x0 edx=0x0\n",
+    };
+    struct text_error error;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        CHECK_EQ(parse(texts[i], 0, &error), 0);
+    CHECK_EQ(parse("CPU 0:\n" GOOD "CPU 1:\n" GOOD, 1, &error), 0);
+}
+
+static void bad_lines_are_named(void)
+{
+    static const char *const lines[] = {
+        "hello",
+        "0x00000001",
+        "0x00000001 0x00",
+        "0x00000001 0x00: eax=0x1 ebx=0x2 ecx=0x3",
+        "0x00000001 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=",
+        "0x00000001 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x",
+        "0x00000001 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x123456789",
+        "0x00000001 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x1 more",
+        "0x00000001 0x00: ebx=0x1 eax=0x2 ecx=0x3 edx=0x1",
+        "0x00000001 0x00: eax=0x1ebx=0x2 ecx=0x3 edx=0x1",
+        "0x00000001 0x00 : eax=0x1 ebx=0x2 ecx=0x3 edx=0x1",
+        "0x000000001 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x1",
+        "00000001 00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x1",
+        "0x00000001 0x00: eax=-1 ebx=0x2 ecx=0x3 edx=0x1",
+        "0x00000001 0xffffffff: eax=0x1 ebx=0x2 ecx=0x3 edx=0x1",
+        "0x00000000 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x4",
+        "CPU zero:",
+        "CPU 0",
+        "\001\002\003",
+    };
+    struct text_error error;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        char text[256];
+        snprintf(text, sizeof(text), "CPU 0:\n%s\n%s\n%s", GOOD, lines[i], GOOD);
+        CHECK_EQ(parse(text, 0, &error), -EINVAL);
+        CHECK_EQ(error.line, 4);
+        CHECK(error.why && error.why[0]);
+        if (lines[i][0] >= ' ')
+            CHECK_EQ(strncmp(error.found, lines[i], 20), 0);
+        else
+            CHECK_EQ(strcmp(error.found, "???"), 0);
+    }
+}
+
+static void a_missing_cpu_is_named(void)
+{
+    struct text_error error;
+    CHECK_EQ(parse("", 0, &error), -EINVAL);
+    CHECK_EQ(error.line, 0);
+    CHECK_EQ(parse("CPU 0:\n" GOOD, 1, &error), -EINVAL);
+    CHECK_EQ(parse("CPU 0:\n", 0, &error), -EINVAL);
+    CHECK_EQ(parse("0x00000001 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x4", 0, &error), -EINVAL);
+}
+
+static void too_many_answers_are_refused(void)
+{
+    static struct text t;
+    static struct model m;
+    struct text_error error;
+    t.length = 0;
+    collect(&t, "0x00000000 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x4");
+    for (unsigned int i = 0; i < 300; i++) {
+        char line[96];
+        snprintf(line, sizeof(line), "0x0000000d 0x%02x: eax=0x1 ebx=0x2 ecx=0x3 edx=0x4", i);
+        collect(&t, line);
+    }
+    CHECK_EQ(text_parse(&m, t.bytes, t.length, 0, &error), -E2BIG);
+    CHECK_EQ(error.line, MODEL_MAX_LEAVES);
+}
+
+/* No prefix of a dump and no dump with a byte changed does more than succeed or be refused. */
+static void damaged_dumps_do_no_harm(void)
+{
+    static struct text t;
+    static struct model m;
+    struct text_error error;
+    unsigned long refused = 0;
+    t.length = load_text("zen3", t.bytes, sizeof(t.bytes));
+    for (size_t i = 0; i < t.length; i += 7) {
+        refused += text_parse(&m, t.bytes, i, 0, &error) != 0;
+        char kept = t.bytes[i];
+        t.bytes[i] = (char)(kept ^ 0x55);
+        int result = text_parse(&m, t.bytes, t.length, 0, &error);
+        if (result == 0)
+            (void)model_finish(&m);
+        refused += result != 0;
+        t.bytes[i] = kept;
+    }
+    CHECK(refused > 100);
+}
+
+int main(void)
+{
+    RUN(a_dump_prints_as_it_was_read);
+    RUN(a_finished_model_survives_its_text);
+    RUN(good_texts_are_read);
+    RUN(bad_lines_are_named);
+    RUN(a_missing_cpu_is_named);
+    RUN(too_many_answers_are_refused);
+    RUN(damaged_dumps_do_no_harm);
+    return unit_end();
+}
