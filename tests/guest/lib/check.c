@@ -51,6 +51,7 @@ void check_skip(const char *name, const char *why)
 /* QEMU ends by its debug-exit port, Bochs by the word that its own port waits for. */
 static _Noreturn void end_machine(void)
 {
+    console_drain();
     outl(0xf4, worst);
     for (const char *c = "Shutdown"; *c; c++)
         outb(0x8900, (uint8_t)*c);

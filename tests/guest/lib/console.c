@@ -8,7 +8,8 @@
 
 #define COM1 0x3f8U
 #define COM1_LINE_STATUS (COM1 + 5U)
-#define TRANSMITTER_EMPTY 0x20U
+#define HOLDING_EMPTY 0x20U
+#define TRANSMITTER_EMPTY 0x40U
 
 static char heap[1U << 20];
 static size_t heap_used;
@@ -26,7 +27,7 @@ _Noreturn void _exit(int status);
 
 static void put(char c)
 {
-    while (!(inb(COM1_LINE_STATUS) & TRANSMITTER_EMPTY))
+    while (!(inb(COM1_LINE_STATUS) & HOLDING_EMPTY))
         cpu_pause();
     outb(COM1, (uint8_t)c);
 }
@@ -38,6 +39,12 @@ void console_write(const char *text, size_t length)
             put('\r');
         put(text[i]);
     }
+}
+
+void console_drain(void)
+{
+    while (!(inb(COM1_LINE_STATUS) & TRANSMITTER_EMPTY))
+        cpu_pause();
 }
 
 int write(int file, const char *text, size_t length)

@@ -4,12 +4,18 @@
 
 #include <string.h>
 
+/* Asked once only: CPUID exits, and some tests count exits. */
 bool vendor_is_amd(void)
 {
+    static bool known, amd;
     uint32_t a, b, c, d;
+    if (known)
+        return amd;
     cpuid_raw(0, 0, &a, &b, &c, &d);
-    return (b == 0x68747541U && d == 0x69746e65U && c == 0x444d4163U) || /* AuthenticAMD */
+    known = true;
+    amd = (b == 0x68747541U && d == 0x69746e65U && c == 0x444d4163U) || /* AuthenticAMD */
            (b == 0x6f677948U && d == 0x6e65476eU && c == 0x656e6975U);   /* HygonGenuine */
+    return amd;
 }
 
 bool under_latch(void)
@@ -35,4 +41,9 @@ int64_t latch_hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uin
     else
         __asm__ volatile("vmcall" : "+a"(result) : "D"(a), "S"(b), "d"(c), "r"(fourth) : "memory");
     return result;
+}
+
+uint64_t latch_exits(enum exit_kind kind, unsigned int vcpu)
+{
+    return (uint64_t)latch_hypercall(HYPERCALL_EXITS, kind, vcpu, 0, 0);
 }

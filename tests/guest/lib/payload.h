@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel/hypercall.h"
 #include "kernel/x86.h"
 
 /* ---- Checks and the verdict (check.c) ---- */
@@ -36,6 +37,8 @@ _Noreturn void finish(void);
 /* ---- The console (console.c): COM1, polled; printf() comes here. ---- */
 
 void console_write(const char *text, size_t length);
+/* Waits until the last bit has left. */
+void console_drain(void);
 
 /* ---- What the boot loader told (boot.c) ---- */
 
@@ -143,26 +146,15 @@ void delay_us(unsigned int microseconds);
 
 /* ---- MSRs: rdmsr_safe() and wrmsr_safe() of kernel/x86.h (processor.c) ---- */
 
-/* ---- Latch (latch.c): its hypercalls ---- */
+/* ---- Latch (latch.c): the hypercalls of kernel/hypercall.h ---- */
 
-enum hypercall {
-    HYPERCALL_VERSION,
-    HYPERCALL_VERDICT,
-    HYPERCALL_EXITS,
-    HYPERCALL_MODEL_SET,
-    HYPERCALL_MODEL_GET,
-    HYPERCALL_CONSOLE,
-    HYPERCALL_FORBIDDEN,
-    HYPERCALL_LATCH_RANGE,
-};
-struct model_row {
-    uint32_t leaf, subleaf, eax, ebx, ecx, edx;
-};
 /* CPUID says that this is a guest of Latch. */
 bool under_latch(void);
 /* VMCALL or VMMCALL, by the vendor that CPUID names. */
 int64_t latch_hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 bool vendor_is_amd(void);
+/* Exits of a kind that a vCPU had so far. */
+uint64_t latch_exits(enum exit_kind kind, unsigned int vcpu);
 
 /* ---- Trips to the other modes (trips.c) ---- */
 

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is denied: each MSR outside the guest's list gives #GP(0) to RDMSR and WRMSR and leaves the
+ * registers alone, and each port outside it reads all ones. What is on the list can be read.
+ */
+#include "tests/guest/lib/payload.h"
+
+#include <stdio.h>
+
+struct span {
+    uint32_t first, last;
+};
+#define IN_ANY(value, spans) in_spans(value, spans, sizeof(spans) / sizeof((spans)[0]))
+
+/* MSRs that a guest can have, if its model has the feature. */
+static const struct span possible[] = {
+    { 0x10, 0x10 },   { 0x17, 0x17 },   { 0x1b, 0x1b },   { 0x3b, 0x3b },   { 0x48, 0x49 },
+    { 0x8b, 0x8b },   { 0xe1, 0xe1 },   { 0xfe, 0xfe },   { 0x10a, 0x10b }, { 0x122, 0x122 },
+    { 0x174, 0x176 }, { 0x179, 0x17b }, { 0x1a0, 0x1a0 }, { 0x1c4, 0x1c5 }, { 0x1d9, 0x1d9 },
+    { 0x200, 0x21f }, { 0x250, 0x250 }, { 0x258, 0x259 }, { 0x268, 0x26f }, { 0x277, 0x277 },
+    { 0x2ff, 0x2ff }, { 0x400, 0x47f }, { 0x6a0, 0x6a8 }, { 0x6e0, 0x6e1 }, { 0x802, 0x83f },
+    { 0xda0, 0xda0 },
+    { 0xc0000080, 0xc0000084 }, { 0xc0000100, 0xc0000103 }, { 0xc0010010, 0xc0010010 },
+    { 0xc0010015, 0xc0010015 }, { 0xc001001a, 0xc001001a }, { 0xc001001d, 0xc001001d },
+    { 0xc0010020, 0xc0010020 }, { 0xc001011f, 0xc001011f }, { 0xc0010140, 0xc0010141 },
+    { 0xc0011029, 0xc0011029 },
+};
+
+/* MSRs that every 64-bit guest has. */
+static const uint32_t always[] = {
+    0x10, 0x1b, 0x174, 0x175, 0x176, 0x277, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000083,
+    0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102,
+};
+
+static const struct span scanned[] = {
+    { 0x0, 0x1fff }, { 0xc0000000, 0xc0001fff }, { 0xc0010000, 0xc0011fff },
+    { 0x40000000, 0x400000ff }, { 0x2000, 0x2003 }, { 0xbffffffe, 0xbfffffff },
+    { 0xc0002000, 0xc0002003 }, { 0xc0012000, 0xc0012003 }, { 0xfffffffe, 0xffffffff },
+};
+
+/* Ports below 0xd00 that no device of the guest's has, and the backdoor. */
+static const struct span denied_ports[] = {
+    { 0x10, 0x1f },   { 0x24, 0x3f },   { 0x44, 0x5f },   { 0x65, 0x6f },   { 0x74, 0x7f },
+    { 0x93, 0x9f },   { 0xa2, 0xaf },   { 0xb4, 0xbf },   { 0xe0, 0xe8 },   { 0x100, 0x16f },
+    { 0x178, 0x1ef }, { 0x1f8, 0x277 }, { 0x280, 0x2e7 }, { 0x300, 0x36f }, { 0x380, 0x3af },
+    { 0x3e0, 0x3e7 }, { 0x5658, 0x5659 },
+};
+
+struct access {
+    uint32_t msr;
+    bool write;
+};
+
+static bool in_spans(uint32_t value, const struct span *spans, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (value >= spans[i].first && value <= spans[i].last)
+            return true;
+    return false;
+}
+
+#define RAX_BEFORE 0x1111222200000000UL
+#define RDX_BEFORE 0x3333444400000000UL
+#define RCX_UPPER 0x5555666600000000UL
+
+static void touch(void *argument)
+{
+    const struct access *access = argument;
+    uint64_t a = RAX_BEFORE, d = RDX_BEFORE, c = RCX_UPPER | access->msr;
+    if (access->write)
+        __asm__ volatile("wrmsr" : "+a"(a), "+d"(d), "+c"(c));
+    else
+        __asm__ volatile("rdmsr" : "+a"(a), "+d"(d), "+c"(c));
+}
+
+/* Why the access was not denied as it should be, or NULL. */
+static const char *not_denied(uint32_t msr, bool write)
+{
+    struct access access = { .msr = msr, .write = write };
+    uint64_t error_code = ~0UL;
+    unsigned int vector = fault_of(touch, &access, &error_code, NULL);
+    const struct frame *frame = &this_processor()->fault;
+    if (vector == NO_FAULT)
+        return "no fault";
+    if (vector != VECTOR_GP)
+        return "another fault than #GP";
+    if (error_code != 0)
+        return "an error code other than 0";
+    if (frame->rax != RAX_BEFORE || frame->rdx != RDX_BEFORE || frame->rcx != (RCX_UPPER | msr))
+        return "changed registers";
+    return NULL;
+}
+
+static void check_denied_msrs(bool write)
+{
+    unsigned int denied = 0, wrong = 0;
+    const char *what = NULL;
+    uint32_t first = 0;
+    for (size_t i = 0; i < sizeof(scanned) / sizeof(scanned[0]); i++)
+        for (uint64_t msr = scanned[i].first; msr <= scanned[i].last; msr++) {
+            if (IN_ANY((uint32_t)msr, possible))
+                continue;
+            const char *why = not_denied((uint32_t)msr, write);
+            denied++;
+            if (why != NULL && wrong++ == 0) {
+                what = why;
+                first = (uint32_t)msr;
+            }
+        }
+    check(wrong == 0, write ? "msr.denied-writes" : "msr.denied-reads",
+          "%u of %u, first 0x%x: %s", wrong, denied, first, what);
+    printf("info msr.denied: %u %s\n", denied, write ? "writes" : "reads");
+}
+
+static void check_allowed_msrs(void)
+{
+    char name[32];
+    for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
+        uint64_t value;
+        snprintf(name, sizeof(name), "msr.allowed.0x%x", always[i]);
+        check(rdmsr_safe(always[i], &value) == 0, name, "wanted a value, found a fault");
+    }
+    uint64_t saved = rdmsr(MSR_LSTAR);
+    wrmsr(MSR_LSTAR, 0x123456789abcUL);
+    check_equal("msr.written-and-read", 0x123456789abcUL, rdmsr(MSR_LSTAR));
+    wrmsr(MSR_LSTAR, saved);
+}
+
+/* Bits of EFER and of the APIC's base that the model does not have (SDM vol. 3 §2.2.1, §11.4.4). */
+static void check_reserved_values(void)
+{
+    uint64_t efer = rdmsr(MSR_EFER);
+    check(wrmsr_safe(MSR_EFER, efer | EFER_SVME) != 0, "msr.efer-svme", "wanted #GP, found none");
+    check(wrmsr_safe(MSR_EFER, efer | 1UL << 63) != 0, "msr.efer-reserved",
+          "wanted #GP, found none");
+    check(wrmsr_safe(MSR_EFER, efer & ~EFER_LME) != 0, "msr.efer-lme-with-paging",
+          "wanted #GP, found none");
+    check_equal("msr.efer-as-before", efer, rdmsr(MSR_EFER));
+}
+
+static void check_denied_ports(void)
+{
+    unsigned int wrong = 0, denied = 0;
+    uint32_t first = 0, found = 0;
+    for (size_t i = 0; i < sizeof(denied_ports) / sizeof(denied_ports[0]); i++)
+        for (uint32_t port = denied_ports[i].first; port <= denied_ports[i].last; port++) {
+            uint32_t value = inb((uint16_t)port) | 0xffffff00U;
+            if (port + 3 <= denied_ports[i].last)
+                value &= (inw((uint16_t)port) | 0xffff0000U) & inl((uint16_t)port);
+            outb((uint16_t)port, 0);
+            denied++;
+            if (value != UINT32_MAX && wrong++ == 0) {
+                first = port;
+                found = value;
+            }
+        }
+    check(wrong == 0, "port.denied-read-all-ones", "%u of %u, first 0x%x: found 0x%x", wrong, denied,
+          first, found);
+}
+
+/* IN to AL and AX leaves the rest of RAX, IN to EAX clears the upper half (SDM vol. 1 §3.4.1.1). */
+static void check_in_registers(void)
+{
+    uint64_t al = 0x1122334455667700UL, ax = al, eax = al;
+    __asm__ volatile("inb $0x44, %%al" : "+a"(al));
+    __asm__ volatile("inw $0x44, %%ax" : "+a"(ax));
+    __asm__ volatile("inl $0x44, %%eax" : "+a"(eax));
+    check_equal("port.in-al", 0x11223344556677ffUL, al);
+    check_equal("port.in-ax", 0x112233445566ffffUL, ax);
+    check_equal("port.in-eax", 0xffffffffUL, eax);
+}
+
+int main(void)
+{
+    if (!under_latch()) {
+        check_skip("msr_port", "no Latch, so nothing is denied");
+        return 0;
+    }
+    check_denied_msrs(false);
+    check_denied_msrs(true);
+    check_allowed_msrs();
+    check_reserved_values();
+    check_denied_ports();
+    check_in_registers();
+    return 0;
+}
