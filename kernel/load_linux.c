@@ -210,23 +210,27 @@ static void write_screen(uint8_t *screen, const struct boot_framebuffer *framebu
     }
 }
 
-/* The RSDP's page is marked as ACPI's, so that Linux keeps it. */
+/*
+ * The RSDP's page is marked as ACPI's, so that Linux keeps it. All is placed by now, so the map of
+ * free memory, too large to have another one on the stack, can be used for that.
+ */
 static int write_e820(struct loader *loader, uint8_t *params, uint64_t rsdp_page)
 {
-    struct memory_map map = *loader->target->map;
+    struct memory_map *map = &loader->free;
+    *map = *loader->target->map;
     if (rsdp_page != 0 &&
-        memory_map_set(&map, rsdp_page, rsdp_page + PAGE_SIZE, MEMORY_ACPI_RECLAIM) != 0) {
+        memory_map_set(map, rsdp_page, rsdp_page + PAGE_SIZE, MEMORY_ACPI_RECLAIM) != 0) {
         return refuse(loader->why, ENOMEM,
                       "bzImage: the guest's memory map has more than %u ranges; boot_params has "
                       "room for no more",
                       MEMORY_RANGES_MAX);
     }
-    params[E820_ENTRIES] = (uint8_t)map.count;
-    for (unsigned i = 0; i < map.count; i++) {
+    params[E820_ENTRIES] = (uint8_t)map->count;
+    for (unsigned i = 0; i < map->count; i++) {
         uint8_t *entry = params + E820_TABLE + (size_t)i * E820_ENTRY;
-        write64(entry, map.range[i].start);
-        write64(entry + 8, map.range[i].end - map.range[i].start);
-        write32(entry + 16, map.range[i].type);
+        write64(entry, map->range[i].start);
+        write64(entry + 8, map->range[i].end - map->range[i].start);
+        write32(entry + 16, map->range[i].type);
     }
     return 0;
 }
@@ -250,7 +254,7 @@ static int write_low(struct loader *loader, const struct kernel_file *file, uint
     uint8_t *params = low;
 
     memset(low, 0, LOW_COMMAND_LINE);
-    strcpy((char *)low + LOW_COMMAND_LINE, image->args);
+    memcpy(low + LOW_COMMAND_LINE, image->args, strlen(image->args) + 1);
     copy_header(params, image);
     params[TYPE_OF_LOADER] = 0xff;
     params[LOADFLAGS] &= (uint8_t)~CAN_USE_HEAP;
@@ -263,9 +267,9 @@ static int write_low(struct loader *loader, const struct kernel_file *file, uint
         memcpy(low + LOW_RSDP, target->rsdp, target->rsdp_size);
         write64(params + ACPI_RSDP_ADDR, rsdp_page);
     }
-    int error = write_e820(loader, params, rsdp_page);
+    int error = place_initrd(loader, file, params);
     if (error == 0) {
-        error = place_initrd(loader, file, params);
+        error = write_e820(loader, params, rsdp_page);
     }
     if (error == 0) {
         loader_enter_protected(loader->entry, low + LOW_GDT, address + LOW_GDT, kernel);

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int refuse(struct refusal *why, int error, const char *format, ...)
+void refusal_write(struct refusal *why, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -15,5 +15,4 @@ int refuse(struct refusal *why, int error, const char *format, ...)
             *c = '?';
         }
     }
-    return -error;
 }

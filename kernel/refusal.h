@@ -13,11 +13,14 @@ struct refusal {
     char text[REFUSAL_TEXT];
 };
 
+/* Writes the line, printf-style; what does not fit is cut off, and what is not ASCII masked. */
+void refusal_write(struct refusal *why, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /*
- * Writes the line (printf-style, cut off at the end of the buffer) and returns -error, so that a
- * check reads `return refuse(why, EINVAL, "...")`. `error` is a positive errno value.
+ * The same, with the value -error (a positive errno value), so that a check reads
+ * `return refuse(why, EINVAL, "...")`. A macro, as then the compiler sees that it is not 0.
  */
-int refuse(struct refusal *why, int error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+#define refuse(why, error, ...) (refusal_write((why), __VA_ARGS__), -(error))
 
 #endif

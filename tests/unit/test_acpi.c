@@ -36,7 +36,7 @@ static uint8_t *at(uint64_t address) { return machine + (address - BASE); }
 static uint8_t *table(uint64_t address, const char *signature, uint32_t length)
 {
     memset(at(address), 0, 0x1000);
-    memcpy(at(address), signature, 4);
+    write32(at(address), read32(signature));
     write32(at(address) + 4, length);
     return at(address);
 }
@@ -55,7 +55,7 @@ static uint8_t sum(const uint8_t *bytes, size_t size)
 static void make_rsdp(unsigned revision)
 {
     memset(rsdp, 0, sizeof rsdp);
-    memcpy(rsdp, "RSD PTR ", 8);
+    write64(rsdp, read64("RSD PTR "));
     rsdp[15] = (uint8_t)revision;
     write32(rsdp + 16, (uint32_t)RSDT);
     rsdp[8] = (uint8_t)-sum(rsdp, 20);
@@ -139,8 +139,8 @@ static void make_machine(void)
     uint8_t *xsdt = table(XSDT, "XSDT", 36 + 6 * 8);
     uint8_t *rsdt = table(RSDT, "RSDT", 36 + 6 * 4);
     for (unsigned i = 0; i < 6; i++) {
-        write64(xsdt + 36 + i * 8, tables[i]);
-        write32(rsdt + 36 + i * 4, (uint32_t)tables[i]);
+        write64(xsdt + 36 + (size_t)i * 8, tables[i]);
+        write32(rsdt + 36 + (size_t)i * 4, (uint32_t)tables[i]);
     }
     seal(XSDT);
     seal(RSDT);

@@ -30,7 +30,7 @@ static uint8_t *add(uint32_t type, uint32_t size)
 
 static void add_text(uint32_t type, const char *text)
 {
-    strcpy((char *)add(type, 9 + (uint32_t)strlen(text)) + 8, text);
+    memcpy(add(type, 9 + (uint32_t)strlen(text)) + 8, text, strlen(text) + 1);
 }
 
 static uint8_t *add_module(uint32_t start, uint32_t end, const char *text)
@@ -38,7 +38,7 @@ static uint8_t *add_module(uint32_t start, uint32_t end, const char *text)
     uint8_t *tag = add(3, 17 + (uint32_t)strlen(text));
     write32(tag + 8, start);
     write32(tag + 12, end);
-    strcpy((char *)tag + 16, text);
+    memcpy(tag + 16, text, strlen(text) + 1);
     return tag;
 }
 
@@ -77,7 +77,7 @@ static void check_refused(int found, int error, const char *text)
 static void add_rsdp(uint32_t type, uint32_t size)
 {
     uint8_t *rsdp = add(type, 8 + size) + 8;
-    memcpy(rsdp, "RSD PTR ", 8);
+    write64(rsdp, read64("RSD PTR "));
     rsdp[15] = size == 36 ? 2 : 0;
     write32(rsdp + 16, 0x1234);
     for (unsigned i = 0; i < 20; i++) {
