@@ -43,15 +43,40 @@ bool policy_has(const struct model *m, const struct policy_feature *f)
     return *cpuid_register(&regs, f->reg) >> f->bit & 1;
 }
 
+/* Makes a leaf whose EAX says how far something goes say at least `last`. */
+static int raise_last(struct model *m, uint32_t leaf, uint32_t last)
+{
+    struct cpuid_regs regs = model_get(m, leaf, 0);
+
+    if (regs.eax >= last)
+        return 0;
+    regs.eax = last;
+    return model_set(m, leaf, 0, &regs);
+}
+
+static void clear_feature(struct model *m, const struct policy_feature *f)
+{
+    struct cpuid_leaf *row = model_find(m, f->leaf, f->subleaf);
+
+    if (row)
+        *cpuid_register(&row->regs, f->reg) &= ~(1U << f->bit);
+}
+
 int policy_set(struct model *m, const struct policy_feature *f, bool on)
 {
     struct cpuid_regs regs = model_get(m, f->leaf, f->subleaf);
-    uint32_t *reg = cpuid_register(&regs, f->reg);
 
-    *reg = on ? *reg | 1U << f->bit : *reg & ~(1U << f->bit);
-    if (!on && !model_find_const(m, f->leaf, f->subleaf))
+    if (m->finished)
+        return -EROFS;
+    if (!on) {
+        clear_feature(m, f);
         return 0;
-    return model_set(m, f->leaf, f->subleaf, &regs);
+    }
+    *cpuid_register(&regs, f->reg) |= 1U << f->bit;
+    int error = model_set(m, f->leaf, f->subleaf, &regs);
+    if (!error)
+        error = raise_last(m, f->leaf & CPUID_EXTENDED, f->leaf);
+    return !error && f->leaf == 7 ? raise_last(m, 7, f->subleaf) : error;
 }
 
 static void or_regs(struct cpuid_regs *to, const struct cpuid_regs *bits)

@@ -97,7 +97,10 @@ int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_n
 /* The feature of a name that ends after `length` characters, or NULL. */
 const struct policy_feature *policy_find(const char *name, size_t length);
 
-/* True if the feature's bit is set in the model; sets or clears it there (-E2BIG if full). */
+/*
+ * True if the feature's bit is set in the model; sets it there, with the leaf and subleaf in reach
+ * of the highest ones, or clears it (-E2BIG if the table is full, -EROFS if it is finished).
+ */
 bool policy_has(const struct model *m, const struct policy_feature *f);
 int policy_set(struct model *m, const struct policy_feature *f, bool on);
 

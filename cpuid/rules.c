@@ -13,15 +13,22 @@
 #define EXT1_EDX_GBPAGES (1U << 26)
 #define XSAVE1_EAX_XSAVES (1U << 3)
 
+/* What an open table says beyond the highest leaf of a range, the finished one will not. */
+static struct cpuid_regs leaf_in_range(const struct model *m, uint32_t leaf)
+{
+    uint32_t last = model_get(m, leaf & CPUID_EXTENDED, 0).eax;
+
+    return leaf <= last ? model_get(m, leaf, 0) : (struct cpuid_regs){.eax = 0};
+}
+
 struct paging_props rules_paging(const struct model *m)
 {
-    struct cpuid_regs one = model_get(m, 1, 0);
-    struct cpuid_regs extended = model_get(m, 0x80000001U, 0);
-    struct cpuid_regs widths = model_get(m, 0x80000008U, 0);
-    struct cpuid_regs encryption = model_get(m, 0x8000001fU, 0);
-    uint32_t last = model_get(m, CPUID_EXTENDED, 0).eax;
-    bool has_widths = last >= 0x80000008U && (widths.eax & 0xff) != 0;
-    bool has_encryption = last >= 0x8000001fU && (encryption.eax & 3) != 0;
+    struct cpuid_regs one = leaf_in_range(m, 1);
+    struct cpuid_regs extended = leaf_in_range(m, 0x80000001U);
+    struct cpuid_regs widths = leaf_in_range(m, 0x80000008U);
+    struct cpuid_regs encryption = leaf_in_range(m, 0x8000001fU);
+    bool has_widths = (widths.eax & 0xff) != 0;
+    bool has_encryption = (encryption.eax & 3) != 0;
     /* SDM vol. 3 §4.1.4: without the leaf 36 bits if there is PAE, else 32. */
     uint8_t fallback = one.edx & LEAF1_EDX_PAE ? 36 : 32;
     uint8_t vendor = model_is_amd(m) ? PAGING_AMD : PAGING_INTEL;
@@ -35,7 +42,7 @@ struct paging_props rules_paging(const struct model *m)
         .nx = extended.edx & EXT1_EDX_NX,
         .pse36 = one.edx & LEAF1_EDX_PSE36,
         .pat = one.edx & LEAF1_EDX_PAT,
-        .la57 = model_get(m, 7, 0).ecx & LEAF7_ECX_LA57,
+        .la57 = leaf_in_range(m, 7).ecx & LEAF7_ECX_LA57,
     };
 }
 

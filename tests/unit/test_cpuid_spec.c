@@ -165,6 +165,34 @@ static void numbers_reach_the_paging_properties(void)
     CHECK_EQ(model_lookup(&m, 0, 0)->regs.ebx, 0x68747541);
 }
 
+/* A feature that is asked for is seen, also where the file's CPU had no such leaf. */
+static void an_added_feature_is_in_reach(void)
+{
+    static const char old[] = "0x00000000 0x00: eax=0x1 ebx=0x68747541 ecx=0x444d4163 "
+                              "edx=0x69746e65\n";
+    static const char *const names[] = {"fsrm", "pdpe1gb", "autoibrs"};
+    struct model host, m;
+    struct text_error error;
+    load_model(&host, "zen3", 0);
+    struct cpuid_regs more = {.eax = 1 << 4};
+    CHECK_EQ(model_set(&host, 7, 1, &more), 0);
+    const struct policy_input input = {.emulator = false};
+    CHECK_EQ(policy_apply(&host, &input), 0);
+    CHECK_EQ(policy_set(&host, policy_find("autoibrs", 8), true), 0);
+    CHECK_EQ(text_parse(&m, old, sizeof(old) - 1, 0, &error), 0);
+    CHECK_EQ(spec_apply("f,trim,+fsrm,+pdpe1gb,+avx_vnni,+autoibrs", &m, &host, &all, message,
+                        sizeof(message)), 0);
+    CHECK_EQ(model_finish(&m), 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const struct policy_feature *f = policy_find(names[i], strlen(names[i]));
+        struct cpuid_regs r = model_lookup(&m, f->leaf, f->subleaf)->regs;
+        CHECK_EQ(*cpuid_register(&r, f->reg) >> f->bit & 1, 1);
+    }
+    CHECK_EQ(model_lookup(&m, 7, 0)->regs.eax, 1);
+    CHECK_EQ(model_lookup(&m, 7, 1)->regs.eax, 1 << 4);
+    CHECK(m.paging.gbpages);
+}
+
 static void a_short_message_is_cut(void)
 {
     struct model host, m;
@@ -183,6 +211,7 @@ int main(void)
     RUN(bad_specs_are_named);
     RUN(what_cannot_be_enforced_is_named);
     RUN(numbers_reach_the_paging_properties);
+    RUN(an_added_feature_is_in_reach);
     RUN(a_short_message_is_cut);
     return unit_end();
 }
