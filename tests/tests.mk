@@ -40,14 +40,16 @@ $(B)/initramfs.gz: $(B)/initramfs/report $(INITRAMFS)/init $(B)/debian/stamp
 	@mkdir -p $(B)/initramfs/root/bin
 	@install -m 755 $(INITRAMFS)/init $(B)/initramfs/root
 	@install -m 755 $(B)/debian/busybox $(B)/initramfs/report $(B)/initramfs/root/bin
-	@cd $(B)/initramfs/root && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../../initramfs.gz
+	@cd $(B)/initramfs/root && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../initramfs.gz
+	@mv $(B)/initramfs/initramfs.gz $@
 
 # --- unit tests: one program for each tests/unit/test_*.c, against the files that are pure
 
 KERNEL_PURE := $(wildcard kernel/multiboot2.c kernel/config.c kernel/acpi.c kernel/acpi_*.c \
     kernel/insn*.c kernel/load.c kernel/load_*.c kernel/refusal.c kernel/memory_map.c \
     kernel/guest_image.c)
-HOST_SOURCES := $(KERNEL_PURE) $(wildcard mmu/*.c cpuid/*.c)
+VMX_PURE := vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
+HOST_SOURCES := $(KERNEL_PURE) $(VMX_PURE) $(wildcard mmu/*.c cpuid/*.c)
 HOST_OBJECTS := $(HOST_SOURCES:%=$(B)/host-obj/%.o)
 UNIT_HELPERS := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))

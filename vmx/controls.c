@@ -2,27 +2,32 @@
 #include "vmx/controls.h"
 #include "cpuid/rules.h"
 
+#define CONTROL(in_word, mask, called, needed)                                                     \
+    {                                                                                              \
+        .word = (in_word), .bit = (mask), .name = (called), .required = (needed)                   \
+    }
+
 /* Names as in SDM vol. 3 tables 25-5 to 25-7, 25-13 and 25-15. */
 const struct control controls_wanted[CONTROLS_WANTED] = {
-    {WORD_PIN, PIN_NMI_EXITING, "NMI exiting", true},
-    {WORD_PIN, PIN_VIRTUAL_NMIS, "virtual NMIs", true},
-    {WORD_PROC, PROC_NMI_WINDOW_EXITING, "NMI-window exiting", true},
-    {WORD_PROC, PROC_IO_BITMAPS, "use I/O bitmaps", true},
-    {WORD_PROC, PROC_MSR_BITMAPS, "use MSR bitmaps", true},
-    {WORD_PROC, PROC_SECONDARY, "activate secondary controls", true},
-    {WORD_PROC2, PROC2_EPT, "enable EPT", true},
-    {WORD_PROC2, PROC2_UNRESTRICTED_GUEST, "unrestricted guest", true},
-    {WORD_PROC2, PROC2_VPID, "enable VPID", false},
-    {WORD_EXIT, VMEXIT_SAVE_DEBUG, "save debug controls", true},
-    {WORD_EXIT, VMEXIT_HOST_64BIT, "host address-space size", true},
-    {WORD_EXIT, VMEXIT_SAVE_PAT, "save IA32_PAT", true},
-    {WORD_EXIT, VMEXIT_LOAD_PAT, "load IA32_PAT (exit)", true},
-    {WORD_EXIT, VMEXIT_SAVE_EFER, "save IA32_EFER", true},
-    {WORD_EXIT, VMEXIT_LOAD_EFER, "load IA32_EFER (exit)", true},
-    {WORD_ENTRY, VMENTRY_LOAD_DEBUG, "load debug controls", true},
-    {WORD_ENTRY, VMENTRY_IA32E_GUEST, "IA-32e mode guest", true},
-    {WORD_ENTRY, VMENTRY_LOAD_PAT, "load IA32_PAT (entry)", true},
-    {WORD_ENTRY, VMENTRY_LOAD_EFER, "load IA32_EFER (entry)", true},
+    CONTROL(WORD_PIN, PIN_NMI_EXITING, "NMI exiting", true),
+    CONTROL(WORD_PIN, PIN_VIRTUAL_NMIS, "virtual NMIs", true),
+    CONTROL(WORD_PROC, PROC_NMI_WINDOW_EXITING, "NMI-window exiting", true),
+    CONTROL(WORD_PROC, PROC_IO_BITMAPS, "use I/O bitmaps", true),
+    CONTROL(WORD_PROC, PROC_MSR_BITMAPS, "use MSR bitmaps", true),
+    CONTROL(WORD_PROC, PROC_SECONDARY, "activate secondary controls", true),
+    CONTROL(WORD_PROC2, PROC2_EPT, "enable EPT", true),
+    CONTROL(WORD_PROC2, PROC2_UNRESTRICTED_GUEST, "unrestricted guest", true),
+    CONTROL(WORD_PROC2, PROC2_VPID, "enable VPID", false),
+    CONTROL(WORD_EXIT, VMEXIT_SAVE_DEBUG, "save debug controls", true),
+    CONTROL(WORD_EXIT, VMEXIT_HOST_64BIT, "host address-space size", true),
+    CONTROL(WORD_EXIT, VMEXIT_SAVE_PAT, "save IA32_PAT", true),
+    CONTROL(WORD_EXIT, VMEXIT_LOAD_PAT, "load IA32_PAT (exit)", true),
+    CONTROL(WORD_EXIT, VMEXIT_SAVE_EFER, "save IA32_EFER", true),
+    CONTROL(WORD_EXIT, VMEXIT_LOAD_EFER, "load IA32_EFER (exit)", true),
+    CONTROL(WORD_ENTRY, VMENTRY_LOAD_DEBUG, "load debug controls", true),
+    CONTROL(WORD_ENTRY, VMENTRY_IA32E_GUEST, "IA-32e mode guest", true),
+    CONTROL(WORD_ENTRY, VMENTRY_LOAD_PAT, "load IA32_PAT (entry)", true),
+    CONTROL(WORD_ENTRY, VMENTRY_LOAD_EFER, "load IA32_EFER (entry)", true),
 };
 
 /* What follows from one group of instructions. */
@@ -33,19 +38,19 @@ struct instruction_control {
 };
 
 static const struct instruction_control primary[] = {
-    {INSTRUCTION_MONITOR, PROC_MONITOR_EXITING, true},
-    {INSTRUCTION_MONITOR, PROC_MWAIT_EXITING, true},
+    {.group = INSTRUCTION_MONITOR, .bit = PROC_MONITOR_EXITING, .when_hidden = true},
+    {.group = INSTRUCTION_MONITOR, .bit = PROC_MWAIT_EXITING, .when_hidden = true},
 };
 
 static const struct instruction_control secondary[] = {
-    {INSTRUCTION_RDTSCP, PROC2_RDTSCP, false},
-    {INSTRUCTION_INVPCID, PROC2_INVPCID, false},
-    {INSTRUCTION_XSAVES, PROC2_XSAVES, false},
-    {INSTRUCTION_WAITPKG, PROC2_WAITPKG, false},
-    {INSTRUCTION_PCONFIG, PROC2_PCONFIG, false},
-    {INSTRUCTION_RDRAND, PROC2_RDRAND_EXITING, true},
-    {INSTRUCTION_RDSEED, PROC2_RDSEED_EXITING, true},
-    {INSTRUCTION_ENCLS, PROC2_ENCLS_EXITING, true},
+    {.group = INSTRUCTION_RDTSCP, .bit = PROC2_RDTSCP, .when_hidden = false},
+    {.group = INSTRUCTION_INVPCID, .bit = PROC2_INVPCID, .when_hidden = false},
+    {.group = INSTRUCTION_XSAVES, .bit = PROC2_XSAVES, .when_hidden = false},
+    {.group = INSTRUCTION_WAITPKG, .bit = PROC2_WAITPKG, .when_hidden = false},
+    {.group = INSTRUCTION_PCONFIG, .bit = PROC2_PCONFIG, .when_hidden = false},
+    {.group = INSTRUCTION_RDRAND, .bit = PROC2_RDRAND_EXITING, .when_hidden = true},
+    {.group = INSTRUCTION_RDSEED, .bit = PROC2_RDSEED_EXITING, .when_hidden = true},
+    {.group = INSTRUCTION_ENCLS, .bit = PROC2_ENCLS_EXITING, .when_hidden = true},
 };
 
 uint32_t control_msr(enum control_word word, bool true_controls)
@@ -120,17 +125,17 @@ uint32_t control_forbidden(enum control_word word, uint64_t msr)
 const char *control_name(enum control_word word, uint32_t bit)
 {
     static const struct control others[] = {
-        {WORD_PROC, PROC_MONITOR_EXITING, "MONITOR exiting", false},
-        {WORD_PIN, PIN_INTERRUPT_EXITING, "external-interrupt exiting", false},
-        {WORD_PROC, PROC_HLT_EXITING, "HLT exiting", false},
-        {WORD_PROC, PROC_MWAIT_EXITING, "MWAIT exiting", false},
-        {WORD_PROC, PROC_CR3_LOAD_EXITING, "CR3-load exiting", false},
-        {WORD_PROC, PROC_CR3_STORE_EXITING, "CR3-store exiting", false},
-        {WORD_PROC2, PROC2_RDTSCP, "enable RDTSCP", false},
-        {WORD_PROC2, PROC2_INVPCID, "enable INVPCID", false},
-        {WORD_PROC2, PROC2_XSAVES, "enable XSAVES/XRSTORS", false},
-        {WORD_PROC2, PROC2_WAITPKG, "enable user wait and pause", false},
-        {WORD_PROC2, PROC2_PCONFIG, "enable PCONFIG", false},
+        CONTROL(WORD_PROC, PROC_MONITOR_EXITING, "MONITOR exiting", false),
+        CONTROL(WORD_PIN, PIN_INTERRUPT_EXITING, "external-interrupt exiting", false),
+        CONTROL(WORD_PROC, PROC_HLT_EXITING, "HLT exiting", false),
+        CONTROL(WORD_PROC, PROC_MWAIT_EXITING, "MWAIT exiting", false),
+        CONTROL(WORD_PROC, PROC_CR3_LOAD_EXITING, "CR3-load exiting", false),
+        CONTROL(WORD_PROC, PROC_CR3_STORE_EXITING, "CR3-store exiting", false),
+        CONTROL(WORD_PROC2, PROC2_RDTSCP, "enable RDTSCP", false),
+        CONTROL(WORD_PROC2, PROC2_INVPCID, "enable INVPCID", false),
+        CONTROL(WORD_PROC2, PROC2_XSAVES, "enable XSAVES/XRSTORS", false),
+        CONTROL(WORD_PROC2, PROC2_WAITPKG, "enable user wait and pause", false),
+        CONTROL(WORD_PROC2, PROC2_PCONFIG, "enable PCONFIG", false),
     };
     for (unsigned int i = 0; i < CONTROLS_WANTED; i++) {
         if (controls_wanted[i].word == word && controls_wanted[i].bit == bit)

@@ -16,13 +16,13 @@
 #define CR0_DEFINED                                                                                \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
      CR0_PG)
-#define CR4_CET (1UL << 23)
-#define CR3_PAE_TABLE 0xffffffe0UL
-#define CR3_PCID 0xfffUL
-#define TYPE_OF(access) ((access) & 15U)
+#define CR4_CET          (1UL << 23)
+#define CR3_PAE_TABLE    0xffffffe0UL
+#define CR3_PCID         0xfffUL
+#define TYPE_OF(access)  ((access)&15U)
 #define TYPE_BUSY_TSS_32 11U
-#define PDPTES 4U
-#define PDPTE_PRESENT 1UL
+#define PDPTES           4U
+#define PDPTE_PRESENT    1UL
 
 uint64_t vmx_read_cr0(void)
 {
@@ -60,13 +60,13 @@ static bool cr0_valid(uint64_t old, uint64_t new)
     uint64_t cr4 = vmread(VMCS_GUEST_CR4);
     if (new >> 32)
         return false;
-    if ((new & CR0_PG) && !(new & CR0_PE))
+    if ((new &CR0_PG) && !(new &CR0_PE))
         return false;
-    if ((new & CR0_NW) && !(new & CR0_CD))
+    if ((new &CR0_NW) && !(new &CR0_CD))
         return false;
-    if (!(new & CR0_WP) && (cr4 & CR4_CET))
+    if (!(new &CR0_WP) && (cr4 & CR4_CET))
         return false;
-    if ((old & CR0_PG) && !(new & CR0_PG))
+    if ((old & CR0_PG) && !(new &CR0_PG))
         return !(cr4 & CR4_PCIDE) && !vmx_in_64bit_mode();
     return true;
 }
@@ -94,7 +94,7 @@ static int write_guest_cr0(struct vcpu *v, uint64_t value)
     uint64_t new = (value & CR0_DEFINED & v->rules.cr0_allowed) | CR0_ET;
     uint64_t changed = old ^ new;
     uint64_t efer = vmread64(VMCS_GUEST_EFER);
-    bool long_mode = (new & CR0_PG) && (efer & EFER_LME);
+    bool long_mode = (new &CR0_PG) && (efer & EFER_LME);
     if ((changed & CR0_PG) && long_mode && !may_activate_long_mode())
         return -EINVAL;
     if ((changed & (CR0_PG | CR0_CD | CR0_NW)) &&
@@ -112,12 +112,12 @@ static int write_guest_cr0(struct vcpu *v, uint64_t value)
 
 static bool cr4_valid(uint64_t old, uint64_t new, uint64_t cr0, bool long_mode)
 {
-    if (long_mode && (!(new & CR4_PAE) || ((old ^ new) & CR4_LA57)))
+    if (long_mode && (!(new &CR4_PAE) || ((old ^ new) & CR4_LA57)))
         return false;
-    if ((new & CR4_PCIDE) && !(old & CR4_PCIDE) &&
+    if ((new &CR4_PCIDE) && !(old & CR4_PCIDE) &&
         (!long_mode || (vmread(VMCS_GUEST_CR3) & CR3_PCID)))
         return false;
-    return !(new & CR4_CET) || (cr0 & CR0_WP);
+    return !(new &CR4_CET) || (cr0 & CR0_WP);
 }
 
 static int write_guest_cr4(struct vcpu *v, uint64_t new)

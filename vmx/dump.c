@@ -6,7 +6,7 @@
 #include "vmx/vmx.h"
 #include <stdio.h>
 
-#define LINE 120U
+#define LINE      120U
 #define FIELD_MAX 46U /* two blanks, the longest name, a blank, 16 digits */
 
 struct field_name {

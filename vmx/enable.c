@@ -25,7 +25,8 @@ static int allow_vmx(unsigned int cpu)
     if (value & FEATURE_CONTROL_VMX_OUTSIDE_SMX)
         return 0;
     console_line("CPU %u: IA32_FEATURE_CONTROL is %lx, wanted bit 2: the firmware has locked VMX "
-                 "off on this CPU; switch it on in the set-up and power-cycle", cpu, value);
+                 "off on this CPU; switch it on in the set-up and power-cycle",
+                 cpu, value);
     return -EPERM;
 }
 
@@ -37,7 +38,8 @@ static int check_fixed(const char *name, unsigned int cpu, uint64_t value, uint3
     if ((value & set) == set && !(value & ~allowed))
         return 0;
     console_line("CPU %u: %s is %lx; VMX wants %lx set and %lx at most: a firmware or Latch set a "
-                 "bit that this CPU's VMX does not allow", cpu, name, value, set, allowed);
+                 "bit that this CPU's VMX does not allow",
+                 cpu, name, value, set, allowed);
     return -ENOTSUP;
 }
 
@@ -70,7 +72,8 @@ static int enter(struct cpu *cpu, struct vmx_cpu *vmx)
     write_cr4(cr4);
     write_cr0(cr0);
     console_line("CPU %u: VMXON failed: the CPU is in VMX operation already, or the A20 line is "
-                 "masked", cpu->index);
+                 "masked",
+                 cpu->index);
     return -EBUSY;
 }
 

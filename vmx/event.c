@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events for the guest: SDM vol. 3 §25.8.3, §27.6, §28.2.4. */
+#include "vmx/event.h"
 #include "kernel/exit.h"
 #include "vmx/controls.h"
-#include "vmx/event.h"
 #include "vmx/qualification.h"
 #include "vmx/vcpu.h"
 #include "vmx/vmcs.h"

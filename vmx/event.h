@@ -4,11 +4,11 @@
 /* The interruption information that exits and entries share: SDM vol. 3 tables 25-17, 25-20. */
 #include "kernel/exit.h"
 
-#define EVENT_INFO_VALID (1U << 31)
-#define EVENT_INFO_ERROR_CODE (1U << 11)
-#define EVENT_INFO_DEFINED 0x80000fffU /* bit 12 of an exit's means something else */
-#define EVENT_INFO_TYPE_SHIFT 8
-#define EVENT_INFO_TYPE(info) ((enum info_type)((info) >> EVENT_INFO_TYPE_SHIFT & 7U))
+#define EVENT_INFO_VALID        (1U << 31)
+#define EVENT_INFO_ERROR_CODE   (1U << 11)
+#define EVENT_INFO_DEFINED      0x80000fffU /* bit 12 of an exit's means something else */
+#define EVENT_INFO_TYPE_SHIFT   8
+#define EVENT_INFO_TYPE(info)   ((enum info_type)((info) >> EVENT_INFO_TYPE_SHIFT & 7U))
 #define EVENT_INFO_VECTOR(info) ((uint8_t)(info))
 
 enum info_type {

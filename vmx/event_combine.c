@@ -6,22 +6,13 @@ enum class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
 
 #define VECTOR_CP 21
 
-static enum class class_of(uint8_t vector)
-{
-    switch (vector) {
-    case VECTOR_DE:
-    case VECTOR_TS:
-    case VECTOR_NP:
-    case VECTOR_SS:
-    case VECTOR_GP:
-    case VECTOR_CP:
-        return CONTRIBUTORY;
-    case VECTOR_PF:
-        return PAGE_FAULT;
-    case VECTOR_DF:
-        return DOUBLE_FAULT;
-    default:
-        return BENIGN;
+static enum class class_of(uint8_t vector) {
+    switch (vector){
+        case VECTOR_DE : case VECTOR_TS : case VECTOR_NP : case VECTOR_SS : case VECTOR_GP : case
+        VECTOR_CP : return CONTRIBUTORY;
+        case VECTOR_PF : return PAGE_FAULT;
+        case VECTOR_DF : return DOUBLE_FAULT;
+        default : return BENIGN;
     }
 }
 
@@ -37,8 +28,8 @@ bool event_combine(struct event *event, uint32_t vectoring)
         return false;
     if ((first == CONTRIBUTORY && second == CONTRIBUTORY) ||
         (first == PAGE_FAULT && second != BENIGN)) {
-        *event = (struct event){
-            .type = EVENT_EXCEPTION, .vector = VECTOR_DF, .has_error_code = true};
+        *event =
+            (struct event){.type = EVENT_EXCEPTION, .vector = VECTOR_DF, .has_error_code = true};
         return true;
     }
     bool software = type == INFO_SOFTWARE_INTERRUPT || type == INFO_SOFTWARE_EXCEPTION;

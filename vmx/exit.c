@@ -136,8 +136,8 @@ static bool bad_state(struct vcpu *v, uint64_t reason, uint64_t info)
 }
 
 /* Out of line, so that the exits that happen need neither its stack nor its registers. */
-__attribute__((noinline))
-static bool detailed_exit(struct vcpu *v, uint32_t reason, struct exit *exit)
+__attribute__((noinline)) static bool detailed_exit(struct vcpu *v, uint32_t reason,
+                                                    struct exit *exit)
 {
     struct detail detail = {0};
     read_detail(v, reason, exit, &detail);

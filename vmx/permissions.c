@@ -13,10 +13,10 @@ static const struct msr_rule rules[] = {
     MSR_RULE(0x1c4, 0x1c5, MSR_GROUP_XFD, MSR_PASS, "Latch has no extended state"),
 };
 
-#define MSR_RANGE 0x2000U
+#define MSR_RANGE      0x2000U
 #define MSR_HIGH_FIRST 0xc0000000U
-#define BITMAP_HIGH 1024U /* offset of the high MSRs' */
-#define BITMAP_WRITE 2048U
+#define BITMAP_HIGH    1024U /* offset of the high MSRs' */
+#define BITMAP_WRITE   2048U
 
 const struct msr_rule *vmx_msr_rules(size_t *count)
 {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CPUID1_ECX_VMX (1U << 5)
+#define CPUID1_ECX_VMX              (1U << 5)
 #define CPUID80000001_EDX_LONG_MODE (1U << 29)
 
 static const char nested[] = "an older CPU, or a hypervisor below Latch that does not offer it";
@@ -25,9 +25,10 @@ bool vmx_present(void)
     return false;
 }
 
-__attribute__((format(printf, 7, 8)))
-static void add_row(struct preflight *table, const char *need, const char *wanted, const char *advice,
-                bool required, bool ok, const char *found, ...)
+__attribute__((format(printf, 7, 8))) static void add_row(struct preflight *table, const char *need,
+                                                          const char *wanted, const char *advice,
+                                                          bool required, bool ok, const char *found,
+                                                          ...)
 {
     if (table->rows >= PREFLIGHT_ROWS)
         return;
@@ -50,12 +51,12 @@ static bool check_cpuid(struct preflight *table)
         cpuid_raw(0x80000001U, 0, &a, &b, &c, &features);
     bool long_mode = features & CPUID80000001_EDX_LONG_MODE;
     add_row(table, "long mode", "1 (CPUID.80000001H:EDX[29])", "a 64-bit CPU is needed", true,
-        long_mode, "%d", long_mode);
+            long_mode, "%d", long_mode);
     cpuid_raw(1, 0, &a, &b, &c, &d);
     bool vmx = c & CPUID1_ECX_VMX;
     add_row(table, "VMX", "1 (CPUID.1:ECX[5])",
-        "switch VT-x on in the firmware's set-up, or nesting in the hypervisor below", true, vmx,
-        "%d", vmx);
+            "switch VT-x on in the firmware's set-up, or nesting in the hypervisor below", true,
+            vmx, "%d", vmx);
     return long_mode && vmx;
 }
 
@@ -66,23 +67,23 @@ static void check_feature_control(struct preflight *table)
     bool locked = value & FEATURE_CONTROL_LOCK;
     bool ok = readable && (!locked || (value & FEATURE_CONTROL_VMX_OUTSIDE_SMX));
     add_row(table, "VMX allowed", "unlocked or 5 (IA32_FEATURE_CONTROL)",
-        "the firmware has locked VMX off: switch \"Intel Virtualization Technology\" on in its "
-        "set-up and power-cycle",
-        true, ok, readable ? "%lx%s" : "none", value, locked ? ", locked" : ", unlocked");
+            "the firmware has locked VMX off: switch \"Intel Virtualization Technology\" on in its "
+            "set-up and power-cycle",
+            true, ok, readable ? "%lx%s" : "none", value, locked ? ", locked" : ", unlocked");
 }
 
 static void check_basic(struct preflight *table, uint64_t basic)
 {
     add_row(table, "VMCS revision", "any (IA32_VMX_BASIC[30:0])", nested, false, true, "%x",
-        (unsigned int)(basic & BASIC_REVISION));
+            (unsigned int)(basic & BASIC_REVISION));
     add_row(table, "VMCS size", "1 to 4096 (IA32_VMX_BASIC[44:32])", nested, true,
-        BASIC_SIZE(basic) > 0 && BASIC_SIZE(basic) <= PAGE_SIZE, "%u", BASIC_SIZE(basic));
+            BASIC_SIZE(basic) > 0 && BASIC_SIZE(basic) <= PAGE_SIZE, "%u", BASIC_SIZE(basic));
     add_row(table, "VMCS memory type", "6, WB (IA32_VMX_BASIC[53:50])", nested, true,
-        BASIC_TYPE(basic) == 6, "%u", BASIC_TYPE(basic));
+            BASIC_TYPE(basic) == 6, "%u", BASIC_TYPE(basic));
     add_row(table, "64-bit VMCS addresses", "0 (IA32_VMX_BASIC[48])", nested, true,
-        !(basic & BASIC_32BIT), "%d", !!(basic & BASIC_32BIT));
-    add_row(table, "TRUE controls", "1 (IA32_VMX_BASIC[55])", nested, false, basic & BASIC_TRUE, "%d",
-        !!(basic & BASIC_TRUE));
+            !(basic & BASIC_32BIT), "%d", !!(basic & BASIC_32BIT));
+    add_row(table, "TRUE controls", "1 (IA32_VMX_BASIC[55])", nested, false, basic & BASIC_TRUE,
+            "%d", !!(basic & BASIC_TRUE));
 }
 
 /* The words "IA32_VMX_… bit n may be 1" for each control; they live as long as the table. */
@@ -104,9 +105,15 @@ static void check_controls(struct preflight *table, bool true_controls)
     }
     uint32_t pin = control_forbidden(WORD_PIN, rdmsr(control_msr(WORD_PIN, true_controls)));
     uint32_t proc = control_forbidden(WORD_PROC, rdmsr(control_msr(WORD_PROC, true_controls)));
-    add_row(table, "no forced intercepts", "interrupts, HLT, CR3 may run", nested, true, !(pin | proc),
-        "pin %x, primary %x forced", pin, proc);
+    add_row(table, "no forced intercepts", "interrupts, HLT, CR3 may run", nested, true,
+            !(pin | proc), "pin %x, primary %x forced", pin, proc);
 }
+
+#define ROW(what, which, any_of, needed)                                                           \
+    {                                                                                              \
+        .need = (what), .wanted = "1 (IA32_VMX_EPT_VPID_CAP" which ")", .bits = (any_of),          \
+        .required = (needed)                                                                       \
+    }
 
 /* Only where the secondary controls have EPT or VPID does the MSR exist. */
 static void check_ept(struct preflight *table, bool true_controls)
@@ -120,20 +127,20 @@ static void check_ept(struct preflight *table, bool true_controls)
         uint64_t bits; /* any of them */
         bool required;
     } rows[] = {
-        {"EPT with 4 levels", "1 (IA32_VMX_EPT_VPID_CAP[6])", EPT_CAP_4_LEVELS, true},
-        {"EPT tables in WB memory", "1 (IA32_VMX_EPT_VPID_CAP[14])", EPT_CAP_WB, true},
-        {"EPT pages of 2 MiB", "1 (IA32_VMX_EPT_VPID_CAP[16])", EPT_CAP_2M, true},
-        {"EPT pages of 1 GiB", "1 (IA32_VMX_EPT_VPID_CAP[17])", EPT_CAP_1G, false},
-        {"INVEPT", "1 (IA32_VMX_EPT_VPID_CAP[20])", EPT_CAP_INVEPT, true},
-        {"INVEPT by EPTP or all", "1 (IA32_VMX_EPT_VPID_CAP[25] or [26])",
-         EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL, true},
-        {"INVVPID", "1 if there is VPID (IA32_VMX_EPT_VPID_CAP[32])", EPT_CAP_INVVPID, vpid},
-        {"INVVPID by VPID or all", "1 if there is VPID (IA32_VMX_EPT_VPID_CAP[41], [42])",
-         EPT_CAP_INVVPID_SINGLE | EPT_CAP_INVVPID_ALL, vpid},
+        ROW("EPT with 4 levels", "[6]", EPT_CAP_4_LEVELS, true),
+        ROW("EPT tables in WB memory", "[14]", EPT_CAP_WB, true),
+        ROW("EPT pages of 2 MiB", "[16]", EPT_CAP_2M, true),
+        ROW("EPT pages of 1 GiB", "[17]", EPT_CAP_1G, false),
+        ROW("INVEPT", "[20]", EPT_CAP_INVEPT, true),
+        ROW("INVEPT by EPTP or all", "[25] or [26]", EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL,
+            true),
+        ROW("INVVPID, if VPID", "[32]", EPT_CAP_INVVPID, vpid),
+        ROW("INVVPID by VPID or all, if VPID", "[41] or [42]",
+            EPT_CAP_INVVPID_SINGLE | EPT_CAP_INVVPID_ALL, vpid),
     };
     for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         add_row(table, rows[i].need, rows[i].wanted, nested, rows[i].required, cap & rows[i].bits,
-            "%d", !!(cap & rows[i].bits));
+                "%d", !!(cap & rows[i].bits));
 }
 
 int vmx_preflight(struct preflight *table)
@@ -147,7 +154,7 @@ int vmx_preflight(struct preflight *table)
             check_ept(table, basic & BASIC_TRUE);
         } else {
             add_row(table, "VMX capabilities", "readable (IA32_VMX_BASIC)", nested, true, false,
-                "#GP");
+                    "#GP");
         }
     }
     for (unsigned int i = 0; i < table->rows; i++) {

@@ -23,8 +23,8 @@ void qualification_ept(uint64_t qualification, uint64_t address, struct exit *ex
     exit->memory.walk = (qualification >> 7 & 3U) != 3U;
 }
 
-bool qualification_cr(uint64_t qualification, const uint64_t gpr[16], uint64_t cr0,
-                      bool mode_64bit, struct exit *exit)
+bool qualification_cr(uint64_t qualification, const uint64_t gpr[16], uint64_t cr0, bool mode_64bit,
+                      struct exit *exit)
 {
     uint64_t value;
     exit->cr.cr = qualification & 15U;

@@ -16,7 +16,7 @@ void qualification_ept(uint64_t qualification, uint64_t address, struct exit *ex
  * Table 28-3: fills exit->cr with what the instruction (MOV, LMSW or CLTS) would write. gpr in
  * encoding order, RSP included; cr0 as the guest reads it. False: not a write to CR0 or CR4.
  */
-bool qualification_cr(uint64_t qualification, const uint64_t gpr[16], uint64_t cr0,
-                      bool mode_64bit, struct exit *exit);
+bool qualification_cr(uint64_t qualification, const uint64_t gpr[16], uint64_t cr0, bool mode_64bit,
+                      struct exit *exit);
 
 #endif

@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmx/reason.h"
 
-#define ROW(reason_name, exit_kind) {.name = reason_name, .kind = exit_kind}
-#define ROW_LENGTH(reason_name, exit_kind) {.name = reason_name, .kind = exit_kind, .length = true}
-#define ROW_DETAIL(reason_name, exit_kind) {.name = reason_name, .kind = exit_kind, .detail = true}
+#define ROW(reason_name, exit_kind)                                                                \
+    {                                                                                              \
+        .name = (reason_name), .kind = (exit_kind)                                                 \
+    }
+#define ROW_LENGTH(reason_name, exit_kind)                                                         \
+    {                                                                                              \
+        .name = (reason_name), .kind = (exit_kind), .length = true                                 \
+    }
+#define ROW_DETAIL(reason_name, exit_kind)                                                         \
+    {                                                                                              \
+        .name = (reason_name), .kind = (exit_kind), .detail = true                                 \
+    }
 #define ROW_BOTH(reason_name, exit_kind)                                                           \
-    {.name = reason_name, .kind = exit_kind, .length = true, .detail = true}
+    {                                                                                              \
+        .name = (reason_name), .kind = (exit_kind), .length = true, .detail = true                 \
+    }
 
 /* Every number has a row. Forbidden is what no model has, or what exits only when it is hidden. */
 const struct reason_row reason_rows[REASONS] = {

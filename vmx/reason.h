@@ -21,9 +21,9 @@ enum reason {
 
 struct reason_row {
     const char *name;
-    uint8_t kind;     /* enum exit_kind */
-    bool length;      /* the instruction's length is valid and wanted */
-    bool detail;      /* there is more to read for struct exit */
+    uint8_t kind; /* enum exit_kind */
+    bool length;  /* the instruction's length is valid and wanted */
+    bool detail;  /* there is more to read for struct exit */
 };
 extern const struct reason_row reason_rows[REASONS];
 

@@ -6,10 +6,10 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-#define DR7_FIXED1 0x400UL
+#define DR7_FIXED1    0x400UL
 #define TYPE_BUSY_TSS 2U
-#define NO_LINK UINT64_MAX
-#define DEBUGCTL_BTF (1UL << 1)
+#define NO_LINK       UINT64_MAX
+#define DEBUGCTL_BTF  (1UL << 1)
 
 /* The fields of segment registers follow each other in the order of enum segment_index. */
 static struct vmcs_field_16 selector_field(unsigned int i)
@@ -90,8 +90,7 @@ static void set_control_registers(struct vcpu *v, const struct vcpu_state *state
     vmwrite(VMCS_CR4_SHADOW, state->cr4);
     write_cr2(state->cr2);
     if (vmx_load_pdptes(v, state->cr0, state->cr3, state->cr4, state->efer))
-        console_line("vCPU %u: the PDPTEs at CR3 %lx have reserved bits set", v->index,
-                     state->cr3);
+        console_line("vCPU %u: the PDPTEs at CR3 %lx have reserved bits set", v->index, state->cr3);
 }
 
 static uint32_t interruptibility_of(const struct vcpu_state *state)

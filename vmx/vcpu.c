@@ -9,14 +9,14 @@
 #include <errno.h>
 #include <string.h>
 
-#define EPTP_WB 6UL
+#define EPTP_WB       6UL
 #define EPTP_4_LEVELS (3UL << 3)
-#define MODELLED_CR0 (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define MODELLED_CR0  (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 
 struct word {
-    enum control_word word;
     struct vmcs_field_32 field;
-    uint32_t wanted;
+    enum control_word word;
+    uint32_t wanted; /* besides what is required */
 };
 
 static uint32_t allowed1(enum control_word word, bool true_controls)
@@ -28,12 +28,12 @@ static int set_word(const struct vcpu *v, const struct word *w, bool true_contro
 {
     uint32_t missing;
     uint64_t msr = rdmsr(control_msr(w->word, true_controls));
-    uint32_t value = control_adjust(w->wanted, msr, &missing);
+    uint32_t value = control_adjust(control_required(w->word) | w->wanted, msr, &missing);
     if (missing) {
         uint32_t bit = missing & -missing;
         console_line("vCPU %u: its model needs the VMX control \"%s\" (%s bit %d may be 1), which "
-                     "this CPU does not have: hide the feature from the model", v->index,
-                     control_name(w->word, bit), control_msr_name(w->word, true_controls),
+                     "this CPU does not have: hide the feature from the model",
+                     v->index, control_name(w->word, bit), control_msr_name(w->word, true_controls),
                      32 + __builtin_ctz(bit));
         return -ENOTSUP;
     }
@@ -47,14 +47,15 @@ static int set_controls(const struct vcpu *v)
     uint32_t proc1 = allowed1(WORD_PROC, true_controls);
     uint32_t proc2 = allowed1(WORD_PROC2, true_controls);
     const struct word words[CONTROL_WORDS] = {
-        {WORD_PIN, VMCS_PIN_CONTROLS, control_required(WORD_PIN)},
-        {WORD_PROC, VMCS_PROC_CONTROLS,
-         control_required(WORD_PROC) | control_instructions(v->rules.instructions, proc1)},
-        {WORD_PROC2, VMCS_PROC_CONTROLS2,
-         control_required(WORD_PROC2) | (proc2 & PROC2_VPID) |
-             control_instructions2(v->rules.instructions, proc2)},
-        {WORD_EXIT, VMCS_EXIT_CONTROLS, control_required(WORD_EXIT)},
-        {WORD_ENTRY, VMCS_ENTRY_CONTROLS, control_required(WORD_ENTRY)},
+        {.field = VMCS_PIN_CONTROLS, .word = WORD_PIN},
+        {.field = VMCS_PROC_CONTROLS,
+         .word = WORD_PROC,
+         .wanted = control_instructions(v->rules.instructions, proc1)},
+        {.field = VMCS_PROC_CONTROLS2,
+         .word = WORD_PROC2,
+         .wanted = (proc2 & PROC2_VPID) | control_instructions2(v->rules.instructions, proc2)},
+        {.field = VMCS_EXIT_CONTROLS, .word = WORD_EXIT},
+        {.field = VMCS_ENTRY_CONTROLS, .word = WORD_ENTRY},
     };
     for (unsigned int i = 0; i < CONTROL_WORDS; i++) {
         int error = set_word(v, &words[i], true_controls);
@@ -96,7 +97,8 @@ static int set_masks(const struct vcpu *v)
     uint64_t beyond = v->rules.cr4_allowed & ~rdmsr(MSR_VMX_CR4_FIXED1);
     if (beyond) {
         console_line("vCPU %u: its model has the CR4 bits %lx, which IA32_VMX_CR4_FIXED1 does not "
-                     "allow: hide the features from the model", v->index, beyond);
+                     "allow: hide the features from the model",
+                     v->index, beyond);
         return -ENOTSUP;
     }
     vmwrite(VMCS_CR0_MASK, CR0_NE | (MODELLED_CR0 & ~v->rules.cr0_allowed));

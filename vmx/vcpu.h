@@ -14,13 +14,13 @@ struct vmx_cpu {
 /* v->backend. Its own CPU only. */
 struct vmx_vcpu {
     hpa_t vmcs;
-    uint8_t *msr_bitmap;    /* four bitmaps of 1 KiB: SDM vol. 3 §25.6.9 */
+    uint8_t *msr_bitmap; /* four bitmaps of 1 KiB: SDM vol. 3 §25.6.9 */
     uint64_t eptp;
-    uint64_t ept_cap;       /* IA32_VMX_EPT_VPID_CAP */
-    uint16_t vpid;          /* 0: there is none, and each entry flushes by itself */
-    bool nmi_pending;       /* for the guest, whose NMIs are blocked or who is taking an event */
-    _Atomic bool attend;    /* an NMI came in Latch: look what it was before the next entry */
-    uint32_t entry_error;   /* VM-instruction error of an entry that failed, else 0 */
+    uint64_t ept_cap;     /* IA32_VMX_EPT_VPID_CAP */
+    uint16_t vpid;        /* 0: there is none, and each entry flushes by itself */
+    bool nmi_pending;     /* for the guest, whose NMIs are blocked or who is taking an event */
+    _Atomic bool attend;  /* an NMI came in Latch: look what it was before the next entry */
+    uint32_t entry_error; /* VM-instruction error of an entry that failed, else 0 */
 };
 
 static inline struct vmx_vcpu *vmx_of(struct vcpu *v)
@@ -46,15 +46,15 @@ static inline void vmx_make_current(hpa_t vmcs)
 }
 
 /* GUEST_INTERRUPTIBILITY: SDM vol. 3 table 25-3. */
-#define BLOCKED_BY_STI (1U << 0)
+#define BLOCKED_BY_STI    (1U << 0)
 #define BLOCKED_BY_MOV_SS (1U << 1)
-#define BLOCKED_BY_SMI (1U << 2)
-#define BLOCKED_BY_NMI (1U << 3)
+#define BLOCKED_BY_SMI    (1U << 2)
+#define BLOCKED_BY_NMI    (1U << 3)
 
-#define ACTIVITY_ACTIVE 0U
+#define ACTIVITY_ACTIVE        0U
 #define ACTIVITY_WAIT_FOR_SIPI 3U
 
-#define ACCESS_L (1U << 13)
+#define ACCESS_L        (1U << 13)
 #define ACCESS_UNUSABLE (1U << 16)
 
 #define PENDING_DEBUG_BS (1UL << 14)

@@ -132,7 +132,7 @@
 
 /* Bits 14:13 of an encoding are the width, bits 11:10 the type: SDM vol. 3 table 25-21. */
 #define VMCS_WIDTH_OF(encoding) ((encoding) >> 13 & 3U)
-#define VMCS_TYPE_OF(encoding) ((encoding) >> 10 & 3U)
+#define VMCS_TYPE_OF(encoding)  ((encoding) >> 10 & 3U)
 enum vmcs_type { VMCS_TYPE_CONTROL, VMCS_TYPE_READ_ONLY, VMCS_TYPE_GUEST, VMCS_TYPE_HOST };
 enum vmcs_width {
     VMCS_WIDTH_16,
@@ -141,10 +141,18 @@ enum vmcs_width {
     VMCS_WIDTH_natural,
 };
 
-struct vmcs_field_16 { uint64_t encoding; };
-struct vmcs_field_32 { uint64_t encoding; };
-struct vmcs_field_64 { uint64_t encoding; };
-struct vmcs_field_natural { uint64_t encoding; };
+struct vmcs_field_16 {
+    uint64_t encoding;
+};
+struct vmcs_field_32 {
+    uint64_t encoding;
+};
+struct vmcs_field_64 {
+    uint64_t encoding;
+};
+struct vmcs_field_natural {
+    uint64_t encoding;
+};
 
 #define VMCS_FIELD(name, number, width)                                                            \
     static const struct vmcs_field_##width VMCS_##name = {.encoding = (number)};                   \

@@ -7,12 +7,12 @@
 
 #include <string.h>
 
-#define PIN 0x0000007f00000016UL
-#define PROC_OLD 0xf7f9fffe0401e172UL
-#define PROC_TRUE 0xf7f9fffe04006172UL
+#define PIN            0x0000007f00000016UL
+#define PROC_OLD       0xf7f9fffe0401e172UL
+#define PROC_TRUE      0xf7f9fffe04006172UL
 #define PROC2_ALLOWED1 0x02177fffU
-#define EXIT_TRUE 0x007fffff00036dfbUL
-#define ENTRY_TRUE 0x0000ffff000011fbUL
+#define EXIT_TRUE      0x007fffff00036dfbUL
+#define ENTRY_TRUE     0x0000ffff000011fbUL
 
 /* Whatever the MSR and the wish, bit by bit: SDM vol. 3 appendix A.3.1. */
 static void adjust_each_bit(void)
@@ -68,10 +68,9 @@ static void a_missing_control_is_named(void)
 static void instructions_follow_the_model(void)
 {
     uint32_t all = (1U << INSTRUCTION_GROUPS) - 1U;
-    CHECK_EQ(control_instructions2(all, 0), PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES |
-                                                PROC2_WAITPKG | PROC2_PCONFIG);
-    CHECK_EQ(control_instructions2(0, PROC2_ALLOWED1),
-             PROC2_RDRAND_EXITING | PROC2_RDSEED_EXITING);
+    CHECK_EQ(control_instructions2(all, 0),
+             PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES | PROC2_WAITPKG | PROC2_PCONFIG);
+    CHECK_EQ(control_instructions2(0, PROC2_ALLOWED1), PROC2_RDRAND_EXITING | PROC2_RDSEED_EXITING);
     CHECK_EQ(control_instructions2(0, UINT32_MAX),
              PROC2_RDRAND_EXITING | PROC2_RDSEED_EXITING | PROC2_ENCLS_EXITING);
     CHECK_EQ(control_instructions(0, UINT32_MAX), PROC_MONITOR_EXITING | PROC_MWAIT_EXITING);
