@@ -9,6 +9,9 @@
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
+#define CPUID_EXTENDED_FEATURES 7U
+#define CPUID_XSTATE 0xdU
+
 static const char *const names[EXIT_KINDS] = {
     [EXIT_CPUID] = "cpuid",
     [EXIT_HYPERCALL] = "hypercall",
@@ -47,13 +50,28 @@ enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t err
     return EXIT_FAULT;
 }
 
+/* What the guest changes without an exit is looked up when a leaf shows it. Latch has the guest's
+ * XCR0 and MSRs loaded all the time. */
+static void follow_registers(struct vcpu *v, uint32_t leaf)
+{
+    struct cpuid_dynamic *d = &v->dynamic;
+    d->cr4 = backend_read_cr4(v);
+    if (leaf == CPUID_EXTENDED_FEATURES && (v->rules.msr_groups >> MSR_GROUP_TSX_CTRL & 1))
+        d->tsx_ctrl = rdmsr(MSR_TSX_CTRL);
+    if (leaf == CPUID_XSTATE && v->rules.xcr0_allowed != 0) {
+        d->xcr0 = read_xcr0();
+        d->xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : 0;
+        cpuid_dynamic_resize(d, v->model);
+    }
+}
+
 static enum exit_action exit_cpuid(struct vcpu *v)
 {
     uint32_t leaf = (uint32_t)v->regs.rax, subleaf = (uint32_t)v->regs.rcx;
     const struct cpuid_leaf *row = model_lookup(v->model, leaf, subleaf);
     struct cpuid_regs regs = row->regs;
     if (row->dynamic) {
-        v->dynamic.cr4 = backend_read_cr4(v);
+        follow_registers(v, row->leaf);
         cpuid_overlay(row->leaf, subleaf, &regs, &v->dynamic);
     }
     v->regs.rax = regs.eax;
@@ -70,8 +88,6 @@ static enum exit_action exit_xsetbv(struct vcpu *v, struct exit *exit)
     if ((uint32_t)v->regs.rcx != 0 || !rules_xcr0_valid(&v->rules, value))
         return exit_fault_code(exit, VECTOR_GP, 0);
     write_xcr0(value);
-    v->dynamic.xcr0 = value;
-    cpuid_dynamic_resize(&v->dynamic, v->model);
     return EXIT_NEXT;
 }
 

@@ -68,9 +68,11 @@ enum vector {
 #define MSR_SYSENTER_CS 0x174U
 #define MSR_SYSENTER_ESP 0x175U
 #define MSR_SYSENTER_EIP 0x176U
+#define MSR_TSX_CTRL 0x122U
 #define MSR_PAT 0x277U
 #define MSR_X2APIC_ID 0x802U
 #define MSR_X2APIC_ICR 0x830U
+#define MSR_XSS 0xda0U
 #define MSR_EFER 0xc0000080U
 #define MSR_STAR 0xc0000081U
 #define MSR_LSTAR 0xc0000082U

@@ -77,6 +77,9 @@ static void read_leaf(struct leaf *entry, uint32_t leaf, uint32_t subleaf)
         r[EBX] &= 0xffffff00;
         r[ECX] &= 0xffffff00;
     }
+    /* The size of the state that XCR0 enables: check_xsave_size() knows it. */
+    if (leaf == 0xd && subleaf == 0)
+        r[EBX] = 0;
 }
 
 /* How many subleaves of a leaf to read: enough to see one past the last that means something. */
@@ -140,6 +143,29 @@ static enum result compare(const struct table *first, const struct table *now, i
     return SUCCESS;
 }
 
+/* CPUID 0xd.0 EBX: the size of what XCR0 enables now, which follows from the other subleaves. */
+static enum result check_xsave_size(int cpu)
+{
+    uint32_t eax, ebx, ecx, edx, size, low, high, expected = 512 + 64;
+
+    __cpuid(1, eax, ebx, ecx, edx);
+    if (!(ecx & bit_OSXSAVE))
+        return SUCCESS;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    __cpuid_count(0xd, 0, eax, size, ecx, edx);
+    for (uint32_t component = 2; component < 32; component++) {
+        if (!(low >> component & 1))
+            continue;
+        __cpuid_count(0xd, component, eax, ebx, ecx, edx);
+        if (eax + ebx > expected)
+            expected = eax + ebx;
+    }
+    if (size != expected)
+        return say(FAILURE, "cpuid 0xd.0 on CPU %d: EBX 0x%x, by XCR0 0x%x it is 0x%x", cpu, size,
+                   low, expected);
+    return SUCCESS;
+}
+
 static enum result check_same_everywhere(void)
 {
     static struct table first, now;
@@ -149,6 +175,7 @@ static enum result check_same_everywhere(void)
     read_table(&first);
     for (int cpu = 0; cpu < online_cpus(); cpu++) {
         run_on(cpu);
+        result = worse(result, check_xsave_size(cpu));
         for (int times = 0; times < 2; times++) {
             read_table(&now);
             result = worse(result, compare(&first, &now, cpu));
