@@ -29,25 +29,29 @@ struct key {
 #define FIELD(name) offsetof(struct config, name)
 
 static const struct key keys[] = {
-    {"console", UART, 1, 0xffff, "com1|com2|com3|com4|none|0xPORT", "com1", FIELD(console),
-     "serial port of Latch's own messages"},
-    {"vcpus", NUMBER, 0, 64, NULL, "0", FIELD(vcpus), "the guest's CPUs, 0 for all there are"},
-    {"paging", CHOICE, 0, 0, "auto|direct|shadow", "auto", FIELD(paging),
-     "how the guest's memory is mapped"},
-    {"model", TEXT, 0, 0, "SPEC", "host", FIELD(model),
-     "CPU model: host or a base, then ,key=value ,+feature ,-feature"},
-    {"exit-port", PORT, 0, 0xffff, NULL, "0", FIELD(exit_port),
-     "port that gets the exit status at the end, 0 for none"},
-    {"on-end", CHOICE, 0, 0, "poweroff|reset|halt", "poweroff", FIELD(on_end),
-     "what Latch does after the verdict"},
-    {"icr-trap", CHOICE, 0, 0, "auto|keep|startup", "auto", FIELD(icr_trap),
-     "how long the guest's writes to the ICR are trapped"},
-    {"test-hypercalls", CHOICE, 0, 0, "off|on", "off", FIELD(test_hypercalls),
-     "hypercalls that only tests need"},
-    {"stats", CHOICE, 0, 0, "off|on", "off", FIELD(stats), "exit counts with the verdict"},
-    {"pool", NUMBER, 2, 1024, NULL, "8", FIELD(pool), "MiB for page tables"},
-    {"base", LATER, 0, 0, "the guest's memory is where the machine's is", NULL, 0, NULL},
-    {"cpuN", LATER, 0, 0, "all CPUs have one model, see model=", NULL, 0, NULL},
+    {.name = "console", .kind = UART, .min = 1, .max = 0xffff, .preset = "com1",
+     .choices = "com1|com2|com3|com4|none|0xPORT", .offset = FIELD(console),
+     .help = "serial port of Latch's own messages"},
+    {.name = "vcpus", .kind = NUMBER, .max = 64, .preset = "0", .offset = FIELD(vcpus),
+     .help = "the guest's CPUs, 0 for all there are"},
+    {.name = "paging", .kind = CHOICE, .choices = "auto|direct|shadow", .preset = "auto",
+     .offset = FIELD(paging), .help = "how the guest's memory is mapped"},
+    {.name = "model", .kind = TEXT, .choices = "SPEC", .preset = "host", .offset = FIELD(model),
+     .help = "CPU model: host or a base, then ,key=value ,+feature ,-feature"},
+    {.name = "exit-port", .kind = PORT, .max = 0xffff, .preset = "0", .offset = FIELD(exit_port),
+     .help = "port that gets the exit status at the end, 0 for none"},
+    {.name = "on-end", .kind = CHOICE, .choices = "poweroff|reset|halt", .preset = "poweroff",
+     .offset = FIELD(on_end), .help = "what Latch does after the verdict"},
+    {.name = "icr-trap", .kind = CHOICE, .choices = "auto|keep|startup", .preset = "auto",
+     .offset = FIELD(icr_trap), .help = "how long the guest's writes to the ICR are trapped"},
+    {.name = "test-hypercalls", .kind = CHOICE, .choices = "off|on", .preset = "off",
+     .offset = FIELD(test_hypercalls), .help = "hypercalls that only tests need"},
+    {.name = "stats", .kind = CHOICE, .choices = "off|on", .preset = "off",
+     .offset = FIELD(stats), .help = "exit counts with the verdict"},
+    {.name = "pool", .kind = NUMBER, .min = 2, .max = 1024, .preset = "8", .offset = FIELD(pool),
+     .help = "MiB for page tables"},
+    {.name = "base", .kind = LATER, .choices = "the guest's memory is where the machine's is"},
+    {.name = "cpuN", .kind = LATER, .choices = "all CPUs have one model, see model="},
 };
 
 #define KEYS (sizeof keys / sizeof keys[0])
@@ -55,7 +59,11 @@ static const struct key keys[] = {
 static const struct {
     const char *name;
     uint32_t port;
-} uarts[] = {{"com1", 0x3f8}, {"com2", 0x2f8}, {"com3", 0x3e8}, {"com4", 0x2e8}, {"none", 0}};
+} uarts[] = {
+    {.name = "com1", .port = 0x3f8}, {.name = "com2", .port = 0x2f8},
+    {.name = "com3", .port = 0x3e8}, {.name = "com4", .port = 0x2e8},
+    {.name = "none", .port = 0},
+};
 
 struct word {
     const char *text;

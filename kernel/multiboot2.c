@@ -43,10 +43,10 @@ static const struct {
     const char *name;
     enum module_role role;
 } roles[] = {
-    {"guest", MODULE_GUEST},
-    {"initrd", MODULE_INITRD},
-    {"module", MODULE_MODULE},
-    {"model", MODULE_MODEL},
+    {.name = "guest", .role = MODULE_GUEST},
+    {.name = "initrd", .role = MODULE_INITRD},
+    {.name = "module", .role = MODULE_MODULE},
+    {.name = "model", .role = MODULE_MODEL},
 };
 
 static int too_short(struct parser *parser, const struct tag *tag, uint32_t wanted)

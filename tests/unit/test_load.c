@@ -177,7 +177,7 @@ static void put_multiboot1(uint32_t at, uint32_t flags)
 {
     write32(file + at, 0x1badb002);
     write32(file + at + 4, flags);
-    write32(file + at + 8, 0 - 0x1badb002 - flags);
+    write32(file + at + 8, 0U - 0x1badb002 - flags);
 }
 
 /* Room for tags up to `size`, the end tag included. */
@@ -186,7 +186,7 @@ static void put_multiboot2(uint32_t at, uint32_t size)
     write32(file + at, 0xe85250d6);
     write32(file + at + 4, 0);
     write32(file + at + 8, size);
-    write32(file + at + 12, 0 - 0xe85250d6 - size);
+    write32(file + at + 12, 0U - 0xe85250d6 - size);
     write64(file + at + size - 8, 8ULL << 32); /* the end tag */
 }
 
@@ -358,7 +358,7 @@ static void multiboot_refusals(void)
     write32(file + ELF_CODE + 20, 4);
     check_refused(load(ELF_SIZE, ""), EINVAL, "header tag 5 has 4 bytes of 24");
     write32(file + ELF_CODE + 8, 0x10000);
-    write32(file + ELF_CODE + 12, 0 - 0xe85250d6 - 0x10000);
+    write32(file + ELF_CODE + 12, 0U - 0xe85250d6 - 0x10000);
     check_refused(load(ELF_SIZE, ""), EINVAL, "and 0x10000 bytes at 0x1000");
 }
 
