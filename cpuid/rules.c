@@ -16,9 +16,11 @@
 /* What an open table says beyond the highest leaf of a range, the finished one will not. */
 static struct cpuid_regs leaf_in_range(const struct model *m, uint32_t leaf)
 {
-    uint32_t last = model_get(m, leaf & CPUID_EXTENDED, 0).eax;
+    uint32_t base = leaf & CPUID_EXTENDED;
+    uint32_t last = model_get(m, base, 0).eax;
+    bool absent = base != 0 && last - base > 0xffffU; /* what an absent range answers */
 
-    return leaf <= last ? model_get(m, leaf, 0) : (struct cpuid_regs){.eax = 0};
+    return !absent && leaf <= last ? model_get(m, leaf, 0) : (struct cpuid_regs){.eax = 0};
 }
 
 struct paging_props rules_paging(const struct model *m)
