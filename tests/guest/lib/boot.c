@@ -166,6 +166,7 @@ _Noreturn void payload_main(uint32_t magic, uint32_t info)
         read_multiboot1(at(info));
     else if (magic == MULTIBOOT2_MAGIC)
         read_multiboot2(info);
+    console_init();
     processor_init();
     if (magic != MULTIBOOT1_MAGIC && magic != MULTIBOOT2_MAGIC)
         broken("no boot loader's magic number in EAX: 0x%x", magic);

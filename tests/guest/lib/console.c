@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* COM1, and what newlib wants of an operating system. */
-#include "tests/guest/lib/payload.h"
+#include "tests/guest/lib/runtime.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,6 +24,18 @@ int getpid(void);
 int kill(int process, int signal);
 void *sbrk(ptrdiff_t bytes);
 _Noreturn void _exit(int status);
+
+/* 115200 8N1, FIFOs on, no interrupts. */
+void console_init(void)
+{
+    outb(COM1 + 1U, 0);
+    outb(COM1 + 3U, 0x80);
+    outb(COM1, 1);
+    outb(COM1 + 1U, 0);
+    outb(COM1 + 3U, 3);
+    outb(COM1 + 2U, 7);
+    outb(COM1 + 4U, 3);
+}
 
 static void put(char c)
 {

@@ -7,6 +7,8 @@
 #define TRAMPOLINE 0x8000UL
 #define MODES_BASE 0x20000UL
 
+/* COM1 as it is used here (console.c). */
+void console_init(void);
 /* Descriptor tables of the processor that booted (processor.c). */
 void processor_init(void);
 /* The same for the others. */

@@ -7,7 +7,7 @@
 %include "tests/guest/lib/layout.inc"
 
 extern payload_main, processor_main
-global payload_entry, long_pml4, long_directories
+global payload_entry, long_pml4, long_pdpt, long_directories
 global trampoline, trampoline_end
 
 section .multiboot align=8
