@@ -257,6 +257,13 @@ static int load_kernel(struct loader *loader, const struct header *header,
     return error;
 }
 
+/* Nothing but the kernel has been given a place yet. */
+static bool is_loaded(const struct loader *loader, uint64_t address)
+{
+    return memory_map_is_ram(loader->target->map, address, address + 1) &&
+           !memory_map_is_ram(&loader->free, address, address + 1);
+}
+
 static int place_module(struct loader *loader, const struct guest_image *image, uint64_t floor,
                         struct placed_modules *modules)
 {
@@ -337,10 +344,10 @@ int load_multiboot(const struct guest_target *target, const struct guest_images 
     if (error == 0) {
         error = load_kernel(&loader, &header, &layout);
     }
-    if (error == 0 && (layout.entry >= layout.end || layout.entry >= BELOW_4G)) {
+    if (error == 0 && !is_loaded(&loader, layout.entry)) {
         return refuse(why, EFAULT,
-                      "multiboot %u: its entry 0x%" PRIx64 " is behind its end 0x%" PRIx64
-                      "; rebuild the guest",
+                      "multiboot %u: its entry 0x%" PRIx64
+                      " is not in what was loaded, which ends at 0x%" PRIx64 "; rebuild the guest",
                       header.version, layout.entry, layout.end);
     }
     if (error == 0) {

@@ -327,7 +327,9 @@ static void address_fields(void)
     check_refused(load(0x1800, ""), EINVAL, "do not fit");
     write32(file + 0x50, 0x100000);
     write32(file + 0x5c, 0x103000);
-    check_refused(load(0x1800, ""), EFAULT, "entry 0x103000 is behind its end");
+    check_refused(load(0x1800, ""), EFAULT, "entry 0x103000 is not in what was loaded");
+    write32(file + 0x5c, 0xfffff);
+    check_refused(load(0x1800, ""), EFAULT, "entry 0xfffff is not in what was loaded");
     write32(file + 0x58, 0xffffffff);
     check_refused(load(0x1800, ""), EFAULT, "is inside Latch");
 }
