@@ -77,8 +77,8 @@ static void read_leaf(struct leaf *entry, uint32_t leaf, uint32_t subleaf)
         r[EBX] &= 0xffffff00;
         r[ECX] &= 0xffffff00;
     }
-    /* The size of the state that XCR0 enables: check_xsave_size() knows it. */
-    if (leaf == 0xd && subleaf == 0)
+    /* Sizes of the state that XCR0 and XSS enable: check_xsave_size() knows what may stand here. */
+    if (leaf == 0xd && subleaf <= 1)
         r[EBX] = 0;
 }
 
