@@ -78,7 +78,7 @@ enum msr_group {
     MSR_GROUPS,
 };
 
-/* Instructions that hardware can make fault, or that an intercept can, when the model hides them. */
+/* Instructions that a control or an intercept can make fault where the model hides them. */
 enum instruction_group {
     INSTRUCTION_RDTSCP, /* and RDPID: SDM vol. 3 §25.6.2, "enable RDTSCP" */
     INSTRUCTION_INVPCID,

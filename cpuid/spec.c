@@ -206,12 +206,12 @@ static int set_feature(struct spec *s, const struct policy_feature *f, bool on, 
     if (index / 32 >= FEATURE_WORDS)
         return no_room(s, whole);
     if (s->features_seen[index / 32] & bit)
-        return refuse(&s->to, -EINVAL, "model: '%s': %s is given twice; say it once", show(whole).text,
-                      f->name);
+        return refuse(&s->to, -EINVAL, "model: '%s': %s is given twice; say it once",
+                      show(whole).text, f->name);
     s->features_seen[index / 32] |= bit;
     if (f->disposition == FEATURE_DYNAMIC)
-        return refuse(&s->to, -EINVAL, "model: '%s': %s %s; leave it out", show(whole).text, f->name,
-                      f->reason);
+        return refuse(&s->to, -EINVAL, "model: '%s': %s %s; leave it out",
+                      show(whole).text, f->name, f->reason);
     if (on && !policy_has(s->host, f)) {
         bool hidden = f->disposition != FEATURE_PASSED && f->disposition != FEATURE_EMULATED;
         return refuse(&s->to, -ENOTSUP, "model: '%s': wanted %s, but %s%s; leave it out",

@@ -16,7 +16,8 @@ struct check {
 static int check_switch(const struct check *c, const char *name, bool model, bool host, bool can)
 {
     if (model && !host)
-        return refuse(&c->to, -ENOTSUP, "model: %s=on: this host does not have it; leave it out", name);
+        return refuse(&c->to, -ENOTSUP, "model: %s=on: this host does not have it; leave it out",
+                      name);
     if (!model && host && !can)
         return refuse(&c->to, -ENOTSUP,
                       "model: %s=off: the host has it on and would go on using it; this version "
