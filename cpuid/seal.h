@@ -2,8 +2,8 @@
 /*
  * The lock on the models. Before the seal each vCPU is given one; equal models are one, in storage
  * that the caller gives, so that it can make those pages read-only. After it nothing but an
- * identical model is accepted. At guest reset, and only there, the next generation opens. The caller
- * sees to it that one CPU at a time is in here.
+ * identical model is accepted. At guest reset, and only there, the next generation opens. The
+ * caller sees to it that one CPU at a time is in here.
  */
 #ifndef LATCH_CPUID_SEAL_H
 #define LATCH_CPUID_SEAL_H
