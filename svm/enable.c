@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cpuid/capture.h"
+#include "cpuid/policy.h"
 #include "kernel/console.h"
 #include "kernel/lock.h"
 #include "kernel/memory.h"
@@ -13,18 +14,25 @@ static void run_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, struct cpuid_r
     cpuid_raw(leaf, subleaf, &regs->eax, &regs->ebx, &regs->ecx, &regs->edx);
 }
 
-/* The rules of the CPU itself: what a model hides of them is what has to be intercepted. */
-static int derive_rules(struct cpu_rules *rules)
+/* What the CPU accepts, whether or not a guest may have it: what a model lacks of it needs an
+ * intercept. rules_derive() would leave out what the policy hides from everybody. */
+static int read_accepted(struct svm_cpu *svm)
 {
     static struct lock busy;
-    static struct model model;
+    static struct model host;
 
     lock(&busy);
-    int error = model_capture(&model, run_cpuid, NULL);
-    if (!error)
-        error = model_finish(&model);
-    if (!error)
-        rules_derive(rules, &model);
+    int error = model_capture(&host, run_cpuid, NULL);
+    struct cpuid_regs xstate = model_get(&host, 0xd, 0);
+    svm->cr4 = CPU_CR4_PCE;
+    svm->xcr0 = (uint64_t)xstate.edx << 32 | xstate.eax;
+    for (size_t i = 0; i < policy_feature_count; i++) {
+        const struct policy_feature *f = &policy_features[i];
+        if (!policy_has(&host, f))
+            continue;
+        svm->cr4 |= f->cr4;
+        svm->instructions |= f->instructions;
+    }
     unlock(&busy);
     return error;
 }
@@ -91,7 +99,7 @@ int svm_enable(struct cpu *cpu)
     if (error)
         return error;
     read_features(svm);
-    error = derive_rules(&svm->rules);
+    error = read_accepted(svm);
     if (!error && wrmsr_safe(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME)) {
         console_line("latch: CPU %u refuses EFER.SVME: firmware has disabled SVM (VM_CR.SVMDIS)",
                      cpu->index);

@@ -5,7 +5,7 @@
 %include "svm/offsets.inc"
 
 extern svm_exit
-global svm_loop, svm_open_gif, svm_vmsave
+global svm_loop, svm_open_gif, svm_close_gif, svm_vmsave
 
 section .text
 bits 64
@@ -77,6 +77,11 @@ svm_loop:
 svm_open_gif:
     stgi
     nop
+    clgi
+    ret
+
+; void svm_close_gif(void)
+svm_close_gif:
     clgi
     ret
 

@@ -12,6 +12,9 @@
  * VMRUN until an exit is handled, so that no NMI, INIT or machine check comes in between
  * (APM vol. 2 §15.17). Chapter numbers are those of APM vol. 2 unless another volume is named.
  *
+ * SVM's own instructions are intercepted, and give #UD; from user mode they give #GP, because the
+ * CPU looks at the privilege level first (§15.9). That would take an exit at every #GP to mend.
+ *
  * Not intercepted on purpose: #AC and #DB. A guest can make its CPU deliver one of them without end
  * (§15.12.2); its CPU is then lost to it until a reset, and to nobody else.
  */
@@ -23,6 +26,8 @@ int svm_preflight(struct preflight *table);
 void svm_caps(struct backend_caps *caps);
 int svm_enable(struct cpu *cpu);
 void svm_disable(struct cpu *cpu);
+/* Clear GIF on this CPU: no interrupt, NMI, SMI or INIT reaches it (APM vol. 2 §15.17). */
+void svm_close_gif(void);
 int svm_vcpu_create(struct vcpu *v, hpa_t root);
 void svm_set_state(struct vcpu *v, const struct vcpu_state *state);
 void svm_get_state(struct vcpu *v, struct vcpu_state *state);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "cpuid/policy.h"
 #include "kernel/console.h"
 #include "kernel/memory.h"
 #include "kernel/x86.h"
 #include "svm/internal.h"
 #include "svm/permissions.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Instructions that fault when the model hides them, by which intercept. */
@@ -43,50 +45,67 @@ static int refuse_model(const struct vcpu *v, const char *what)
     return -ENOTSUP;
 }
 
-static bool has(uint32_t instructions, enum instruction_group group)
-{
-    return instructions >> group & 1;
-}
+#define INSTRUCTION(group) (1U << INSTRUCTION_##group)
+/* By CR4.OSXSAVE; and INVLPGB by a bit of the VMCB that Latch never sets. */
+#define HIDDEN_WITHOUT_INTERCEPT (INSTRUCTION(XSAVE) | INSTRUCTION(INVLPGB))
 
-static int intercept_hidden_instructions(struct vcpu *v)
+static int intercept_instructions(struct vcpu *v, uint32_t *not_faulting)
 {
-    uint32_t host = svm_of(v)->cpu->rules.instructions;
-    uint32_t hidden = host & ~v->rules.instructions;
+    uint32_t host = svm_of(v)->cpu->instructions;
+    uint32_t hidden = host & ~v->rules.instructions & ~HIDDEN_WITHOUT_INTERCEPT;
     uint32_t shown = host & v->rules.instructions;
 
     /* MONITORX and MWAITX exit by the intercepts of MONITOR and MWAIT (APM vol. 3). */
-    if (has(hidden, INSTRUCTION_MONITOR) && has(shown, INSTRUCTION_MWAITX))
-        return refuse_model(v, "the model hides MONITOR but not MWAITX, and one intercept serves "
-                               "both: hide MWAITX too");
-    if (has(shown, INSTRUCTION_INVLPGB))
-        return refuse_model(v, "the model has INVLPGB, which Latch does not give to guests: "
+    if ((hidden & INSTRUCTION(MONITOR)) && (shown & INSTRUCTION(MWAITX)))
+        return refuse_model(v, "the model hides monitor but not mwaitx, and one intercept serves "
+                               "both: hide mwaitx too");
+    if (shown & INSTRUCTION(INVLPGB))
+        return refuse_model(v, "the model has invlpgb, which Latch does not give to guests: "
                                "hide it");
-    if (has(hidden, INSTRUCTION_RDTSCP) && is_tcg())
-        return refuse_model(v, "the model hides RDTSCP, and QEMU's TCG cannot intercept it: "
-                               "use another machine or show it");
-    for (size_t i = 0; i < HIDEABLE; i++)
-        if (has(hidden, hideable[i].group))
-            vmcb_intercept(vmcb_of(v), hideable[i].word, hideable[i].bits, true);
+    *not_faulting = hidden;
+    if (hidden & INSTRUCTION(MONITOR))
+        *not_faulting &= ~INSTRUCTION(MWAITX);
+    for (size_t i = 0; i < HIDEABLE; i++) {
+        if (!(hidden >> hideable[i].group & 1))
+            continue;
+        vmcb_intercept(vmcb_of(v), hideable[i].word, hideable[i].bits, true);
+        *not_faulting &= ~(1U << hideable[i].group);
+    }
+    if (is_tcg())
+        *not_faulting |= hidden & INSTRUCTION(RDTSCP);
     return 0;
 }
 
-/* A bit that the CPU would accept and the model does not have must not come through. */
-static int intercept_hidden_registers(struct vcpu *v)
+/* A bit that the CPU would accept and the model does not have must not come through. Returns the
+ * XCR0 bits that do. */
+static uint64_t intercept_registers(struct vcpu *v)
 {
-    const struct cpu_rules *host = &svm_of(v)->cpu->rules;
-    bool xsave = v->rules.cr4_allowed & CR4_OSXSAVE;
+    const struct svm_cpu *cpu = svm_of(v)->cpu;
+    uint64_t xcr0 = cpu->xcr0 & ~v->rules.xcr0_allowed;
 
-    vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR4_WRITE, host->cr4_allowed & ~v->rules.cr4_allowed);
-    if (!xsave || !(host->xcr0_allowed & ~v->rules.xcr0_allowed))
+    vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR4_WRITE, cpu->cr4 & ~v->rules.cr4_allowed);
+    if (!(v->rules.cr4_allowed & CR4_OSXSAVE) || !xcr0)
         return 0;
-    if (is_tcg()) {
-        console_line("latch: vCPU %u: the model's XCR0 %#lx lacks bits of the CPU's %#lx, and "
-                     "QEMU's TCG cannot intercept XSETBV: show them or hide xsave",
-                     v->index, v->rules.xcr0_allowed, host->xcr0_allowed);
-        return -ENOTSUP;
-    }
     vmcb_intercept(vmcb_of(v), 4, INTERCEPT_XSETBV, true);
-    return 0;
+    return is_tcg() ? xcr0 : 0;
+}
+
+/* Exact or refused, and where neither is possible said: what the model hides and the guest can
+ * use nevertheless. */
+static void say_not_enforced(const struct vcpu *v, uint32_t instructions, uint64_t xcr0)
+{
+    char text[160] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < policy_feature_count && used < sizeof(text); i++)
+        if (policy_features[i].instructions & instructions)
+            used +=
+                (size_t)snprintf(text + used, sizeof(text) - used, " %s", policy_features[i].name);
+    if (xcr0 && used < sizeof(text))
+        snprintf(text + used, sizeof(text) - used, " XCR0:%#lx", xcr0);
+    if (text[0])
+        console_line("vcpu %u: hidden by the model, but this CPU has no intercept for it:%s",
+                     v->index, text);
 }
 
 static int intercept(struct vcpu *v)
@@ -102,8 +121,11 @@ static int intercept(struct vcpu *v)
                    INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
                        INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT,
                    true);
-    int error = intercept_hidden_instructions(v);
-    return error ? error : intercept_hidden_registers(v);
+    uint32_t not_faulting;
+    int error = intercept_instructions(v, &not_faulting);
+    if (!error)
+        say_not_enforced(v, not_faulting, intercept_registers(v));
+    return error;
 }
 
 /* The pages of a vCPU: its struct, its VMCB and its MSR permission map. */
