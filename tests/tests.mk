@@ -48,8 +48,9 @@ $(B)/initramfs.gz: $(B)/initramfs/report $(INITRAMFS)/init $(B)/debian/stamp
 KERNEL_PURE := $(wildcard kernel/multiboot2.c kernel/config.c kernel/acpi.c kernel/acpi_*.c \
     kernel/insn*.c kernel/load.c kernel/load_*.c kernel/refusal.c kernel/memory_map.c \
     kernel/guest_image.c)
-VMX_PURE := vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
-HOST_SOURCES := $(KERNEL_PURE) $(VMX_PURE) $(wildcard mmu/*.c cpuid/*.c)
+BACKEND_PURE := svm/event_code.c \
+    vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
+HOST_SOURCES := $(KERNEL_PURE) $(BACKEND_PURE) $(wildcard mmu/*.c cpuid/*.c)
 HOST_OBJECTS := $(HOST_SOURCES:%=$(B)/host-obj/%.o)
 UNIT_HELPERS := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
