@@ -203,7 +203,7 @@ const struct policy_feature policy_features[] = {
     F(0x7, 0, ECX, 28, "movdir64b", PASSED, INSN),
     F(0x7, 0, ECX, 29, "enqcmd", HIDDEN, PASIDS, .xss = X(10)),
     F(0x7, 0, ECX, 30, "sgx_lc", HIDDEN, ENCLAVES),
-    F(0x7, 0, ECX, 31, "pks", HIDDEN, WALKER, .cr4 = CPU_CR4_PKS, .msrs = M(PKS)),
+    F(0x7, 0, ECX, 31, "pks", PASSED, PAGING, .cr4 = CPU_CR4_PKS, .msrs = M(PKS)),
     F(0x7, 0, EDX, 1, "sgx_keys", HIDDEN, ENCLAVES),
     F(0x7, 0, EDX, 2, "avx512_4vnniw", PASSED, INSN),
     F(0x7, 0, EDX, 3, "avx512_4fmaps", PASSED, INSN),

@@ -40,6 +40,14 @@ void backend_disable(struct cpu *cpu)
         svm_disable(cpu);
 }
 
+void backend_park(void)
+{
+    if (!intel)
+        svm_close_gif();
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
 int backend_vcpu_create(struct vcpu *v, hpa_t root)
 {
     return intel ? vmx_vcpu_create(v, root) : svm_vcpu_create(v, root);

@@ -43,6 +43,9 @@ void backend_caps(struct backend_caps *caps);
  * changed; allocates what it needs from memory_alloc_page(). */
 int backend_enable(struct cpu *cpu);
 void backend_disable(struct cpu *cpu);
+/* Hold this CPU for ever, deaf to all that the guest could send to it: in VMX root operation INIT is
+ * blocked, on SVM GIF is 0. */
+_Noreturn void backend_park(void);
 /* Make the control structures of a vCPU (v->backend); called once, on the vCPU's own CPU, after
  * v->rules and v->props are set. -ENOMEM, or -ENOTSUP if the model needs a control that the
  * hardware does not have: the refusal is printed by name. `root` is the nested table's root. */

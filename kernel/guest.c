@@ -133,7 +133,7 @@ int guest_load_images(const struct boot_info *info, struct vcpu *v, struct vcpu_
     if (error != 0)
         return error;
     fill_state(&entry, v, state);
-    console_line("guest: %s, %zu KiB, entry at 0x%lx%s%s", entry.format, images.kernel.size >> 10,
+    console_line("guest: %s, %lu KiB, entry at 0x%lx%s%s", entry.format, (unsigned long)images.kernel.size >> 10,
                  entry.cs.base + entry.rip, images.kernel.args[0] != '\0' ? ": " : "",
                  images.kernel.args);
     return 0;

@@ -9,9 +9,9 @@
 
 /* Stacks: a slot of STACK_SLOT bytes for each CPU, in it four stacks, each above a guard page. */
 #define STACKS_BASE 0xffffffffc0000000UL
-#define STACK_SLOT 0x10000UL
-#define STACK_STEP 0x4000UL
-#define STACK_PAGES 3U
+#define STACK_SLOT 0x20000UL
+#define STACK_STEP 0x8000UL
+#define STACK_PAGES 5U
 
 extern char image_start[], image_rodata[], image_data[], image_end[];
 _Noreturn void move_to_top(void *to, const void *from, uint64_t size, uint64_t cr3, uint64_t stack,

@@ -19,7 +19,7 @@ struct icr {
 
 bool ipi_trap_needed(void)
 {
-    return vm.vcpu_count > 1 || vm.config->icr_trap == ICR_TRAP_KEEP;
+    return cpu_count > 1 || vm.config->icr_trap == ICR_TRAP_KEEP;
 }
 
 static bool stays_trapped(void)

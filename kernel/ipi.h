@@ -12,7 +12,7 @@
 
 struct vcpu;
 
-/* Whether the trap is set at launch: more than one vCPU, or told to keep it. */
+/* Whether the trap is set at launch: there are other CPUs, parked ones too, or told to keep it. */
 bool ipi_trap_needed(void);
 /* A write to the x2APIC's ICR. */
 enum exit_action ipi_x2apic_write(struct vcpu *v, struct exit *exit, uint64_t value);

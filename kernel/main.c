@@ -205,6 +205,12 @@ static void load_guest(void)
     backend_set_state(vm.vcpu[0], &first_state);
 }
 
+static int park_here(void *unused)
+{
+    (void)unused;
+    backend_park();
+}
+
 static _Noreturn void enter_guest(void)
 {
     unsigned int total, unused;
@@ -212,9 +218,14 @@ static _Noreturn void enter_guest(void)
     console_line("memory: pool of %u pages, %u in use", total, total - unused);
     if (config.icr_trap == ICR_TRAP_STARTUP && !machine_catches_init() && vm.vcpu_count > 1)
         console_line("ipi: icr-trap=startup: an INIT after all vCPUs are up escapes Latch here");
-    console_line("launch: %u vCPUs, the console is the guest's now", vm.vcpu_count);
-    for (unsigned int i = 1; i < vm.vcpu_count; i++)
-        smp_send(vm.vcpu[i]->cpu, vcpu_main, vm.vcpu[i]);
+    console_line("launch: %u vCPUs, %u CPUs parked, the console is the guest's now", vm.vcpu_count,
+                 cpu_count - vm.vcpu_count);
+    for (unsigned int i = 1; i < cpu_count; i++) {
+        if (i < vm.vcpu_count)
+            smp_send(cpus[i], vcpu_main, vm.vcpu[i]);
+        else
+            smp_send(cpus[i], park_here, NULL);
+    }
     (void)vcpu_main(vm.vcpu[0]);
     __builtin_unreachable();
 }
