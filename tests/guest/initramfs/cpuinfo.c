@@ -133,12 +133,12 @@ static enum result compare(const struct table *first, const struct table *now, i
         const struct leaf *a = &first->leaves[i];
         const struct leaf *b = &now->leaves[i];
 
-        if (memcmp(a, b, sizeof(*a)))
+        if (memcmp(a, b, sizeof(*a)) != 0)
             return say(FAILURE,
                        "cpuid 0x%x.%u on CPU %d: %08x %08x %08x %08x, before %08x %08x %08x %08x",
-                       b->leaf, b->subleaf, cpu, b->registers[0], b->registers[1],
-                       b->registers[2], b->registers[3], a->registers[0], a->registers[1],
-                       a->registers[2], a->registers[3]);
+                       b->leaf, b->subleaf, cpu, b->registers[0], b->registers[1], b->registers[2],
+                       b->registers[3], a->registers[0], a->registers[1], a->registers[2],
+                       a->registers[3]);
     }
     return SUCCESS;
 }
@@ -231,8 +231,8 @@ static enum result check_flags(const char *line, int cpu)
     }
     for (char *word = strtok(unwanted, ","); word; word = strtok(NULL, ",")) {
         if (has_word(line, word))
-            result = worse(result, say(FAILURE, "cpuinfo of CPU %d: %s, which it should not have",
-                                       cpu, word));
+            result = worse(
+                result, say(FAILURE, "cpuinfo of CPU %d: %s, which it should not have", cpu, word));
     }
     return result;
 }

@@ -114,7 +114,7 @@ static double seconds_now(void)
 enum result check_timer(void)
 {
     enum { SLEEPS = 10 };
-    const struct timespec nap = {.tv_nsec = 10 * 1000 * 1000};
+    const struct timespec nap = {.tv_nsec = 10000000};
     enum result result = SUCCESS;
 
     for (int cpu = 0; cpu < online_cpus(); cpu++) {
@@ -130,10 +130,10 @@ enum result check_timer(void)
         if (before < 0)
             result = worse(result, say(ERROR, "timer: no LOC line in /proc/interrupts"));
         else
-            result = worse(result, say(took >= 0.1 && took < 5.0 && ticks >= SLEEPS ? SUCCESS
-                                                                                    : FAILURE,
-                                       "timer on CPU %d: 100 ms of sleep took %.0f ms, %ld ticks",
-                                       cpu, took * 1e3, ticks));
+            result =
+                worse(result, say(took >= 0.1 && took < 5.0 && ticks >= SLEEPS ? SUCCESS : FAILURE,
+                                  "timer on CPU %d: 100 ms of sleep took %.0f ms, %ld ticks", cpu,
+                                  took * 1e3, ticks));
     }
     return result;
 }
