@@ -16,6 +16,7 @@
 #define CR0_DEFINED                                                                                \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
      CR0_PG)
+#define CR0_CACHE        (CR0_CD | CR0_NW)
 #define CR4_CET          (1UL << 23)
 #define CR3_PAE_TABLE    0xffffffe0UL
 #define CR3_PCID         0xfffUL
@@ -97,12 +98,15 @@ static int write_guest_cr0(struct vcpu *v, uint64_t value)
     bool long_mode = (new &CR0_PG) && (efer & EFER_LME);
     if ((changed & CR0_PG) && long_mode && !may_activate_long_mode())
         return -EINVAL;
-    if ((changed & (CR0_PG | CR0_CD | CR0_NW)) &&
+    if ((changed & (CR0_PG | CR0_CACHE)) &&
         vmx_load_pdptes(v, new, vmread(VMCS_GUEST_CR3), vmread(VMCS_GUEST_CR4),
                         long_mode ? efer | EFER_LMA : efer & ~EFER_LMA))
         return -EINVAL;
     if (changed & CR0_PG)
         set_lma(efer, long_mode);
+    /* Neither exits nor entries touch CD and NW: SDM vol. 3 §27.3.2.1, §28.5.1. */
+    if (changed & CR0_CACHE)
+        write_cr0((read_cr0() & ~CR0_CACHE) | (new &CR0_CACHE));
     vmwrite(VMCS_GUEST_CR0, new | CR0_NE);
     vmwrite(VMCS_CR0_SHADOW, new);
     if (changed & (CR0_PG | CR0_WP))

@@ -85,17 +85,13 @@ static void read_detail(struct vcpu *v, uint32_t reason, struct exit *exit, stru
 }
 
 /* The CPU does not tell the length of an instruction that an EPT violation interrupted. */
-static void skip_decoded(struct vcpu *v, const struct detail *detail)
+static void skip_decoded(struct vcpu *v)
 {
-    uint64_t rsp = v->regs.rsp;
     struct vcpu_state state;
     vmx_get_state(v, &state);
     unsigned int length = vcpu_decode(v, &state, NULL);
-    if (length == 0)
-        return;
-    if (rsp != detail->rsp)
-        vmwrite(VMCS_GUEST_RSP, rsp);
-    vmx_skip(length);
+    if (length != 0)
+        vmx_skip(length);
 }
 
 static bool triple_fault(struct vcpu *v, struct exit *exit)
@@ -113,7 +109,7 @@ static bool carry_out(struct vcpu *v, struct exit *exit, const struct detail *de
         if (exit->length)
             vmx_skip(exit->length);
         else
-            skip_decoded(v, detail);
+            skip_decoded(v);
         return true;
     case EXIT_RETRY:
         if (detail->vectoring)
@@ -141,7 +137,12 @@ __attribute__((noinline)) static bool detailed_exit(struct vcpu *v, uint32_t rea
 {
     struct detail detail = {0};
     read_detail(v, reason, exit, &detail);
-    return detail.done || carry_out(v, exit, &detail, exit_dispatch(v, exit));
+    if (detail.done)
+        return true;
+    enum exit_action action = exit_dispatch(v, exit);
+    if (exit->kind == EXIT_MEMORY && v->regs.rsp != detail.rsp)
+        vmwrite(VMCS_GUEST_RSP, v->regs.rsp);
+    return carry_out(v, exit, &detail, action);
 }
 
 bool vmx_exit(struct vcpu *v)

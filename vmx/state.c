@@ -165,12 +165,6 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *state)
     v->regs.rsp = vmread(VMCS_GUEST_RSP);
 }
 
-void vmx_wait_for_sipi(struct vcpu *v)
-{
-    (void)v;
-    vmwrite32(VMCS_GUEST_ACTIVITY, ACTIVITY_WAIT_FOR_SIPI);
-}
-
 uint64_t vmx_read_efer(struct vcpu *v)
 {
     (void)v;

@@ -51,8 +51,7 @@ static inline void vmx_make_current(hpa_t vmcs)
 #define BLOCKED_BY_SMI    (1U << 2)
 #define BLOCKED_BY_NMI    (1U << 3)
 
-#define ACTIVITY_ACTIVE        0U
-#define ACTIVITY_WAIT_FOR_SIPI 3U
+#define ACTIVITY_ACTIVE 0U
 
 #define ACCESS_L        (1U << 13)
 #define ACCESS_UNUSABLE (1U << 16)

@@ -47,11 +47,4 @@ void vmx_dump(struct vcpu *v, void (*line)(const char *text));
  */
 uint64_t vmx_after_nmi(uint64_t rip);
 
-/*
- * The next vmx_run() waits for a SIPI in the hardware, which reports it as EXIT_SIPI (SDM vol. 3
- * §24.4.2, activity state). After vmx_set_state(), on its own CPU; only where machine code has
- * found that INIT and SIPI exits work.
- */
-void vmx_wait_for_sipi(struct vcpu *v);
-
 #endif
