@@ -15,6 +15,8 @@ from typing import Optional
 VERDICT = re.compile(rb"Test result: (SUCCESS|SKIP|ERROR|FAILURE)\b")
 WORST_LAST = ["SUCCESS", "SKIP", "ERROR", "FAILURE"]
 CONTROL_A = b"\x01"
+# A machine that is to end does so soon after its verdict; one that halts is not waited for.
+AFTER_VERDICT = 20.0
 
 
 @dataclasses.dataclass
@@ -86,7 +88,8 @@ def write_all(descriptor, data):
 def carry(output, typed, options, log):
     """Until the serial line closes, the user leaves, or nothing more comes."""
     outcome, watcher, keys = Outcome(), Watcher(), Keys()
-    deadline = options.timeout and time.monotonic() + options.timeout
+    patience = options.timeout
+    deadline = patience and time.monotonic() + patience
     while True:
         wait = deadline and max(0, deadline - time.monotonic())
         ready = select.select([output] + ([0] if options.interactive else []), [], [], wait)[0]
@@ -105,8 +108,10 @@ def carry(output, typed, options, log):
                 data = b""
             if not data:
                 break
-            deadline = options.timeout and time.monotonic() + options.timeout
             watcher.feed(data)
+            if patience and watcher.worst:
+                patience = min(patience, AFTER_VERDICT)
+            deadline = patience and time.monotonic() + patience
             write_all(1, data)
             if log:
                 log.write(data)
