@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Debian's own kernel under Latch, to its report's verdict."""
+
+import pytest
+
+from conftest import MACHINES, SUCCESS
+
+REPORT = ["cpus 2 of 2", r"cpuid \d+ leaves", "cpuinfo agrees", "timer on CPU 0",
+          "timer on CPU 1", r"memory \d+ MiB"]
+
+
+def check_report(booted):
+    assert booted.finish() == SUCCESS, booted.tail(40)
+    assert booted.verdicts == ["SUCCESS"], booted.tail(40)
+    for line in REPORT:
+        assert booted.lines(f"report: ok {line}"), f"no {line!r}:\n{booted.tail(40)}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("machine", MACHINES)
+def test_debian(boot, machine):
+    booted = boot("--machine", machine)
+    check_report(booted)
+    assert booted.lines("launch: 2 vCPUs"), booted.tail(40)
+    assert booted.lines("guest: powers off"), booted.tail(40)
+
+
+def test_debian_parks_other_cpus(boot):
+    check_report(boot("--machine", "qemu-amd", "--vcpus", "2", "--machine-cpus", "4"))
+
+
+def test_debian_sees_the_model(boot):
+    booted = boot("--machine", "qemu-amd", "--model", "host,-avx2,-sha_ni", "--append",
+                  "expect.noflags=avx2,sha_ni")
+    check_report(booted)
+
+
+def test_debian_shell(boot):
+    """What `make run` offers on a terminal, driven as a person would."""
+    booted = boot("--machine", "qemu-amd", "--append", "latch.shell")
+    booted.expect("A shell in the guest")
+    booted.expect("/ # ")
+    booted.child.send("grep -c ^processor /proc/cpuinfo\r")
+    booted.expect(r"\n2\r")
+    booted.child.send("exit\r")
+    booted.expect("guest: powers off")

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Kinds of guests that know nothing of Latch, and what the launcher makes of their ends."""
+
+import pytest
+
+from conftest import FAILURE, MACHINES, ROOT, SUCCESS
+
+SMALL = ROOT / "tests/guest/small"
+
+
+@pytest.fixture
+def flat(make, tmp_path):
+    def build(value):
+        file = tmp_path / f"flat{value}.bin"
+        make("nasm", "-f", "bin", f"-DVALUE={value}", SMALL / "flat.asm", "-o", file)
+        return file
+
+    return build
+
+
+@pytest.fixture
+def multiboot(make, tmp_path):
+    make("nasm", "-f", "elf32", SMALL / "multiboot.asm", "-o", tmp_path / "multiboot.o")
+    make("ld", "-m", "elf_i386", "-Ttext=0x400000", "-z", "max-page-size=4096", "-e", "start",
+         tmp_path / "multiboot.o", "-o", tmp_path / "multiboot.elf")
+    return tmp_path / "multiboot.elf"
+
+
+@pytest.mark.parametrize("value, status", [(0, SUCCESS), (5, FAILURE)])
+def test_flat_image_and_debug_exit(boot, flat, value, status):
+    machine = boot("--machine", "qemu-amd", "--guest", flat(value))
+    assert machine.finish() == status, machine.tail()
+    assert machine.lines("flat: a real-mode guest"), machine.tail()
+    if value:
+        assert f"debug-exit value {value}" in machine.text
+
+
+@pytest.mark.parametrize("machine", ["bochs-intel", "bochs-amd"])
+def test_flat_image(boot, flat, machine):
+    booted = boot("--machine", machine, "--guest", flat(0), "--timeout", "15")
+    booted.expect("flat: a real-mode guest")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_multiboot_elf32_with_modules(boot, multiboot, machine, tmp_path):
+    """A module and an environment file reach the guest whole, with their command lines."""
+    (tmp_path / "module").write_text("forty-two")
+    (tmp_path / "environment").write_text("HOME=/")
+    booted = boot("--machine", machine, "--guest", multiboot, "--append", "alpha beta=1",
+                  "--initrd", tmp_path / "module",
+                  "--module", f"{tmp_path / 'environment'} second")
+    booted.finish()
+    text = booted.tail(30)
+    assert booted.lines("multiboot: command line .*alpha beta=1"), text
+    assert booted.lines("multiboot: module .*module.* contains forty-two"), text
+    assert booted.lines("multiboot: module .*environment.* contains HOME=/"), text
+    assert booted.lines("multiboot: done"), text
+    assert booted.lines("guest: powers off"), text

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The guest payloads of tests/guest, each to its verdict under Latch on each machine."""
+
+import re
+
+import pytest
+
+from conftest import BUILD, ERROR, MACHINES, SKIP, SUCCESS
+
+# name: payload, its command line, Latch's configuration, further arguments of iso/run
+PAYLOADS = {
+    "cpuid": ("cpuid", "", "", []),
+    "cpuid-model": ("cpuid", "", "", ["--model", "host,-avx2,-rdseed"]),
+    "seal": ("seal", "", "test-hypercalls=on", []),
+    "seal-closed": ("seal", "closed", "", []),
+    "msr_port": ("msr_port", "", "", []),
+    "modes": ("modes", "", "", []),
+    "memory": ("memory", "", "", []),
+    "refused": ("refused", "", "", []),
+    "length": ("length", "", "", []),
+    "smp": ("smp", "", "icr-trap=keep", []),
+    "smp-startup": ("smp", "once", "icr-trap=startup", []),
+    "exits": ("exits", "", "icr-trap=startup", []),
+}
+
+# What a machine does not have, and so may be absent there. Nothing else may.
+ABSENT = {
+    "qemu-amd": set(),
+    "bochs-intel": {"long-5-level"},
+    "bochs-amd": {"long-5-level"},
+}
+
+
+def run_payload(boot, machine, payload, append="", conf="", arguments=()):
+    booted = boot("--machine", machine, "--guest", BUILD / f"guest/{payload}.elf", "--append",
+                  append, "--conf", conf, *arguments)
+    status = booted.finish()
+    failed = booted.lines("FAIL .*") + booted.lines("error: .*")
+    assert not failed, "\n".join(failed)
+    assert status == SUCCESS, booted.tail()
+    assert booted.verdicts == ["SUCCESS"], booted.tail()
+    assert booted.lines("payload: .*under Latch"), "the payload did not see Latch"
+    assert booted.lines("ok "), "no check was made"
+    absent = {line.split()[1].rstrip(":") for line in booted.lines("absent .*")}
+    assert absent <= ABSENT[machine], f"absent on {machine}: {absent}"
+    return booted
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_payload(boot, machine, name):
+    booted = run_payload(boot, machine, *PAYLOADS[name])
+    if name == "seal":
+        assert booted.lines(".*refused.*model|.*model.*refused"), "no line about the refused set"
+
+
+def test_x2apic(boot):
+    """Bochs' Intel CPUs are the only ones here that have it."""
+    run_payload(boot, "bochs-intel", "smp", "x2apic", "icr-trap=keep")
+
+
+@pytest.mark.parametrize("vcpus", [1, 4])
+def test_other_numbers_of_vcpus(boot, vcpus):
+    run_payload(boot, "qemu-amd", "cpuid", arguments=["--vcpus", vcpus])
+
+
+def test_fewer_vcpus_than_cpus(boot):
+    """The other CPUs are parked: the guest's ACPI does not name them."""
+    booted = run_payload(boot, "qemu-amd", "smp", conf="icr-trap=keep",
+                         arguments=["--vcpus", "2", "--machine-cpus", "4"])
+    assert booted.lines("payload: multiboot 2, 2 processors"), booted.tail(40)
+
+
+def test_memory_above_4_gib(boot):
+    booted = run_payload(boot, "qemu-amd", "memory", arguments=["--mem", "6144"])
+    mib = int(re.search(r"info memory: (\d+) MiB", booted.text).group(1))
+    assert mib > 6000
+
+
+def crash(boot, machine, append, reason):
+    booted = boot("--machine", machine, "--guest", BUILD / "guest/triple.elf", "--append", append,
+                  "--conf", "icr-trap=keep")
+    assert booted.finish() == ERROR, booted.tail()
+    assert booted.verdicts == ["ERROR"], booted.tail()
+    assert booted.lines(f"guest: vcpu 0 stopped: {reason}"), booted.tail(60)
+    for part in (r"dump: exit \S+, reason 0x", r"dump: rip [0-9a-f]{16} rflags", "dump: rax ",
+                 "dump: cr0 ", "dump: cs   0008 ", "dump: code at rip: [0-9a-f]{2} ",
+                 "dump: walk: "):
+        assert booted.lines(part), f"the dump has no {part!r}:\n{booted.tail(60)}"
+    return booted
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_triple_fault(boot, machine):
+    booted = crash(boot, machine, "", "triple fault")
+    assert booted.lines("dump: rax 0000000000007e57"), booted.tail(60)
+    assert booted.lines("dump: code at rip: 0f 0b"), booted.tail(60)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_exit_that_cannot_be_handled(boot, machine):
+    crash(boot, machine, "apic", ".*local APIC")
+
+
+def test_bare(boot):
+    """The same payload without Latch: what is not about Latch succeeds, the rest says so."""
+    booted = boot("--machine", "qemu-amd", "--bare", "--guest", BUILD / "guest/modes.elf")
+    assert booted.finish() == SUCCESS, booted.tail()
+    booted = boot("--machine", "qemu-amd", "--bare", "--guest", BUILD / "guest/seal.elf")
+    assert booted.finish() == SKIP, booted.tail()
+    assert booted.lines("skip seal: no Latch"), booted.tail()

@@ -1,0 +1,106 @@
+; SPDX-License-Identifier: BSD-2-Clause
+;
+; A 32-bit multiboot 1 ELF, as one that does not know Latch: prints on COM1 its command line and
+; the command line and content of each of its modules, and powers off through ACPI's port of QEMU's
+; and Bochs' chipset.
+bits 32
+global start
+
+section .text
+header:
+    dd 0x1badb002, 3, -(0x1badb002 + 3)
+
+start:
+    mov esp, stack_end
+    cmp eax, 0x2badb002
+    jne .failure
+    mov ebp, ebx
+    mov esi, command_line
+    call print
+    mov esi, [ebp + 16]
+    call print
+    mov esi, line_end
+    call print
+    mov edi, [ebp + 20]         ; how many modules
+    mov ebx, [ebp + 24]
+.module:
+    test edi, edi
+    jz .success
+    mov esi, module
+    call print
+    mov esi, [ebx + 8]
+    call print
+    mov esi, contains
+    call print
+    mov esi, [ebx]
+    mov ecx, [ebx + 4]
+    sub ecx, esi
+.byte:
+    lodsb
+    call put
+    loop .byte
+    mov esi, line_end
+    call print
+    add ebx, 16
+    dec edi
+    jmp .module
+.success:
+    mov esi, success
+    jmp .end
+.failure:
+    mov esi, failure
+.end:
+    call print
+    mov dx, 0x3fd
+.drain:
+    in al, dx
+    test al, 0x40
+    jz .drain
+    mov eax, 0x80000b40         ; PIIX4 power management: its ports' base (00:01.3, offset 40H)
+    mov dx, 0xcf8
+    out dx, eax
+    mov dx, 0xcfc
+    in eax, dx
+    and eax, 0xffc0
+    lea edx, [eax + 4]          ; PM1a control: SLP_EN, and S5 is type 0 there
+    mov ax, 0x2000
+    out dx, ax
+.stop:
+    hlt
+    jmp .stop
+
+print:
+    lodsb
+    test al, al
+    jz .end
+    call put
+    jmp print
+.end:
+    ret
+
+put:
+    mov ah, al
+    mov dx, 0x3fd
+.wait:
+    in al, dx
+    test al, 0x20
+    jz .wait
+    mov dx, 0x3f8
+    mov al, ah
+    out dx, al
+    ret
+
+section .data
+command_line: db "multiboot: command line ", 0
+module: db "multiboot: module ", 0
+contains: db " contains ", 0
+success: db "multiboot: done"
+line_end: db 13, 10, 0
+failure: db "multiboot: wrong magic number", 13, 10, 0
+
+section .bss
+alignb 16
+    resb 4096
+stack_end:
+
+section .note.GNU-stack noalloc noexec nowrite progbits
