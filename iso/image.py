@@ -66,7 +66,7 @@ def latch_entry(latch, conf, guest, arguments, initrd, modules, model_file):
     for text in modules:
         module(text.split()[0], f"module {text}")
     if model_file:
-        module(model_file, "model")
+        module(model_file, f"model {os.path.basename(model_file)}")
     return entry
 
 

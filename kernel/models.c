@@ -55,7 +55,7 @@ static int read_file(const struct boot_info *info, const struct vcpu *v, struct 
     if (error != 0 && v->index != 0 && wrong.line == 0) /* a file of one CPU serves all */
         error = text_parse(&wanted, text, size, 0, &wrong);
     if (error != 0)
-        return refuse(why, -error, "model file '%s', line %u: wanted %s, found '%s'; mend the file",
+        return refuse(why, -error, "model file '%s', line %u: %s, found '%s'; mend the file",
                       file->args, wrong.line, wrong.why, wrong.found);
     return 0;
 }
