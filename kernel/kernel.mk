@@ -24,7 +24,7 @@ $(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp
 
 $(B)/kernel-obj/%.asm.o: %.asm | $(SETUP) $(OFFSETS)
 	@mkdir -p $(@D)
-	@nasm -f elf64 -g -F dwarf -w+all -w-reloc -w-number-overflow -w-unknown-warning \
+	@nasm -f elf64 -g -F dwarf -w+all -w-number-overflow \
 	    -I./ -I$(B)/ -MD $(@:.o=.d) -MT $@ -MP $< -o $@
 
 # NASM's view of C: offsets.c emits a line "->NAME VALUE" for each constant, and is not linked.
