@@ -3,12 +3,24 @@
 #include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/memory.h"
+#include "kernel/tsc.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include <errno.h>
 #include <string.h>
 
 #define CONSOLE_MAX 200U
+#define REPORT_US 1000000U
+
+/* One line a second at most, so that a guest cannot flood the console with it. */
+static void report_refused(uint64_t index)
+{
+    static _Atomic uint64_t next;
+    uint64_t now = tsc_microseconds(), due = next;
+    if (now >= due && atomic_compare_exchange_strong(&next, &due, now + REPORT_US))
+        console_line("model: vcpu %lu: refused to set another model: it is sealed until the guest's "
+                     "next reset", index);
+}
 
 static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint64_t count)
 {
@@ -46,6 +58,8 @@ static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint6
         vm_unlock(v);
     }
     unlock(&busy);
+    if (error == -EBUSY)
+        report_refused(index);
     return error;
 }
 
