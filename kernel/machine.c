@@ -7,19 +7,28 @@ struct machine {
     const char *name;
     const char *signature; /* of CPUID leaf 4000_0000, "" for none */
     const char *oem;       /* of the RSDP, NULL: whichever */
-    bool emulated, catches_init, keeps_mwait;
+    bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, marks_pdptes;
 };
 
 /* The first line that fits. */
 static const struct machine machines[] = {
     /* INIT resets the CPU under the hypervisor's feet: the intercept is never looked at. */
-    {.name = "QEMU TCG", .signature = "TCGTCGTCGTCG", .emulated = true, .keeps_mwait = true},
+    {.name = "QEMU TCG",
+     .signature = "TCGTCGTCGTCG",
+     .emulated = true,
+     .keeps_mwait = true,
+     .marks_pdptes = true},
     /* The INIT exit comes again at every entry; MWAIT misses writes of other CPUs. */
-    {.name = "Bochs", .signature = "", .oem = "BOCHS ", .emulated = true},
+    {.name = "Bochs",
+     .signature = "",
+     .oem = "BOCHS ",
+     .emulated = true,
+     .intercepts_xsetbv = true},
     {.name = "a machine without known faults",
      .signature = NULL,
      .catches_init = true,
-     .keeps_mwait = true},
+     .keeps_mwait = true,
+     .intercepts_xsetbv = true},
 };
 static const struct machine *machine = &machines[sizeof(machines) / sizeof(machines[0]) - 1];
 
@@ -38,7 +47,27 @@ void machine_detect(const char oem[6])
     }
 }
 
-const char *machine_name(void) { return machine->name; }
-bool machine_emulated(void) { return machine->emulated; }
-bool machine_catches_init(void) { return machine->catches_init; }
-bool machine_keeps_mwait(void) { return machine->keeps_mwait; }
+const char *machine_name(void)
+{
+    return machine->name;
+}
+bool machine_emulated(void)
+{
+    return machine->emulated;
+}
+bool machine_catches_init(void)
+{
+    return machine->catches_init;
+}
+bool machine_keeps_mwait(void)
+{
+    return machine->keeps_mwait;
+}
+bool machine_intercepts_xsetbv(void)
+{
+    return machine->intercepts_xsetbv;
+}
+bool machine_marks_pdptes(void)
+{
+    return machine->marks_pdptes;
+}

@@ -17,5 +17,9 @@ bool machine_emulated(void);
 bool machine_catches_init(void);
 /* MONITOR/MWAIT work between CPUs. */
 bool machine_keeps_mwait(void);
+/* It takes SVM's intercepts of XSETBV and RDTSCP. */
+bool machine_intercepts_xsetbv(void);
+/* Its page walks set the accessed bit in PAE's PDPTEs, where it is reserved. */
+bool machine_marks_pdptes(void);
 
 #endif

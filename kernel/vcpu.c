@@ -3,6 +3,7 @@
 #include "kernel/backend.h"
 #include "kernel/insn.h"
 #include "kernel/interrupts.h"
+#include "kernel/machine.h"
 #include "kernel/memory.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
@@ -43,6 +44,20 @@ void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vect
     state->idtr.limit = 0xffff;
 }
 
+/* Take out the accessed bits that the machine has put where a walk by the manuals would fault. */
+static void unmark_pdptes(const struct vcpu *v, struct paging_state *paging)
+{
+    const uint64_t accessed = 1UL << 5;
+    if (paging_mode(paging) != MODE_PAE)
+        return;
+    for (unsigned int i = 0; i < 4; i++) {
+        (void)vm_read_entry(v->vm, gpa((paging->cr3 & 0xffffffe0U) + 8UL * i), 8,
+                            &paging->pdpte[i]);
+        paging->pdpte[i] &= ~accessed;
+    }
+    paging->pdpte_held = true;
+}
+
 void vcpu_paging_state(const struct vcpu *v, const struct vcpu_state *state,
                        struct paging_state *paging)
 {
@@ -54,6 +69,8 @@ void vcpu_paging_state(const struct vcpu *v, const struct vcpu_state *state,
         .ac = state->rflags & RFLAGS_AC,
         .props = &v->props,
     };
+    if (machine_marks_pdptes())
+        unmark_pdptes(v, paging);
 }
 
 static int walk_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value)

@@ -105,6 +105,7 @@ static void get_segments(const struct vmcb_save *save, struct vcpu_state *state)
     state->idtr.base = save->idtr.base;
 }
 
+/* SS.DPL is the CPL as everywhere else, though SYSRET on AMD can leave another in the register. */
 void svm_get_state(struct vcpu *v, struct vcpu_state *state)
 {
     const struct svm_vcpu *svm = svm_of(v);
@@ -112,6 +113,8 @@ void svm_get_state(struct vcpu *v, struct vcpu_state *state)
     const struct vmcb_save *save = &vmcb->save;
 
     get_segments(save, state);
+    state->segment[SEG_SS].attributes &= (uint16_t) ~(3U << SEGMENT_DPL_SHIFT);
+    state->segment[SEG_SS].attributes |= (uint16_t)(save->cpl << SEGMENT_DPL_SHIFT);
     state->rip = save->rip;
     state->rflags = save->rflags;
     state->cr0 = save->cr0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cpuid/policy.h"
 #include "kernel/console.h"
+#include "kernel/machine.h"
 #include "kernel/memory.h"
 #include "kernel/x86.h"
 #include "svm/internal.h"
@@ -24,20 +25,6 @@ static const struct {
     {.group = INSTRUCTION_MCOMMIT, .word = 5, .bits = INTERCEPT_MCOMMIT},
 };
 #define HIDEABLE (sizeof(hideable) / sizeof(hideable[0]))
-
-/* QEMU's TCG has no intercept for XSETBV, and for RDTSCP none of its own. */
-static bool is_tcg(void)
-{
-    uint32_t a, b, c, d;
-    char name[12];
-
-    cpuid_raw(1, 0, &a, &b, &c, &d);
-    if (!(c >> 31))
-        return false;
-    cpuid_raw(CPUID_HYPERVISOR, 0, &a, (uint32_t *)name, (uint32_t *)(name + 4),
-              (uint32_t *)(name + 8));
-    return !memcmp(name, "TCGTCGTCGTCG", sizeof(name));
-}
 
 static int refuse_model(const struct vcpu *v, const char *what)
 {
@@ -71,7 +58,7 @@ static int intercept_instructions(struct vcpu *v, uint32_t *not_faulting)
         vmcb_intercept(vmcb_of(v), hideable[i].word, hideable[i].bits, true);
         *not_faulting &= ~(1U << hideable[i].group);
     }
-    if (is_tcg())
+    if (!machine_intercepts_xsetbv())
         *not_faulting |= hidden & INSTRUCTION(RDTSCP);
     return 0;
 }
@@ -87,7 +74,7 @@ static uint64_t intercept_registers(struct vcpu *v)
     if (!(v->rules.cr4_allowed & CR4_OSXSAVE) || !xcr0)
         return 0;
     vmcb_intercept(vmcb_of(v), 4, INTERCEPT_XSETBV, true);
-    return is_tcg() ? xcr0 : 0;
+    return machine_intercepts_xsetbv() ? 0 : xcr0;
 }
 
 /* Exact or refused, and where neither is possible said: what the model hides and the guest can
