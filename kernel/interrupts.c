@@ -3,6 +3,7 @@
 #include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/end.h"
+#include "kernel/machine.h"
 #include "kernel/vcpu.h"
 #include "kernel/x86.h"
 #include <string.h>
@@ -124,6 +125,12 @@ void interrupt_handle(struct interrupt_frame *frame)
         return;
     case VECTOR_SX:
         return;
+    case VECTOR_DB:
+        /* Bochs raises here, before Latch's GS is back, the trap of a guest's single step over an
+         * instruction that exits; svm/ delivers it to the guest. */
+        if (machine_emulated())
+            return;
+        break;
     case VECTOR_GP:
         if (at(frame, rdmsr_safe_instruction)) {
             frame->rip = (uint64_t)rdmsr_safe_fault;

@@ -7,7 +7,7 @@ struct machine {
     const char *name;
     const char *signature; /* of CPUID leaf 4000_0000, "" for none */
     const char *oem;       /* of the RSDP, NULL: whichever */
-    bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, marks_pdptes;
+    bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, checks_cr4, marks_pdptes;
 };
 
 /* The first line that fits. */
@@ -23,12 +23,14 @@ static const struct machine machines[] = {
      .signature = "",
      .oem = "BOCHS ",
      .emulated = true,
-     .intercepts_xsetbv = true},
+     .intercepts_xsetbv = true,
+     .checks_cr4 = true},
     {.name = "a machine without known faults",
      .signature = NULL,
      .catches_init = true,
      .keeps_mwait = true,
-     .intercepts_xsetbv = true},
+     .intercepts_xsetbv = true,
+     .checks_cr4 = true},
 };
 static const struct machine *machine = &machines[sizeof(machines) / sizeof(machines[0]) - 1];
 
@@ -70,4 +72,9 @@ bool machine_intercepts_xsetbv(void)
 bool machine_marks_pdptes(void)
 {
     return machine->marks_pdptes;
+}
+
+bool machine_checks_cr4(void)
+{
+    return machine->checks_cr4;
 }

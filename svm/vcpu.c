@@ -70,7 +70,8 @@ static uint64_t intercept_registers(struct vcpu *v)
     const struct svm_cpu *cpu = svm_of(v)->cpu;
     uint64_t xcr0 = cpu->xcr0 & ~v->rules.xcr0_allowed;
 
-    vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR4_WRITE, cpu->cr4 & ~v->rules.cr4_allowed);
+    vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR4_WRITE,
+                   !machine_checks_cr4() || (cpu->cr4 & ~v->rules.cr4_allowed));
     if (!(v->rules.cr4_allowed & CR4_OSXSAVE) || !xcr0)
         return 0;
     vmcb_intercept(vmcb_of(v), 4, INTERCEPT_XSETBV, true);
