@@ -155,6 +155,30 @@ static void cut_range(struct model *m, uint32_t base)
         row->regs.eax = last;
 }
 
+/* Which of these states the CPU lists, but with no size. */
+static uint32_t without_size(const struct model *m, uint32_t states, uint32_t listed)
+{
+    uint32_t lost = 0;
+
+    for (uint32_t i = 2; i < 32; i++)
+        if ((states & listed) >> i & 1 && model_get(m, 0xd, i).eax == 0)
+            lost |= 1U << i;
+    return lost;
+}
+
+/* No guest can save a state of unknown size, so the feature goes (Bochs: protection keys). */
+static void hide_unsaved(struct model *m)
+{
+    uint32_t user = model_get(m, 0xd, 0).eax;
+    uint32_t supervisor = model_get(m, 0xd, 1).ecx;
+
+    for (size_t i = 0; i < policy_feature_count; i++) {
+        const struct policy_feature *f = &policy_features[i];
+        if (without_size(m, f->xcr0, user) || without_size(m, f->xss, supervisor))
+            clear_feature(m, f);
+    }
+}
+
 int policy_apply(struct model *m, const struct policy_input *input)
 {
     if (m->finished)
@@ -163,6 +187,7 @@ int policy_apply(struct model *m, const struct policy_input *input)
         apply_row(&m->leaves[i], input);
     cut_range(m, CPUID_BASIC);
     cut_range(m, CPUID_EXTENDED);
+    hide_unsaved(m);
     int error = policy_own(m);
     if (!error)
         policy_settle(m);

@@ -192,6 +192,21 @@ static void each_feature_hides_alone(void)
     }
 }
 
+/* As Bochs describes protection keys: listed in 0DH.0:EAX, without a size in 0DH.9. */
+static void a_state_without_size_hides_its_feature(void)
+{
+    struct model whole, broken;
+    const struct policy_feature *pku = policy_find("pku", 3);
+    load_model(&whole, "skylake-server", 0);
+    model_copy(&broken, &whole);
+    model_remove(&broken, 0xd, 9);
+    CHECK_EQ(policy_apply(&whole, &everything), 0);
+    CHECK_EQ(policy_apply(&broken, &everything), 0);
+    CHECK(policy_has(&whole, pku) && !policy_has(&broken, pku));
+    CHECK_EQ(model_get(&whole, 0xd, 0).eax & ~model_get(&broken, 0xd, 0).eax, 1U << 9);
+    CHECK_EQ(model_get(&broken, 0xd, 0).eax & 0xe7, 0xe7);
+}
+
 static void some_bits_are_never_allowed(void)
 {
     struct model m;
@@ -260,6 +275,7 @@ int main(void)
     RUN(machines_hide_what_they_cannot_keep);
     RUN(latch_shows_itself);
     RUN(each_feature_hides_alone);
+    RUN(a_state_without_size_hides_its_feature);
     RUN(some_bits_are_never_allowed);
     RUN(xcr0_obeys_its_rules);
     RUN(a_file_fits_after_a_trim);
