@@ -36,7 +36,7 @@ static const struct msr_rule common_rules[] = {
     MSR_RULE(0x802, 0x82f, MSR_GROUP_X2APIC, MSR_PASS, "the interrupt controller is the guest's"),
     MSR_RULE(0x830, 0x830, MSR_GROUP_X2APIC, MSR_ICR_RULE, "INIT and SIPI start vCPUs"),
     MSR_RULE(0x831, 0x83f, MSR_GROUP_X2APIC, MSR_PASS, "the interrupt controller is the guest's"),
-    MSR_RULE(0xda0, 0xda0, MSR_GROUP_XSS, MSR_PASS, "Latch has no extended state"),
+    MSR_RULE(0xda0, 0xda0, MSR_GROUP_XSS, MSR_XSS_RULE, "by the model's components"),
     MSR_RULE(0xc0000080, 0xc0000080, ANY, MSR_EFER_RULE, "by the model's rules"),
     MSR_RULE(0xc0000081, 0xc0000084, MSR_GROUP_SYSCALL, MSR_PASS, "Latch uses no SYSCALL"),
     MSR_RULE(0xc0000100, 0xc0000102, MSR_GROUP_LONG_MODE, MSR_PASS, "switched with the segments"),
@@ -68,14 +68,17 @@ static const struct msr_rule *find(const struct vcpu *v, uint32_t msr)
     return rule;
 }
 
-/* MTRRs are read as the hardware has them; EFER only by Latch, since it may hold bits of its own. */
+/* EFER is read by Latch only, since it may hold bits of Latch's own. */
+static bool reads_pass(uint8_t action)
+{
+    return action != MSR_EFER_RULE && action != MSR_CONSTANT && action != MSR_READ_HOST;
+}
+
 static void pass_rules(struct vcpu *v, const struct msr_rule *rules, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct msr_rule *rule = &rules[i];
-        bool read = rule->action == MSR_PASS || rule->action == MSR_PASS_READ ||
-                    rule->action == MSR_MTRR_RULE || rule->action == MSR_APIC_BASE_RULE ||
-                    rule->action == MSR_ICR_RULE;
+        bool read = reads_pass(rule->action);
         bool write = rule->action == MSR_PASS ||
                      (rule->action == MSR_ICR_RULE && !v->vm->icr_trapped);
         for (uint32_t msr = rule->first; counts(v, rule) && (read || write) && msr <= rule->last;
@@ -116,6 +119,7 @@ enum exit_action msr_read(struct vcpu *v, struct exit *exit)
     case MSR_APIC_BASE_RULE:
     case MSR_ICR_RULE:
     case MSR_MTRR_RULE:
+    case MSR_XSS_RULE:
         /* Passed, so it exits only where the bitmap cannot pass it. */
         if (rdmsr_safe(msr, &value) != 0)
             return exit_fault_code(exit, VECTOR_GP, 0);
@@ -175,6 +179,10 @@ enum exit_action msr_write(struct vcpu *v, struct exit *exit)
     case MSR_CONSTANT:
     case MSR_READ_HOST:
         return EXIT_NEXT;
+    case MSR_XSS_RULE:
+        if (value & ~v->rules.xss_allowed)
+            break;
+        return wrmsr_safe(msr, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
     case MSR_PASS:
         return wrmsr_safe(msr, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
     case MSR_PASS_READ:
