@@ -11,6 +11,7 @@
 
 #define APIC_BASE_X2APIC (1U << 10)
 #define APIC_BASE_ENABLE (1U << 11)
+#define APIC_REGISTER_STEP 16U /* bytes from one register to the next */
 #define APIC_ID 0x20U
 #define APIC_LDR 0xd0U
 #define APIC_DFR 0xe0U

@@ -50,8 +50,11 @@ static enum exit_action forbidden(struct vcpu *v, struct exit *exit)
     return EXIT_NEXT;
 }
 
+/* Only aligned doublewords are defined to reach a register (SDM vol. 3 §11.4.1); what is not such a
+ * write goes nowhere, and above all not beyond the page. */
 static enum exit_action write_apic_page(struct vcpu *v, struct exit *exit)
 {
+    const uint32_t offset = (uint32_t)(exit->memory.gpa.raw & PAGE_OFFSET_MASK);
     struct vcpu_state state;
     struct insn insn;
     backend_get_state(v, &state);
@@ -60,8 +63,9 @@ static enum exit_action write_apic_page(struct vcpu *v, struct exit *exit)
     if (!is_move(&insn) || !insn.to_rm)
         return vm_crash(v, exit, "an instruction other than a move wrote to the local APIC's page");
     exit->length = insn.length;
-    return ipi_xapic_write(v, (uint32_t)(exit->memory.gpa.raw & PAGE_OFFSET_MASK),
-                           (uint32_t)stored_value(v, &insn));
+    if (insn.rm_size != sizeof(uint32_t) || offset % APIC_REGISTER_STEP != 0)
+        return EXIT_NEXT;
+    return ipi_xapic_write(v, offset, (uint32_t)stored_value(v, &insn));
 }
 
 enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
