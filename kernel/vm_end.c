@@ -25,7 +25,6 @@ static bool begin_end(struct vcpu *self)
         struct vcpu *v = vm.vcpu[i];
         uint64_t begin = tsc_microseconds();
         while (v != self && v->status == VCPU_RUNNING && tsc_microseconds() - begin < STOP_US) {
-            v->kicked = true;
             smp_kick(v->cpu);
             tsc_delay(KICK_AGAIN_US);
         }
@@ -125,7 +124,7 @@ static void dump_code(struct vcpu *v, const struct vcpu_state *s)
     char text[3 * sizeof(code) + 1] = "";
     unsigned int size = vcpu_fetch(v, s, s->segment[SEG_CS].base + s->rip, code, sizeof(code));
     for (unsigned int i = 0; i < size; i++)
-        snprintf(text + 3 * i, 4, " %02x", code[i]);
+        snprintf(text + 3UL * i, 4, " %02x", code[i]);
     console_line("dump: code at rip:%s", size == 0 ? " not readable" : text);
 }
 
