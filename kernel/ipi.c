@@ -5,11 +5,13 @@
 #include "kernel/console.h"
 #include "kernel/machine.h"
 #include "kernel/smp.h"
+#include "kernel/tsc.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
 #define DFR_CLUSTER 0x0fffffffU
 #define XAPIC_BROADCAST 0xffU
+#define KICK_AGAIN_US 1000U
 
 /* An ICR in the x2APIC's form. */
 struct icr {
@@ -31,7 +33,6 @@ static bool stays_trapped(void)
 static void kick(struct vcpu *v)
 {
     v->wake = true;
-    v->kicked = true;
     smp_kick(v->cpu);
 }
 
@@ -83,12 +84,14 @@ static void send_init(struct vcpu *sender, struct vcpu *target)
         return;
     target->sipi_vector = -1;
     target->init_pending = true;
-    if (target == sender)
-        return;
-    kick(target);
-    /* Until it waits, a SIPI that follows would be lost on it. */
-    while (target->init_pending && !sender->init_pending && vm.ender == NULL)
-        cpu_pause();
+    /* Until it waits, a SIPI that follows would be lost on it. A kick can fall into the moment before
+     * an entry, so it is repeated. */
+    while (target != sender && target->init_pending && !sender->init_pending && vm.ender == NULL) {
+        kick(target);
+        for (uint64_t start = tsc_microseconds();
+             target->init_pending && tsc_microseconds() - start < KICK_AGAIN_US;)
+            cpu_pause();
+    }
 }
 
 /* True if the write was an INIT or a SIPI, which the hardware must not see. */

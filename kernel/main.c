@@ -181,7 +181,6 @@ static int create_here(void *vcpu)
 {
     struct vcpu *v = vcpu;
     v->cpu->vcpu = v;
-    v->cpu->nmis = 0;
     int error = backend_vcpu_create(v, v->root->page);
     if (error == 0)
         msr_pass_all(v);

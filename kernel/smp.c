@@ -159,7 +159,12 @@ int smp_start(const struct acpi_info *acpi, struct refusal *why)
     return error;
 }
 
-void smp_kick(struct cpu *cpu) { apic_send(cpu->apic_id, ICR_MODE_NMI | ICR_ASSERT); }
+/* One NMI for each turn of `kicked`: a second one on its way would be taken for the guest's own. */
+void smp_kick(struct cpu *cpu)
+{
+    if (cpu->vcpu == NULL || !atomic_exchange(&cpu->vcpu->kicked, true))
+        apic_send(cpu->apic_id, ICR_MODE_NMI | ICR_ASSERT);
+}
 
 void smp_send(struct cpu *cpu, int (*work)(void *argument), void *argument)
 {
@@ -168,8 +173,6 @@ void smp_send(struct cpu *cpu, int (*work)(void *argument), void *argument)
     cpu->work_done = false;
     atomic_thread_fence(memory_order_release);
     cpu->work_ready = true;
-    if (cpu->vcpu != NULL)
-        cpu->vcpu->kicked = true; /* should it come only when the vCPU runs already */
     smp_kick(cpu);
 }
 

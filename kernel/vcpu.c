@@ -153,11 +153,12 @@ void vcpu_dump_walk(struct vcpu *v, const struct vcpu_state *state, uint64_t lin
 /* False if the run ends before a SIPI comes. */
 static bool wait_for_sipi(struct vcpu *v)
 {
-    v->init_pending = false;
     v->status = VCPU_WAIT_FOR_SIPI;
+    v->init_pending = false; /* now the sender goes on, and a SIPI is not lost any more */
     while (v->sipi_vector < 0 && v->vm->ender == NULL) {
         wait_for_nmi(&v->wake);
         v->wake = false;
+        atomic_thread_fence(memory_order_seq_cst); /* before looking at what it woke for */
     }
     return v->vm->ender == NULL;
 }
@@ -174,6 +175,7 @@ static void start_at_sipi(struct vcpu *v)
 int vcpu_main(void *vcpu)
 {
     struct vcpu *v = vcpu;
+    v->cpu->nmis = 0; /* those until now were Latch's calls */
     write_cr3(read_cr3()); /* rights that Latch's own tables lost since this CPU last loaded it */
     while (v->vm->ender == NULL) {
         if (v->index != 0 || v->ran) {

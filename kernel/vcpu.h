@@ -76,7 +76,7 @@ struct vcpu {
     uint64_t exits[EXIT_KINDS];    /* (o) read by others without a lock: statistics */
     _Atomic(enum vcpu_status) status; /* (a) */
     _Atomic int sipi_vector;       /* (a) -1: none yet */
-    _Atomic bool kicked;           /* (a) an NMI was sent to it by Latch; cleared by who takes it */
+    _Atomic bool kicked;           /* (a) an NMI by Latch is on its way; cleared by who takes it */
     _Atomic bool init_pending;     /* (a) another vCPU sent it an INIT: stop and wait for a SIPI */
     _Atomic bool at_lock;          /* (a) it waits in Latch for the VM's lock */
     _Atomic bool flush;            /* (a) the nested tables lost rights: the back end flushes, and

@@ -33,14 +33,8 @@ static void *env_map(void *ctx, hpa_t page)
     return memory_at(page);
 }
 
-static void kick(struct vcpu *v)
-{
-    v->kicked = true;
-    smp_kick(v->cpu);
-}
-
-/* A vCPU has let go of old translations when it has flushed, or is in Latch and will. A kick can
- * fall into the moment before an entry, so it is repeated. */
+/* A vCPU has let go of old translations when it has flushed, or is in Latch and will, or will not
+ * enter again. A kick can fall into the moment before an entry, so it is repeated. */
 static void env_flush(void *ctx)
 {
     (void)ctx;
@@ -51,8 +45,9 @@ static void env_flush(void *ctx)
     }
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         struct vcpu *v = vm.vcpu[i];
-        while (v != self && v->status == VCPU_RUNNING && v->flush && !v->at_lock) {
-            kick(v);
+        while (v != self && v != vm.ender && v->status == VCPU_RUNNING && v->flush &&
+               !v->at_lock) {
+            smp_kick(v->cpu);
             for (uint64_t start = tsc_microseconds();
                  v->flush && !v->at_lock && tsc_microseconds() - start < KICK_AGAIN_US;)
                 cpu_pause();
