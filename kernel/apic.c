@@ -42,6 +42,8 @@ static void wait_idle(void)
 void apic_send(uint32_t id, uint32_t icr)
 {
     if (apic_is_x2apic()) {
+        /* That WRMSR waits for no store: what the other CPU is to find must be seen before it. */
+        __asm__ volatile("mfence; lfence" : : : "memory");
         wrmsr(MSR_X2APIC_ICR, (uint64_t)id << 32 | icr);
         return;
     }
