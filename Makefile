@@ -19,6 +19,7 @@ help: ## list the targets
 include iso/setup.mk
 include kernel/kernel.mk
 include tests/tests.mk
+include tests/fuzz.mk
 include iso/iso.mk
 
 .PHONY: run

@@ -107,5 +107,5 @@ $(B)/lint/cppcheck: $(LINTED) $(wildcard $(FOLDERS:%=%/*.h)) | $(SETUP)
 # --- the suite
 
 .PHONY: test
-test: all unit-programs ## the whole suite (PYTEST_ARGS="-k ... --junitxml=FILE")
+test: all unit-programs fuzz-programs ## the whole suite (PYTEST_ARGS="-k ... --junitxml=FILE")
 	@$(PYTHON) -m pytest tests $(PYTEST_ARGS)
