@@ -41,10 +41,10 @@ class Machine:
     def __init__(self, arguments, log):
         self.log = open(log, "w", encoding="utf-8", errors="replace")
         self.child = pexpect.spawn(
-            str(ROOT / "iso/run"), ["--batch", *arguments], timeout=None, encoding="utf-8",
+            str(ROOT / "iso/run"), arguments, timeout=None, encoding="utf-8",
             codec_errors="replace", echo=False, dimensions=(24, 400), maxread=65536)
         self.child.logfile_read = self.log
-        self.log.write(f"iso/run --batch {' '.join(arguments)}\n")
+        self.log.write(f"iso/run {' '.join(arguments)}\n")
         self.text = ""
         self.status = None
 
@@ -85,14 +85,20 @@ class Machine:
 
 @pytest.fixture
 def boot(request):
-    """Starts a machine: boot("--guest", file, ...). Its console goes to build/logs/TEST.log."""
+    """Starts a machine: boot("--guest", file, ...). Its console goes to build/logs/TEST.log.
+
+    With typed=True it is interactive, as on a terminal.
+    """
     machines = []
 
-    def start(*arguments):
+    def start(*arguments, typed=False):
         LOGS.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^\w.-]+", "_", request.node.name)
         suffix = f".{len(machines)}" if machines else ""
-        machine = Machine([str(a) for a in arguments], LOGS / f"{name}{suffix}.log")
+        words = [str(a) for a in arguments]
+        if not typed:
+            words = ["--batch"] + words
+        machine = Machine(words, LOGS / f"{name}{suffix}.log")
         machines.append(machine)
         return machine
 

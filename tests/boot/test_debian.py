@@ -37,7 +37,8 @@ def test_debian_sees_the_model(boot):
 
 def test_debian_shell(boot):
     """What `make run` offers on a terminal, driven as a person would."""
-    booted = boot("--machine", "qemu-amd", "--append", "latch.shell")
+    booted = boot("--machine", "qemu-amd", "--timeout", "60", typed=True)
+    booted.expect("leave with Ctrl-A x")
     booted.expect("A shell in the guest")
     booted.expect("/ # ")
     booted.child.send("grep -c ^processor /proc/cpuinfo\r")

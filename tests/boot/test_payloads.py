@@ -23,19 +23,27 @@ PAYLOADS = {
     "exits": ("exits", "", "icr-trap=startup", []),
 }
 
+# What the emulator's CPU itself does wrong, and the payload is told to leave out: TCG takes any
+# value for CR0, bare too, and so does Bochs in an SVM guest.
+FAULTS = {
+    ("qemu-amd", "refused"): "unchecked-cr0",
+    ("bochs-amd", "refused"): "unchecked-cr0",
+}
+
 # What a machine does not have, and so may be absent there. Nothing else may.
 ABSENT = {
-    "qemu-amd": set(),
+    "qemu-amd": {"refused.cr0"},
     "bochs-intel": {"long-5-level"},
-    "bochs-amd": {"long-5-level"},
+    "bochs-amd": {"long-5-level", "refused.cr0"},
 }
 
 
 def run_payload(boot, machine, payload, append="", conf="", arguments=()):
+    words = f"{append} {FAULTS.get((machine, payload), '')}".strip()
     booted = boot("--machine", machine, "--guest", BUILD / f"guest/{payload}.elf", "--append",
-                  append, "--conf", conf, *arguments)
+                  words, "--conf", conf, *arguments)
     status = booted.finish()
-    failed = booted.lines("FAIL .*") + booted.lines("error: .*")
+    failed = booted.lines("FAIL .*") + booted.lines("broken: .*")
     assert not failed, "\n".join(failed)
     assert status == SUCCESS, booted.tail()
     assert booted.verdicts == ["SUCCESS"], booted.tail()
@@ -51,7 +59,7 @@ def run_payload(boot, machine, payload, append="", conf="", arguments=()):
 def test_payload(boot, machine, name):
     booted = run_payload(boot, machine, *PAYLOADS[name])
     if name == "seal":
-        assert booted.lines(".*refused.*model|.*model.*refused"), "no line about the refused set"
+        assert booted.lines("model: vcpu 0: refused to set another model"), booted.tail()
 
 
 def test_x2apic(boot):
@@ -90,8 +98,9 @@ def crash(boot, machine, append, reason):
     return booted
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("machine", ["qemu-amd", "bochs-intel"])
 def test_triple_fault(boot, machine):
+    """Not on bochs-amd: that CPU never takes the shutdown intercept, Bochs itself stops there."""
     booted = crash(boot, machine, "", "triple fault")
     assert booted.lines("dump: rax 0000000000007e57"), booted.tail(60)
     assert booted.lines("dump: code at rip: 0f 0b"), booted.tail(60)

@@ -24,9 +24,13 @@ static void check_faults(const char *name, unsigned int vector, job_fn *fn, uint
 static void check_control_registers(void)
 {
     uint64_t cr0 = read_cr0(), cr4 = read_cr4();
-    check_faults("refused.cr0-pg-without-pe", VECTOR_GP, load_cr0, cr0 & ~CR0_PE);
-    check_faults("refused.cr0-nw-without-cd", VECTOR_GP, load_cr0, cr0 | CR0_NW);
-    check_faults("refused.cr0-upper-half", VECTOR_GP, load_cr0, cr0 | 1UL << 32);
+    if (boot_word("unchecked-cr0", NULL)) {
+        check_absent("refused.cr0", "the emulated CPU does not check what a guest loads into CR0");
+    } else {
+        check_faults("refused.cr0-pg-without-pe", VECTOR_GP, load_cr0, cr0 & ~CR0_PE);
+        check_faults("refused.cr0-nw-without-cd", VECTOR_GP, load_cr0, cr0 | CR0_NW);
+        check_faults("refused.cr0-upper-half", VECTOR_GP, load_cr0, cr0 | 1UL << 32);
+    }
     check_faults("refused.cr4-vmxe", VECTOR_GP, load_cr4, cr4 | CR4_VMXE);
     check_faults("refused.cr4-bit-15", VECTOR_GP, load_cr4, cr4 | 1UL << 15);
     check_faults("refused.cr4-bit-31", VECTOR_GP, load_cr4, cr4 | 1UL << 31);

@@ -63,7 +63,7 @@ void finish(void)
 {
     static const char *const names[] = { "SUCCESS", "SKIP", "ERROR", "FAILURE" };
     if (checks == 0 && worst < VERDICT_SKIP) {
-        printf("error: no check was made\n");
+        printf("broken: no check was made\n");
         raise_to(VERDICT_ERROR);
     }
     fflush(stdout);
@@ -77,7 +77,7 @@ void finish(void)
 void broken(const char *format, ...)
 {
     raise_to(VERDICT_ERROR);
-    printf("error: ");
+    printf("broken: ");
     va_list arguments;
     va_start(arguments, format);
     vprintf(format, arguments);

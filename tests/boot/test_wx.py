@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""No page of Latch's own tables is both writable and executable: read from outside, by QEMU."""
+
+import re
+import socket
+import time
+
+import pytest
+
+from conftest import BUILD
+
+# "ADDRESS: PHYSICAL XGPDACTUW" of `info tlb`, a letter or "-" each: X means no-execute.
+MAPPING = re.compile(r"^([0-9a-f]{16}): ([0-9a-f]{16}) ([X-])([G-])([P-])...([T-])([U-])([W-])\s*$",
+                     re.MULTILINE)
+HIGH_HALF = 1 << 63
+STAYS_UP = ["--conf", "on-end=halt exit-port=0"]
+
+
+class Monitor:
+    """QEMU's monitor, on a socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))
+        self.read()
+
+    def read(self):
+        text = ""
+        while not text.endswith("(qemu) "):
+            data = self.socket.recv(65536)
+            assert data, "QEMU closed its monitor"
+            text += data.decode()
+        return text.replace("\r", "")
+
+    def __call__(self, command):
+        self.socket.sendall(command.encode() + b"\n")
+        return self.read()
+
+
+def check_tables(monitor, cpu):
+    monitor(f"cpu {cpu}")
+    mappings = MAPPING.findall(monitor("info tlb"))
+    assert len(mappings) > 100, "QEMU shows no page tables"
+    own = [m for m in mappings if int(m[0], 16) >= HIGH_HALF]
+    assert own, "nothing is mapped in the high half"
+    both = [m[0] for m in mappings if m[7] == "W" and m[2] == "-"]
+    assert not both, f"CPU {cpu}: writable and executable: {both[:5]} ({len(both)} in all)"
+    assert any(m[2] == "-" for m in mappings), "nothing is executable"
+    user = [m[0] for m in mappings if m[6] == "U"]
+    assert not user, f"CPU {cpu}: reachable from user mode: {user[:5]}"
+
+
+@pytest.mark.parametrize("when, arguments", [
+    ("refused", ["--vcpus", "3", "--machine-cpus", "2", "--guest", BUILD / "guest/modes.elf"]),
+    ("after-the-guest", ["--guest", BUILD / "guest/triple.elf"]),
+], ids=["refused", "after-the-guest"])
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_nothing_is_writable_and_executable(boot, tmp_path, when, arguments, firmware):
+    path = tmp_path / "monitor"
+    uefi = ["--uefi"] if firmware == "uefi" else []
+    booted = boot("--machine", "qemu-amd", *uefi, *arguments, *STAYS_UP, "--",
+                  "-monitor", f"unix:{path},server,nowait")
+    booted.expect("Test result: ERROR")
+    assert booted.lines(r"memory: Latch at .* none writable and executable"), booted.tail(40)
+    time.sleep(1)  # until the CPU that printed it halts
+    monitor = Monitor(path)
+    for cpu in (0, 1):
+        check_tables(monitor, cpu)
