@@ -51,7 +51,6 @@
 
 /* Generic address, §5.2.3.2 */
 #define GAS_SIZE 12U
-#define ACPI_SPACE_IO 1U
 
 /* HPET table (IA-PC HPET 1.0a §3.2.4): the address in its generic address */
 #define HPET_ADDRESS 44U

@@ -22,7 +22,8 @@ void end_configure(const struct config *new_config, const struct acpi_info *new_
 static void power_off(void)
 {
     console_flush();
-    if (acpi == NULL || !acpi->has_s5 || acpi->pm1a_control.address == 0) {
+    if (acpi == NULL || !acpi->has_s5 || acpi->pm1a_control.address == 0 ||
+        acpi->pm1a_control.space != ACPI_SPACE_IO) {
         console_line("latch: no ACPI S5: cannot power off, halting");
         return;
     }
@@ -39,7 +40,7 @@ static void power_off(void)
 static void reset(void)
 {
     console_flush();
-    if (acpi != NULL && acpi->reset_supported && acpi->reset.space == 1)
+    if (acpi != NULL && acpi->reset_supported && acpi->reset.space == ACPI_SPACE_IO)
         outb((uint16_t)acpi->reset.address, acpi->reset_value);
     outb(RESET_PORT, 0x02);
     outb(RESET_PORT, 0x06);

@@ -90,7 +90,7 @@ static void read_acpi(void)
 {
     const struct acpi_memory memory = {.map = map_table};
     require(acpi_parse(info.rsdp, info.rsdp_size, &memory, &acpi, &why));
-    if (acpi.pm_timer.space == 1)
+    if (acpi.pm_timer.space == ACPI_SPACE_IO)
         tsc_calibrate_pm_timer((uint16_t)acpi.pm_timer.address);
     if (tsc_khz() == 0)
         end_refuse("TSC: wanted a PIT or a PM timer to measure it by, found neither tick");

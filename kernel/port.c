@@ -29,7 +29,7 @@ struct port_rule {
  */
 static struct port_rule rules[] = {
     RULE(1, 0, PORT_DENY, "Latch's console"),
-    RULE(1, 0, PORT_PM1A, "powers the machine off"),
+    RULE(1, 0, PORT_PM1A, "powers the machine off, or sends it to sleep"),
     RULE(1, 0, PORT_ACPI_RESET, "resets the machine"),
     RULE(0x5658, 0x5659, PORT_DENY, "VMware's backdoor: the model is no VMware guest"),
     RULE(0x0000, 0x000f, PORT_PASS, "DMA controller"),
@@ -91,9 +91,10 @@ void port_trap_all(void)
 {
     if (vm.config->console != COM1)
         fill(RULE_CONSOLE, vm.config->console, 8);
-    fill(RULE_PM1A, vm.acpi->pm1a_control.address, 2);
+    if (vm.acpi->pm1a_control.space == ACPI_SPACE_IO)
+        fill(RULE_PM1A, vm.acpi->pm1a_control.address, 2);
     /* Port CF9 lies within PCI's address register: trapping it would trap all of PCI's accesses. */
-    if (vm.acpi->reset_supported && vm.acpi->reset.space == 1 &&
+    if (vm.acpi->reset_supported && vm.acpi->reset.space == ACPI_SPACE_IO &&
         (vm.acpi->reset.address & ~7UL) != PCI_ADDRESS)
         fill(RULE_ACPI_RESET, vm.acpi->reset.address, 1);
     /* Above that PCI devices' ports begin, where the few others are lines of their own. */
@@ -121,24 +122,36 @@ static void port_out(uint16_t port, uint8_t size, uint32_t value)
         outl(port, value);
 }
 
-static bool powers_off(const struct port_rule *rule, uint16_t port, uint8_t size, uint32_t value)
+/* The upper byte of PM1a control if the access reaches it, which has all that matters here. */
+static uint32_t sleep_control(const struct port_rule *rule, uint16_t port, uint8_t size,
+                              uint32_t value)
 {
-    uint32_t control = value << 8 * (port - rule->first);
-    if (port < rule->first || (port == rule->first && size == 1))
-        return false;
-    return (control & SLP_EN) && vm.acpi->has_s5 &&
-           (control >> 10 & 7) == vm.acpi->s5_type_a;
+    unsigned int byte = rule->last - (unsigned int)port;
+    return rule->last >= port && byte < size ? (value >> 8 * byte & 0xff) << 8 : 0;
 }
 
-static enum exit_action write_port(struct vcpu *v, const struct port_rule *rule, uint16_t port,
-                                   uint8_t size, uint32_t value)
+/* From any state but S5 the firmware may wake the guest up without Latch below it. */
+static enum exit_action enter_sleep(struct vcpu *v, const struct exit *exit, uint32_t control)
 {
+    if (vm.acpi->has_s5 && (control >> 10 & 7) == vm.acpi->s5_type_a)
+        return vm_power_off(v);
+    return vm_crash(v, exit, "it asked for an ACPI sleep state that is not S5, power-off; have it "
+                             "not suspend");
+}
+
+static enum exit_action write_port(struct vcpu *v, const struct exit *exit,
+                                   const struct port_rule *rule, uint32_t value)
+{
+    const uint16_t port = exit->io.port;
+    const uint8_t size = exit->io.size;
+    uint32_t control;
     switch (rule->action) {
     case PORT_DENY:
         return EXIT_NEXT;
     case PORT_PM1A:
-        if (powers_off(rule, port, size, value))
-            return vm_power_off(v);
+        control = sleep_control(rule, port, size, value);
+        if (control & SLP_EN)
+            return enter_sleep(v, exit, control);
         break;
     case PORT_ACPI_RESET:
         if ((uint8_t)value == vm.acpi->reset_value)
@@ -173,7 +186,7 @@ enum exit_action port_access(struct vcpu *v, struct exit *exit)
     if (exit->io.string) /* of none of the trapped ports a string makes sense */
         return exit_fault_code(exit, VECTOR_GP, 0);
     if (!exit->io.in)
-        return write_port(v, rule, exit->io.port, exit->io.size, (uint32_t)v->regs.rax & mask);
+        return write_port(v, exit, rule, (uint32_t)v->regs.rax & mask);
     uint32_t value =
         rule->action == PORT_DENY ? UINT32_MAX : port_in(exit->io.port, exit->io.size);
     if (exit->io.size == 4)
