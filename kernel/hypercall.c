@@ -24,8 +24,7 @@ static void report_refused(uint64_t index)
 
 static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint64_t count)
 {
-    static struct lock busy;
-    static struct model model;
+    static struct model model; /* under the VM's lock: waiting for another would hold up a flush */
     if (v->vm->config->test_hypercalls != SWITCH_ON)
         return -ENOSYS;
     if (index >= v->vm->vcpu_count || count == 0 || count > MODEL_MAX_LEAVES)
@@ -34,7 +33,7 @@ static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint6
         vm_memory(v->vm, gpa(address), count * sizeof(struct hypercall_leaf));
     if (leaves == NULL)
         return -EFAULT;
-    lock(&busy);
+    vm_lock(v);
     model_init(&model);
     int error = 0;
     for (uint64_t i = 0; i < count && error == 0; i++) {
@@ -53,11 +52,9 @@ static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint6
             model.core_id = sealed->core_id;
             model.node_id = sealed->node_id;
         }
-        vm_lock(v);
         error = seal_set_model(&v->vm->seal, (unsigned int)index, &model);
-        vm_unlock(v);
     }
-    unlock(&busy);
+    vm_unlock(v);
     if (error == -EBUSY)
         report_refused(index);
     return error;
