@@ -131,6 +131,8 @@ static enum exit_action after(const struct vcpu *v)
 
 enum exit_action ipi_x2apic_write(struct vcpu *v, struct exit *exit, uint64_t value)
 {
+    if (!apic_is_x2apic())
+        return exit_fault_code(exit, VECTOR_GP, 0);
     const struct icr icr = {
         .low = (uint32_t)value, .destination = (uint32_t)(value >> 32), .x2apic = true};
     if (!handle(v, &icr) && wrmsr_safe(MSR_X2APIC_ICR, value) != 0)
@@ -160,14 +162,28 @@ enum exit_action ipi_xapic_write(struct vcpu *v, uint32_t offset, uint32_t value
     return after(v);
 }
 
+void ipi_follow_trap(struct vcpu *v)
+{
+    if (vm.icr_trapped && v->icr_passed) {
+        backend_pass_msr(v, MSR_X2APIC_ICR, true, false);
+        v->icr_passed = false;
+    }
+}
+
+/* A SIPI that another vCPU's CPU sends by itself from now on would be lost on a CPU in Latch. */
 void ipi_init_arrived(struct vcpu *v)
 {
     vm_lock(v);
-    if (direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_READ_ONLY) == 0)
-        vm.icr_trapped = true;
+    vm.icr_trapped = true;
+    /* Without memory for it the page is absent, and its accesses exit all the same. */
+    (void)direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_READ_ONLY);
     vm_unlock(v);
-    if (v->icr_passed) {
-        backend_pass_msr(v, MSR_X2APIC_ICR, true, false);
-        v->icr_passed = false;
+    ipi_follow_trap(v);
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        struct vcpu *other = vm.vcpu[i];
+        while (other->icr_passed && other->status == VCPU_RUNNING && vm.ender == NULL) {
+            smp_kick(other->cpu);
+            tsc_delay(KICK_AGAIN_US);
+        }
     }
 }
