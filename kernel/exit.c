@@ -103,6 +103,7 @@ static enum exit_action exit_nmi(struct vcpu *v, struct exit *exit)
 {
     if (v->vm->ender != NULL || v->init_pending)
         return EXIT_STOP;
+    ipi_follow_trap(v);
     if (atomic_load(&v->cpu->nmis) == 0)
         return EXIT_RETRY;
     atomic_store(&v->cpu->nmis, 0); /* one more can be pending at most, as in hardware */

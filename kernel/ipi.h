@@ -18,6 +18,8 @@ bool ipi_trap_needed(void);
 enum exit_action ipi_x2apic_write(struct vcpu *v, struct exit *exit, uint64_t value);
 /* A write to a register of the xAPIC's page, by byte offset. */
 enum exit_action ipi_xapic_write(struct vcpu *v, uint32_t offset, uint32_t value);
+/* Latch called this vCPU: its writes to the x2APIC's ICR may have to be trapped again. */
+void ipi_follow_trap(struct vcpu *v);
 /* An INIT reached a running vCPU by its own exit: SIPIs must be seen again. */
 void ipi_init_arrived(struct vcpu *v);
 

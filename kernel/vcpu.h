@@ -86,7 +86,7 @@ struct vcpu {
     uint32_t apic_ldr, apic_dfr;   /* (v) the logical APIC id, as far as writes were trapped */
     volatile bool wake;            /* set, before a kick, by who wants it to look up from waiting */
     bool ran;                      /* (o) it has entered the guest since launch */
-    bool icr_passed;               /* (o) its writes to the x2APIC ICR are no longer trapped */
+    _Atomic bool icr_passed;       /* (a) its writes to the x2APIC ICR are no longer trapped */
 };
 
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),
