@@ -11,7 +11,7 @@
 #define PIT_GATE 0x61
 #define PM_TIMER_HZ 3579545U
 #define PM_TIMER_TICKS (PM_TIMER_HZ / 100U)
-#define POLLS_MAX 50000000U
+#define POLLS_MAX 2000000U /* of what takes 10 ms; where nothing ticks a poll may take 1 us */
 /* While the frequency is unknown a delay is measured as if by a fast CPU: too long, never short. */
 #define KHZ_GUESS 5000000U
 
@@ -25,6 +25,8 @@ static uint64_t pit_ticks(void)
     outb(PIT_CHANNEL2, PIT_COUNT & 0xff);
     outb(PIT_CHANNEL2, PIT_COUNT >> 8);
     uint64_t start = rdtsc();
+    if (inb(PIT_GATE) & 0x20) /* the output begins low: nothing answers, or it is over already */
+        return UINT64_MAX;
     for (uint32_t polls = 0; polls < POLLS_MAX; polls++) {
         if (inb(PIT_GATE) & 0x20)
             return rdtsc() - start;
@@ -41,8 +43,6 @@ void tsc_calibrate_pit(void)
     /* What disturbs a measurement (an SMI, an emulator's host) makes it longer. */
     for (unsigned int i = 0; i < PIT_TRIES; i++) {
         uint64_t ticks = pit_ticks();
-        if (ticks == UINT64_MAX)
-            break;
         if (ticks < least)
             least = ticks;
     }
