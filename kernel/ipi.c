@@ -173,6 +173,7 @@ void ipi_follow_trap(struct vcpu *v)
 /* A SIPI that another vCPU's CPU sends by itself from now on would be lost on a CPU in Latch. */
 void ipi_init_arrived(struct vcpu *v)
 {
+    v->sipi_vector = -1; /* one that came before the INIT, too late to be needed */
     vm_lock(v);
     vm.icr_trapped = true;
     /* Without memory for it the page is absent, and its accesses exit all the same. */
