@@ -102,7 +102,7 @@ static void start_cpus(void)
 {
     if (apic_init() != 0)
         end_refuse("local APIC: no memory to map it; set pool= to more MiB");
-    require(smp_start(&acpi, &why));
+    require(smp_start(&acpi, &info.map, &why));
 }
 
 static void check_hardware(void)

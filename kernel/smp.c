@@ -11,8 +11,10 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A page below 1 MiB, beyond the real-mode tables and the boot loader's stack. */
-#define TRAMPOLINE_PAGE 0x8000UL
+/* Where a SIPI can start a CPU, beyond the real-mode tables. */
+#define TRAMPOLINE_LOWEST 0x8000UL
+#define TRAMPOLINE_END 0xa0000UL
+#define XAPIC_ID_MAX 254U
 #define INIT_DELAY_US 10000U
 #define SIPI_DELAY_US 300U
 #define ANSWER_US 2000000U
@@ -107,7 +109,7 @@ static bool answers(const struct cpu *cpu, uint64_t microseconds)
     return cpu->online;
 }
 
-static int start_cpu(struct cpu *cpu, struct refusal *why)
+static int start_cpu(struct cpu *cpu, hpa_t trampoline_page, struct refusal *why)
 {
     struct mailbox mailbox = {
         .cr3 = memory_cr3(),
@@ -116,14 +118,21 @@ static int start_cpu(struct cpu *cpu, struct refusal *why)
         .cpu = (uint64_t)cpu,
         .entry = (uint64_t)ap_entry,
     };
-    memcpy((uint8_t *)memory_at(hpa(TRAMPOLINE_PAGE)) + (trampoline_mailbox - trampoline), &mailbox,
+    const uint32_t vector = (uint32_t)(trampoline_page.raw >> PAGE_SHIFT);
+    const uint32_t sipi = ICR_MODE_STARTUP | ICR_ASSERT | vector;
+    if (!apic_is_x2apic() && cpu->apic_id > XAPIC_ID_MAX)
+        return refuse(why, ENOTSUP,
+                      "CPU with APIC id %u: wanted at most %u while the APICs are in xAPIC mode; "
+                      "turn x2APIC on in firmware, or disable the CPU there",
+                      cpu->apic_id, XAPIC_ID_MAX);
+    memcpy((uint8_t *)memory_at(trampoline_page) + (trampoline_mailbox - trampoline), &mailbox,
            sizeof(mailbox));
     apic_send(cpu->apic_id, ICR_MODE_INIT | ICR_ASSERT);
     tsc_delay(INIT_DELAY_US);
     /* The second SIPI is for CPUs that lose the first (SDM vol. 3 §9.4.4.1). */
-    apic_send(cpu->apic_id, ICR_MODE_STARTUP | ICR_ASSERT | TRAMPOLINE_PAGE >> PAGE_SHIFT);
+    apic_send(cpu->apic_id, sipi);
     if (!answers(cpu, SIPI_DELAY_US))
-        apic_send(cpu->apic_id, ICR_MODE_STARTUP | ICR_ASSERT | TRAMPOLINE_PAGE >> PAGE_SHIFT);
+        apic_send(cpu->apic_id, sipi);
     if (!answers(cpu, ANSWER_US))
         return refuse(why, ETIMEDOUT,
                       "CPU with APIC id %u: wanted an answer to INIT and SIPI within %u ms, found "
@@ -133,13 +142,17 @@ static int start_cpu(struct cpu *cpu, struct refusal *why)
     return 0;
 }
 
-int smp_start(const struct acpi_info *acpi, struct refusal *why)
+int smp_start(const struct acpi_info *acpi, const struct memory_map *map, struct refusal *why)
 {
     static uint8_t saved[PAGE_SIZE];
-    void *page = memory_at(hpa(TRAMPOLINE_PAGE));
+    uint64_t low;
+    if (memory_map_find_low(map, PAGE_SIZE, PAGE_SIZE, TRAMPOLINE_LOWEST, TRAMPOLINE_END, &low))
+        return refuse(why, ENOMEM, "trampoline: wanted a page of RAM at 0x%lx-0x%lx, found none; "
+                                   "update the firmware", TRAMPOLINE_LOWEST, TRAMPOLINE_END);
+    void *page = memory_at(hpa(low));
     boot_cpu.apic_id = apic_id();
     console_line("cpu 0: APIC id %u online, the boot processor", boot_cpu.apic_id);
-    int error = memory_map_trampoline(hpa(TRAMPOLINE_PAGE));
+    int error = memory_map_trampoline(hpa(low));
     if (error != 0)
         return refuse(why, ENOMEM, "no memory for the trampoline's page table; set pool= to more");
     memcpy(saved, page, sizeof(saved));
@@ -150,12 +163,12 @@ int smp_start(const struct acpi_info *acpi, struct refusal *why)
             continue;
         error = make_cpu(acpi->cpu[i].apic_id, &cpu, why);
         if (error == 0)
-            error = start_cpu(cpu, why);
+            error = start_cpu(cpu, hpa(low), why);
         if (error == 0)
             cpus[cpu_count++] = cpu;
     }
     memcpy(page, saved, sizeof(saved));
-    memory_unmap_trampoline(hpa(TRAMPOLINE_PAGE));
+    memory_unmap_trampoline(hpa(low));
     return error;
 }
 

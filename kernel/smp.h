@@ -4,6 +4,7 @@
 /* The machine's CPUs: starting them, and having them do something. */
 #include "kernel/acpi.h"
 #include "kernel/cpu.h"
+#include "kernel/memory_map.h"
 #include "kernel/refusal.h"
 
 /* All CPUs that run Latch, by index; constant after smp_start(). */
@@ -16,9 +17,10 @@ void smp_init_boot_cpu(void);
 int smp_load_boot_cpu(void);
 /*
  * Start every other CPU that the MADT has enabled and wait, for a bounded time, until each answers.
- * -ENOMEM, -ETIMEDOUT, -ENOSPC, with the reason.
+ * A page of RAM below 1 MiB serves for it and is then as it was.
+ * -ENOMEM, -ETIMEDOUT, -ENOSPC, -ENOTSUP, with the reason.
  */
-int smp_start(const struct acpi_info *acpi, struct refusal *why);
+int smp_start(const struct acpi_info *acpi, const struct memory_map *map, struct refusal *why);
 /* Have an idle CPU, or this one, call work(argument) and wait until it has returned; its result. */
 int smp_call(struct cpu *cpu, int (*work)(void *argument), void *argument);
 /* The same without waiting: the CPU need never return. */
