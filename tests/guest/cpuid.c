@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ROWS_MAX 160U
-#define SUBLEAVES 40U /* more than any leaf has */
-#define SUBLEAF_REST UINT32_MAX
+#define ROWS_MAX      160U
+#define SUBLEAVES     40U /* more than any leaf has */
+#define SUBLEAF_REST  UINT32_MAX
 #define LEAF1_OSXSAVE (1U << 27)
-#define LEAF7_OSPKE (1U << 4)
-#define LEAF7_PKU (1U << 3)
+#define LEAF7_OSPKE   (1U << 4)
+#define LEAF7_PKU     (1U << 3)
 
 struct regs {
     uint32_t a, b, c, d;
@@ -35,8 +35,8 @@ static struct regs ask(uint32_t leaf, uint32_t subleaf)
              d = UINT64_MAX;
     __asm__ volatile("cpuid" : "+a"(a), "+b"(b), "+c"(c), "+d"(d));
     if ((a | b | c | d) >> 32)
-        return (struct regs){ .a = ~0U, .b = ~0U, .c = ~0U, .d = ~0U };
-    return (struct regs){ .a = (uint32_t)a, .b = (uint32_t)b, .c = (uint32_t)c, .d = (uint32_t)d };
+        return (struct regs){.a = ~0U, .b = ~0U, .c = ~0U, .d = ~0U};
+    return (struct regs){.a = (uint32_t)a, .b = (uint32_t)b, .c = (uint32_t)c, .d = (uint32_t)d};
 }
 
 /* Leaves whose answer depends on ECX (SDM vol. 2A, CPUID; APM vol. 3 appendix E). */
@@ -96,7 +96,7 @@ static void lay_over(uint32_t leaf, uint32_t subleaf, struct regs *r)
 /* What the sealed model answers. */
 static struct regs model_answer(const struct pass *p, uint32_t leaf, uint32_t subleaf)
 {
-    struct regs r = { 0 };
+    struct regs r = {0};
     if (range_end(p, leaf) == 0) {
         if (vendor_is_amd())
             return r;
@@ -107,7 +107,7 @@ static struct regs model_answer(const struct pass *p, uint32_t leaf, uint32_t su
         row = find(p, leaf, SUBLEAF_REST);
     if (row == NULL)
         return r;
-    r = (struct regs){ .a = row->eax, .b = row->ebx, .c = row->ecx, .d = row->edx };
+    r = (struct regs){.a = row->eax, .b = row->ebx, .c = row->ecx, .d = row->edx};
     lay_over(leaf, subleaf, &r);
     return r;
 }
@@ -118,7 +118,7 @@ static void forget(uint32_t leaf, uint32_t subleaf, struct regs *r)
     if (leaf == 0xd && subleaf <= 1) /* the sizes by XCR0: check_xsave() */
         r->b = 0;
     if (leaf == 0x8000001eU) /* APIC, core and node id */
-        *r = (struct regs){ .b = r->b & ~0xffU, .c = r->c & ~0xffU, .d = r->d };
+        *r = (struct regs){.b = r->b & ~0xffU, .c = r->c & ~0xffU, .d = r->d};
 }
 
 static void compare(struct pass *p, uint32_t leaf, uint32_t subleaf)
@@ -151,9 +151,9 @@ static void compare_range(struct pass *p, uint32_t base)
 
 static void compare_all(void *argument)
 {
-    static const uint32_t elsewhere[] = { 0x3fffffff, 0x40001000, 0x40010000, 0x7fffffff,
-                                          0x80860000, 0x8fffffff, 0xbfffffff, 0xc0000000,
-                                          0xc0000001, 0xffffffff };
+    static const uint32_t elsewhere[] = {0x3fffffff, 0x40001000, 0x40010000, 0x7fffffff,
+                                         0x80860000, 0x8fffffff, 0xbfffffff, 0xc0000000,
+                                         0xc0000001, 0xffffffff};
     struct pass *p = argument;
     compare_range(p, 0);
     compare_range(p, 0x40000000U);
@@ -179,8 +179,9 @@ static void run_pass(unsigned int vcpu, unsigned int number)
         broken("vCPU %u did not run the comparison", vcpu);
     check(p.wrong == 0, name,
           "%u of %u answers, first leaf 0x%x subleaf 0x%x: wanted %08x %08x %08x %08x, "
-          "found %08x %08x %08x %08x", p.wrong, p.answers, p.leaf, p.subleaf, p.wanted.a,
-          p.wanted.b, p.wanted.c, p.wanted.d, p.found.a, p.found.b, p.found.c, p.found.d);
+          "found %08x %08x %08x %08x",
+          p.wrong, p.answers, p.leaf, p.subleaf, p.wanted.a, p.wanted.b, p.wanted.c, p.wanted.d,
+          p.found.a, p.found.b, p.found.c, p.found.d);
     printf("info %s: %u rows, %u answers\n", name, p.rows, p.answers);
 }
 

@@ -7,12 +7,12 @@
 
 #include <stdio.h>
 
-#define TICKS 200U
-#define TICK_COUNT 20000U
-#define INTERRUPTS 100U
+#define TICKS          200U
+#define TICK_COUNT     20000U
+#define INTERRUPTS     100U
 #define TIMER_PERIODIC 0x20000U
-#define TIMER_MASKED 0x10000U
-#define DIVIDE_BY_16 3U
+#define TIMER_MASKED   0x10000U
+#define DIVIDE_BY_16   3U
 
 static volatile unsigned int ticks, interrupts[PROCESSORS_MAX];
 static uint64_t before[PROCESSORS_MAX][EXIT_KINDS], after[PROCESSORS_MAX][EXIT_KINDS];
@@ -74,8 +74,11 @@ static void use_devices(void)
 static void check_none(unsigned int vcpu, unsigned int kind)
 {
     static const char *const names[EXIT_KINDS] = {
-        "cpuid", "hypercall", "rdmsr", "wrmsr", "io", "xsetbv", "cr-write", "memory",
-        "forbidden-instruction", "nmi", "nmi-window", "init", "sipi", "triple-fault", "bad-state",
+        "cpuid",    "hypercall",    "rdmsr",
+        "wrmsr",    "io",           "xsetbv",
+        "cr-write", "memory",       "forbidden-instruction",
+        "nmi",      "nmi-window",   "init",
+        "sipi",     "triple-fault", "bad-state",
         "unknown",
     };
     char name[48];

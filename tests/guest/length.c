@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE 4096U
+#define PAGE   4096U
 #define DR6_BS (1UL << 14)
 #define DR6_B0 (1UL << 0)
 
@@ -22,7 +22,7 @@ struct sample {
 };
 #define SAMPLE(what, a, c, ...)                                                                    \
     {                                                                                              \
-        .name = (what), .length = sizeof((uint8_t[]){ __VA_ARGS__ }), .bytes = { __VA_ARGS__ },   \
+        .name = (what), .length = sizeof((uint8_t[]){__VA_ARGS__}), .bytes = {__VA_ARGS__},        \
         .rax = (a), .rcx = (c)                                                                     \
     }
 
@@ -68,7 +68,7 @@ static uint8_t code[3 * PAGE] __attribute__((aligned(4096)));
 
 static void place(uint8_t *at, const struct sample *sample)
 {
-    static const uint8_t increment[] = { 0x49, 0xff, 0xc1 };
+    static const uint8_t increment[] = {0x49, 0xff, 0xc1};
     memcpy(at, sample->bytes, sample->length);
     at += sample->length;
     for (unsigned int i = 0; i < INCREMENTS; i++, at += sizeof(increment))
@@ -97,7 +97,7 @@ static void check_place(const struct sample *sample, unsigned int before_border)
 {
     char name[64];
     uint8_t *at = code + PAGE - before_border;
-    struct run run = { .at = at, .rax = sample->rax, .rcx = sample->rcx, .r9 = 0 };
+    struct run run = {.at = at, .rax = sample->rax, .rcx = sample->rcx, .r9 = 0};
     memset(code, 0xcc, sizeof(code));
     place(at, sample);
     unsigned int vector = fault_of(run_code, &run, NULL, NULL);

@@ -8,12 +8,12 @@
 
 #include <stdio.h>
 
-#define PAGE 4096UL
-#define LARGE_PAGE 0x200000UL
-#define FIRST_USED 0x100000UL /* below it are the firmware's data and the trampoline */
+#define PAGE         4096UL
+#define LARGE_PAGE   0x200000UL
+#define FIRST_USED   0x100000UL /* below it are the firmware's data and the trampoline */
 #define IDENTITY_END 0x100000000UL
-#define MAP_END 0x400000000UL /* what the tables here reach */
-#define LARGE_LEAF 0x87UL
+#define MAP_END      0x400000000UL /* what the tables here reach */
+#define LARGE_LEAF   0x87UL
 
 extern uint64_t long_pdpt[512];
 extern const char payload_start[], payload_end[];
@@ -178,15 +178,15 @@ static void run_in_latch(void *address)
 static void check_latch_range(void)
 {
     uint64_t before = (uint64_t)latch_hypercall(HYPERCALL_FORBIDDEN, 0, 0, 0, 0);
-    const uint64_t addresses[] = { latch_start, latch_start + 0x1234, (latch_start + latch_end) / 2,
-                                   latch_end - 8 };
+    const uint64_t addresses[] = {latch_start, latch_start + 0x1234, (latch_start + latch_end) / 2,
+                                  latch_end - 8};
     for (unsigned int i = 0; i < 4; i++) {
         read_nothing(addresses[i]);
         *(volatile uint64_t *)addresses[i] = 0x4c61746368UL;
         read_nothing(addresses[i]);
     }
     uint64_t after = (uint64_t)latch_hypercall(HYPERCALL_FORBIDDEN, 0, 0, 0, 0);
-    check_equal("memory.latch-accesses-counted", 4 * (2 * 4 + 1), after - before);
+    check_equal("memory.latch-accesses-counted", 4UL * (2 * 4 + 1), after - before);
     check_equal("memory.latch-copied", VECTOR_GP,
                 fault_of(copy_from_latch, (void *)latch_start, NULL, NULL));
     check_equal("memory.latch-executed", VECTOR_GP,

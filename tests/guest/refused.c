@@ -9,9 +9,18 @@
 #include <errno.h>
 #include <stdio.h>
 
-static void load_cr0(void *value) { write_cr0((uint64_t)value); }
-static void load_cr4(void *value) { write_cr4((uint64_t)value); }
-static void load_xcr0(void *value) { write_xcr0((uint64_t)value); }
+static void load_cr0(void *value)
+{
+    write_cr0((uint64_t)value);
+}
+static void load_cr4(void *value)
+{
+    write_cr4((uint64_t)value);
+}
+static void load_xcr0(void *value)
+{
+    write_xcr0((uint64_t)value);
+}
 
 static void check_faults(const char *name, unsigned int vector, job_fn *fn, uint64_t value)
 {
@@ -70,22 +79,22 @@ static void check_xcr0(void)
 
 static uint64_t operand[512] __attribute__((aligned(4096)));
 
-#define INSTRUCTION(name, text)                                                                    \
+#define INSTRUCTION(name, ...)                                                                     \
     static void do_##name(void *argument)                                                          \
     {                                                                                              \
-        __asm__ volatile(text : : "a"(operand), "d"(argument) : "rcx", "memory", "cc");            \
+        __asm__ volatile(#__VA_ARGS__ : : "a"(operand), "d"(argument) : "rcx", "memory", "cc");    \
     }
-INSTRUCTION(vmxon, "vmxon (%0)")
-INSTRUCTION(vmptrld, "vmptrld (%0)")
-INSTRUCTION(vmread, "vmread %0, %1")
-INSTRUCTION(vmlaunch, "vmlaunch")
-INSTRUCTION(invept, "invept (%0), %1")
-INSTRUCTION(vmrun, "vmrun")
-INSTRUCTION(vmload, "vmload")
-INSTRUCTION(vmsave, "vmsave")
-INSTRUCTION(stgi, "stgi")
-INSTRUCTION(clgi, "clgi")
-INSTRUCTION(skinit, "skinit")
+INSTRUCTION(vmxon, vmxon(% 0))
+INSTRUCTION(vmptrld, vmptrld(% 0))
+INSTRUCTION(vmread, vmread % 0, % 1)
+INSTRUCTION(vmlaunch, vmlaunch)
+INSTRUCTION(invept, invept(% 0), % 1)
+INSTRUCTION(vmrun, vmrun)
+INSTRUCTION(vmload, vmload)
+INSTRUCTION(vmsave, vmsave)
+INSTRUCTION(stgi, stgi)
+INSTRUCTION(clgi, clgi)
+INSTRUCTION(skinit, skinit)
 
 static void check_instructions(void)
 {
@@ -94,12 +103,12 @@ static void check_instructions(void)
         job_fn *fn;
         bool amd;
     } instructions[] = {
-        { "refused.vmxon", do_vmxon, false },   { "refused.vmptrld", do_vmptrld, false },
-        { "refused.vmread", do_vmread, false }, { "refused.vmlaunch", do_vmlaunch, false },
-        { "refused.invept", do_invept, false }, { "refused.vmrun", do_vmrun, true },
-        { "refused.vmload", do_vmload, true },  { "refused.vmsave", do_vmsave, true },
-        { "refused.stgi", do_stgi, true },      { "refused.clgi", do_clgi, true },
-        { "refused.skinit", do_skinit, true },
+        {"refused.vmxon", do_vmxon, false},   {"refused.vmptrld", do_vmptrld, false},
+        {"refused.vmread", do_vmread, false}, {"refused.vmlaunch", do_vmlaunch, false},
+        {"refused.invept", do_invept, false}, {"refused.vmrun", do_vmrun, true},
+        {"refused.vmload", do_vmload, true},  {"refused.vmsave", do_vmsave, true},
+        {"refused.stgi", do_stgi, true},      {"refused.clgi", do_clgi, true},
+        {"refused.skinit", do_skinit, true},
     };
     for (size_t i = 0; i < sizeof(instructions) / sizeof(instructions[0]); i++)
         if (instructions[i].amd == vendor_is_amd())
@@ -125,7 +134,7 @@ static void at_cpl3(void *argument)
 /* Intel's and AMD's both exit at any CPL. */
 static void check_hypercalls(void)
 {
-    struct call call = { .number = HYPERCALL_VERSION, .result = 0 };
+    struct call call = {.number = HYPERCALL_VERSION, .result = 0};
     check_equal("refused.hypercall-at-cpl3.fault", NO_FAULT, fault_of(at_cpl3, &call, NULL, NULL));
     check_equal("refused.hypercall-at-cpl3", (uint64_t)-EPERM, (uint64_t)call.result);
     call.number = HYPERCALL_VERDICT;

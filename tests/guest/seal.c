@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define ROWS_MAX 160U
+#define ROWS_MAX      160U
 #define LEAF1_OSXSAVE (1U << 27)
 
 static struct hypercall_leaf model[ROWS_MAX], changed[ROWS_MAX];

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#define INTERRUPTS 100U
+#define INTERRUPTS       100U
 #define ICR_ALL_BUT_SELF 0xc0000U
 
 static volatile unsigned int interrupts[PROCESSORS_MAX];
@@ -44,8 +44,7 @@ static void check_runs(unsigned int vcpu, unsigned int starts)
     uint32_t id = UINT32_MAX;
     check_of(vcpu, "runs", run_on(vcpu, read_apic_id, &id), processors[vcpu].starts);
     check_of(vcpu, "apic-id", id == processors[vcpu].apic_id, id);
-    check_of(vcpu, "started-once-each", processors[vcpu].starts == starts,
-             processors[vcpu].starts);
+    check_of(vcpu, "started-once-each", processors[vcpu].starts == starts, processors[vcpu].starts);
 }
 
 static void check_interrupts(unsigned int vcpu)

@@ -13,7 +13,7 @@ static void triple_fault(void)
     const struct {
         uint16_t limit;
         uint64_t base;
-    } __attribute__((packed)) no_idt = { .limit = 0, .base = 0 };
+    } __attribute__((packed)) no_idt = {.limit = 0, .base = 0};
     __asm__ volatile("lidt %0\n\t"
                      "mov $0x7e57, %%eax\n\t"
                      "ud2"

@@ -20,8 +20,14 @@ struct rsdp {
 struct madt_entry {
     uint8_t type, length;
     union {
-        struct { uint8_t uid, apic_id; uint32_t flags; } __attribute__((packed)) local;
-        struct { uint16_t reserved; uint32_t apic_id, flags; } __attribute__((packed)) x2apic;
+        struct {
+            uint8_t uid, apic_id;
+            uint32_t flags;
+        } __attribute__((packed)) local;
+        struct {
+            uint16_t reserved;
+            uint32_t apic_id, flags;
+        } __attribute__((packed)) x2apic;
     };
 } __attribute__((packed));
 

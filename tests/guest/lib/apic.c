@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define APIC_BASE 0xfee00000UL
-#define APIC_BASE_X2APIC (1UL << 10)
+#define APIC_BASE          0xfee00000UL
+#define APIC_BASE_X2APIC   (1UL << 10)
 #define X2APIC_MSR(offset) (0x800U + ((offset) >> 4))
-#define ICR_BUSY 0x1000U
-#define STACK_SIZE 32768U
+#define ICR_BUSY           0x1000U
+#define STACK_SIZE         32768U
 
 unsigned int processor_count;
 

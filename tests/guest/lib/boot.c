@@ -33,8 +33,13 @@ struct multiboot2_tag {
     uint32_t type, size;
     union {
         char text[1];
-        struct { uint32_t start, end; char text[1]; } module;
-        struct { uint32_t entry_size, version; } map;
+        struct {
+            uint32_t start, end;
+            char text[1];
+        } module;
+        struct {
+            uint32_t entry_size, version;
+        } map;
         uint8_t rsdp[1];
     };
 };
@@ -55,7 +60,7 @@ static void add_range(uint64_t start, uint64_t length, uint32_t type)
 {
     if (boot.ranges < RAM_RANGES_MAX)
         boot.range[boot.ranges++] =
-            (struct ram_range){ .start = start, .end = start + length, .type = type };
+            (struct ram_range){.start = start, .end = start + length, .type = type};
 }
 
 static void add_module(uint32_t start, uint32_t end, const char *text)
@@ -132,8 +137,8 @@ static void read_multiboot2(uint64_t info)
 /* Where a BIOS keeps it (ACPI 6.5 §5.2.5.1). */
 static void find_rsdp(void)
 {
-    uint64_t ebda = (uint64_t)*(volatile uint16_t *)at(0x40eU) << 4;
-    const uint64_t areas[2][2] = { { ebda, ebda + 1024U }, { 0xe0000U, 0x100000U } };
+    uint64_t ebda = (uint64_t) * (volatile uint16_t *)at(0x40eU) << 4;
+    const uint64_t areas[2][2] = {{ebda, ebda + 1024U}, {0xe0000U, 0x100000U}};
     for (unsigned int i = 0; i < 2; i++)
         for (uint64_t a = areas[i][0]; a >= 0x80000U && a < areas[i][1]; a += 16U)
             if (memcmp(at(a), "RSD PTR ", 8) == 0) {

@@ -61,7 +61,7 @@ static _Noreturn void end_machine(void)
 
 void finish(void)
 {
-    static const char *const names[] = { "SUCCESS", "SKIP", "ERROR", "FAILURE" };
+    static const char *const names[] = {"SUCCESS", "SKIP", "ERROR", "FAILURE"};
     if (checks == 0 && worst < VERDICT_SKIP) {
         printf("broken: no check was made\n");
         raise_to(VERDICT_ERROR);

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define COM1 0x3f8U
-#define COM1_LINE_STATUS (COM1 + 5U)
-#define HOLDING_EMPTY 0x20U
+#define COM1              0x3f8U
+#define COM1_LINE_STATUS  (COM1 + 5U)
+#define HOLDING_EMPTY     0x20U
 #define TRANSMITTER_EMPTY 0x40U
 
 static char heap[1U << 20];
@@ -17,7 +17,6 @@ static size_t heap_used;
 int write(int file, const char *text, size_t length);
 int read(int file, char *text, size_t length);
 int close(int file);
-int fstat(int file, struct stat *status);
 int isatty(int file);
 int lseek(int file, int offset, int from);
 int getpid(void);
@@ -80,10 +79,10 @@ int close(int file)
     return 0;
 }
 
-int fstat(int file, struct stat *status)
+int fstat(int fd, struct stat *sbuf)
 {
-    (void)file;
-    *status = (struct stat){ .st_mode = S_IFCHR };
+    (void)fd;
+    *sbuf = (struct stat){.st_mode = S_IFCHR};
     return 0;
 }
 

@@ -14,7 +14,7 @@ bool vendor_is_amd(void)
     cpuid_raw(0, 0, &a, &b, &c, &d);
     known = true;
     amd = (b == 0x68747541U && d == 0x69746e65U && c == 0x444d4163U) || /* AuthenticAMD */
-           (b == 0x6f677948U && d == 0x6e65476eU && c == 0x656e6975U);   /* HygonGenuine */
+          (b == 0x6f677948U && d == 0x6e65476eU && c == 0x656e6975U);   /* HygonGenuine */
     return amd;
 }
 

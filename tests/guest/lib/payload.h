@@ -52,7 +52,10 @@ struct boot {
     unsigned int ranges;
     struct ram_range range[RAM_RANGES_MAX];
     unsigned int modules;
-    struct { uint32_t start, end; char text[64]; } module[8];
+    struct {
+        uint32_t start, end;
+        char text[64];
+    } module[8];
     uint64_t rsdp; /* address of an RSDP or of its copy, 0: none */
     bool multiboot2;
 };
@@ -62,12 +65,12 @@ bool boot_word(const char *word, const char **value);
 
 /* ---- Processors (processor.c) ---- */
 
-#define SELECTOR_CODE64 0x08U
-#define SELECTOR_DATA 0x10U
-#define SELECTOR_CODE32 0x18U
+#define SELECTOR_CODE64    0x08U
+#define SELECTOR_DATA      0x10U
+#define SELECTOR_CODE32    0x18U
 #define SELECTOR_USER_DATA 0x2bU
 #define SELECTOR_USER_CODE 0x33U
-#define PROCESSORS_MAX 16U
+#define PROCESSORS_MAX     16U
 
 /* The registers as an exception or an interrupt found them. */
 struct frame {
@@ -111,21 +114,21 @@ void run_at_cpl3(job_fn *fn, void *argument);
 
 /* ---- APIC and the other processors (apic.c) ---- */
 
-#define VECTOR_WAKE 0xf0U
-#define VECTOR_TEST 0xf1U
-#define VECTOR_TIMER 0xf2U
-#define APIC_ID 0x20U
-#define APIC_EOI 0xb0U
-#define APIC_SVR 0xf0U
-#define APIC_ICR 0x300U
-#define APIC_LVT_TIMER 0x320U
-#define APIC_TIMER_COUNT 0x380U
-#define APIC_TIMER_NOW 0x390U
+#define VECTOR_WAKE       0xf0U
+#define VECTOR_TEST       0xf1U
+#define VECTOR_TIMER      0xf2U
+#define APIC_ID           0x20U
+#define APIC_EOI          0xb0U
+#define APIC_SVR          0xf0U
+#define APIC_ICR          0x300U
+#define APIC_LVT_TIMER    0x320U
+#define APIC_TIMER_COUNT  0x380U
+#define APIC_TIMER_NOW    0x390U
 #define APIC_TIMER_DIVIDE 0x3e0U
-#define ICR_FIXED 0x0000U
-#define ICR_NMI 0x0400U
-#define ICR_INIT 0x4500U
-#define ICR_SIPI 0x4600U
+#define ICR_FIXED         0x0000U
+#define ICR_NMI           0x0400U
+#define ICR_INIT          0x4500U
+#define ICR_SIPI          0x4600U
 
 /* Registers by their xAPIC offsets; goes through MSRs where this processor is in x2APIC mode. */
 uint32_t apic_read(uint32_t offset);

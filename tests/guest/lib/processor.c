@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define SELECTOR_TSS 0x38U
-#define STACK_SIZE 16384U
-#define INTERRUPT_GATE 0x8eU
+#define SELECTOR_TSS        0x38U
+#define STACK_SIZE          16384U
+#define INTERRUPT_GATE      0x8eU
 #define INTERRUPT_GATE_USER 0xeeU
-#define VECTOR_LEAVE_CPL3 0x80U
+#define VECTOR_LEAVE_CPL3   0x80U
 
 struct gate {
     uint16_t offset_low, selector;
@@ -75,7 +75,7 @@ static void fill_idt(void)
 
 void processor_load_gdt(void)
 {
-    const struct table_pointer pointer = { .limit = sizeof(gdt) - 1, .base = (uint64_t)gdt };
+    const struct table_pointer pointer = {.limit = sizeof(gdt) - 1, .base = (uint64_t)gdt};
     __asm__ volatile("lgdt %0\n\t"
                      "pushq %1\n\t"
                      "leaq 1f(%%rip), %%rax\n\t"
@@ -98,7 +98,7 @@ void processor_load_tables(unsigned int index)
                          (base >> 24 & 0xffUL) << 56;
     gdt[8 + 2 * index] = base >> 32;
     processor_load_gdt();
-    const struct table_pointer pointer = { .limit = sizeof(idt) - 1, .base = (uint64_t)idt };
+    const struct table_pointer pointer = {.limit = sizeof(idt) - 1, .base = (uint64_t)idt};
     __asm__ volatile("lidt %0" : : "m"(pointer));
     __asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS + 16U * index));
 }
@@ -158,8 +158,7 @@ unsigned int fault_of(job_fn *fn, void *argument, uint64_t *error_code, uint64_t
 void run_at_cpl3(job_fn *fn, void *argument)
 {
     struct processor *here = this_processor();
-    ring3_enter(fn, argument, (uint64_t)ring3_stack[here->index] + STACK_SIZE,
-                &here->ring3_saved);
+    ring3_enter(fn, argument, (uint64_t)ring3_stack[here->index] + STACK_SIZE, &here->ring3_saved);
 }
 
 struct msr_access {
@@ -181,7 +180,7 @@ static void do_wrmsr(void *argument)
 
 int rdmsr_safe(uint32_t msr, uint64_t *value)
 {
-    struct msr_access access = { .msr = msr, .value = 0 };
+    struct msr_access access = {.msr = msr, .value = 0};
     if (fault_of(do_rdmsr, &access, NULL, NULL) != NO_FAULT)
         return -EIO;
     *value = access.value;
@@ -190,6 +189,6 @@ int rdmsr_safe(uint32_t msr, uint64_t *value)
 
 int wrmsr_safe(uint32_t msr, uint64_t value)
 {
-    struct msr_access access = { .msr = msr, .value = value };
+    struct msr_access access = {.msr = msr, .value = value};
     return fault_of(do_wrmsr, &access, NULL, NULL) == NO_FAULT ? 0 : -EIO;
 }

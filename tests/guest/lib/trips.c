@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-#define PAGE_LEAF 0x87U  /* present, writable, user, large */
+#define PAGE_LEAF  0x87U /* present, writable, user, large */
 #define PAGE_TABLE 0x07U /* present, writable, user */
-#define PDPTE 0x01U
+#define PDPTE      0x01U
 
 /* The beginning of modes_blob. */
 struct area {
@@ -48,7 +48,7 @@ static void fill_tables(void)
     }
     directory_4k[0] = (uint32_t)(uint64_t)table_4k | PAGE_TABLE;
     for (unsigned int i = 0; i < 4; i++)
-        pdpt[i] = (uint64_t)&long_directories[512U * i] | PDPTE;
+        pdpt[i] = (uint64_t)&long_directories[512UL * i] | PDPTE;
     pml5[0] = (uint64_t)long_pml4 | PAGE_TABLE;
 }
 
