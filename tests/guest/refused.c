@@ -79,22 +79,43 @@ static void check_xcr0(void)
 
 static uint64_t operand[512] __attribute__((aligned(4096)));
 
-#define INSTRUCTION(name, ...)                                                                     \
+static void do_vmxon(void *argument)
+{
+    (void)argument;
+    __asm__ volatile("vmxon (%0)" : : "r"(operand) : "memory", "cc");
+}
+
+static void do_vmptrld(void *argument)
+{
+    (void)argument;
+    __asm__ volatile("vmptrld (%0)" : : "r"(operand) : "memory", "cc");
+}
+
+static void do_vmread(void *argument)
+{
+    uint64_t value;
+    __asm__ volatile("vmread %1, %0" : "=r"(value) : "r"(argument) : "cc");
+}
+
+static void do_invept(void *argument)
+{
+    __asm__ volatile("invept (%0), %1" : : "r"(operand), "r"(argument) : "memory", "cc");
+}
+
+/* Those whose operand, if any, is RAX. */
+#define INSTRUCTION(name)                                                                          \
     static void do_##name(void *argument)                                                          \
     {                                                                                              \
-        __asm__ volatile(#__VA_ARGS__ : : "a"(operand), "d"(argument) : "rcx", "memory", "cc");    \
+        (void)argument;                                                                            \
+        __asm__ volatile(#name : : "a"(operand) : "memory", "cc");                                 \
     }
-INSTRUCTION(vmxon, vmxon(% 0))
-INSTRUCTION(vmptrld, vmptrld(% 0))
-INSTRUCTION(vmread, vmread % 0, % 1)
-INSTRUCTION(vmlaunch, vmlaunch)
-INSTRUCTION(invept, invept(% 0), % 1)
-INSTRUCTION(vmrun, vmrun)
-INSTRUCTION(vmload, vmload)
-INSTRUCTION(vmsave, vmsave)
-INSTRUCTION(stgi, stgi)
-INSTRUCTION(clgi, clgi)
-INSTRUCTION(skinit, skinit)
+INSTRUCTION(vmlaunch)
+INSTRUCTION(vmrun)
+INSTRUCTION(vmload)
+INSTRUCTION(vmsave)
+INSTRUCTION(stgi)
+INSTRUCTION(clgi)
+INSTRUCTION(skinit)
 
 static void check_instructions(void)
 {
