@@ -181,6 +181,8 @@ static int create_here(void *vcpu)
 {
     struct vcpu *v = vcpu;
     v->cpu->vcpu = v;
+    if (v->rules.xcr0_allowed != 0)
+        write_xcr0(XCR0_RESET); /* firmware may have left on what the model does not have */
     int error = backend_vcpu_create(v, v->root->page);
     if (error == 0)
         msr_pass_all(v);

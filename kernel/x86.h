@@ -127,6 +127,7 @@ X86_CONTROL_REGISTER(dr6)
 X86_CONTROL_REGISTER(dr7)
 #undef X86_CONTROL_REGISTER
 
+#define XCR0_RESET 1UL
 static inline void write_xcr0(uint64_t value)
 {
     __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
