@@ -5,6 +5,7 @@
 #include "cpuid/seal.h"
 #include "cpuid/spec.h"
 #include "cpuid/text.h"
+#include "kernel/apic.h"
 #include "kernel/console.h"
 #include "kernel/machine.h"
 #include "kernel/memory.h"
@@ -119,6 +120,12 @@ int models_seal(const struct boot_info *info, struct refusal *why)
         return refuse(why, ENOMEM, "models: no memory to make them read-only; set pool= to more");
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         derive(vm.vcpu[i]);
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        if (apic_is_x2apic() && !(vm.vcpu[i]->rules.msr_groups >> MSR_GROUP_X2APIC & 1))
+            return refuse(why, ENOTSUP,
+                          "model of vcpu %u: wanted x2apic in it, as firmware has left x2APIC mode "
+                          "on; turn that off in firmware, or x2apic on in the model", i);
+    }
     const struct paging_props *props = &vm.vcpu[0]->props;
     console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu", vm.config->model,
                  vm.vcpu_count, seal_models(&vm.seal), vm.seal.generation);
