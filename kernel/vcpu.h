@@ -83,7 +83,7 @@ struct vcpu {
                                     * clears it, before the next entry */
     struct table_page *root;       /* (c) of the nested tables */
     struct cpuid_dynamic dynamic;  /* (o) what CPUID shows beside the model; cr4 is filled in late */
-    uint32_t apic_ldr, apic_dfr;   /* (v) the logical APIC id, as far as writes were trapped */
+    uint32_t apic_ldr, apic_dfr;   /* the logical APIC id, as far as its own writes were trapped */
     volatile bool wake;            /* set, before a kick, by who wants it to look up from waiting */
     bool ran;                      /* (o) it has entered the guest since launch */
     _Atomic bool icr_passed;       /* (a) its writes to the x2APIC ICR are no longer trapped */

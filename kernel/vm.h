@@ -51,8 +51,6 @@ bool vm_read_entry(const struct vm *from, gpa_t address, unsigned int size, uint
 /* A pointer to guest RAM, NULL if any of it is not. */
 void *vm_memory(const struct vm *of, gpa_t address, uint64_t size);
 
-/* Start the vCPUs on their CPUs, this one's last; on the boot processor. */
-_Noreturn void vm_run(void);
 /* End the run from an exit of `v`: stop the other vCPUs, print the exits, then as configured.
  * Returns EXIT_STOP if another vCPU is ending it already. */
 enum exit_action vm_end(struct vcpu *v, enum verdict verdict);

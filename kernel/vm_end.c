@@ -14,6 +14,7 @@
 #define KICK_AGAIN_US 1000U
 #define STOP_US 1000000U
 #define KINDS_PER_LINE 6U
+#define KIND_TEXT 36U /* a blank, the longest name, a blank, 20 digits */
 
 /* True if this vCPU is now the one that ends the run; the others have stopped. */
 static bool begin_end(struct vcpu *self)
@@ -36,7 +37,7 @@ static bool begin_end(struct vcpu *self)
 
 static void print_exits(const struct vcpu *v)
 {
-    char text[160];
+    char text[KINDS_PER_LINE * KIND_TEXT];
     int used = 0;
     unsigned int kinds = 0;
     for (unsigned int kind = 0; kind < EXIT_KINDS; kind++) {
