@@ -21,7 +21,7 @@
 void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector)
 {
     const uint64_t pat = state->pat != 0 ? state->pat : PAT_RESET;
-    const uint64_t cache_bits = CR0_CD | CR0_NW;
+    const uint64_t cache_bits = state->cr0 & (CR0_CD | CR0_NW);
     memset(state, 0, sizeof(*state));
     memset(&v->regs, 0, sizeof(v->regs));
     v->regs.rdx = v->model == NULL ? 0 : model_get(v->model, 1, 0).eax;
@@ -165,9 +165,9 @@ static bool wait_for_sipi(struct vcpu *v)
 
 static void start_at_sipi(struct vcpu *v)
 {
-    struct vcpu_state state = {.pat = 0};
+    struct vcpu_state state = {.cr0 = CR0_CD | CR0_NW}; /* as RESET leaves them */
     if (v->ran)
-        backend_get_state(v, &state); /* INIT keeps the PAT */
+        backend_get_state(v, &state); /* INIT keeps these two, and the PAT */
     vcpu_init_state(v, &state, (uint8_t)atomic_exchange(&v->sipi_vector, -1));
     backend_set_state(v, &state);
 }

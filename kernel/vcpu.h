@@ -90,8 +90,8 @@ struct vcpu {
 };
 
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),
- * CS:IP at vector:0000 as after a SIPI. The FPU, XCR0 and PAT etc. that INIT keeps are taken from
- * what `state` holds. */
+ * CS:IP at vector:0000 as after a SIPI. The FPU, XCR0 etc. that INIT keeps are left alone; the PAT
+ * and CR0.CD and NW, which it keeps too, are taken from what `state` holds. */
 void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector);
 
 /*
