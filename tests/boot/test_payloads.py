@@ -85,6 +85,26 @@ def test_memory_above_4_gib(boot):
     assert mib > 6000
 
 
+MODEL_LINE = r"(?:CPU 0:|   0x[0-9a-f]{8} 0x[0-9a-f]{2}: eax=.*)"
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_model_file(boot, machine, tmp_path):
+    """A model read from one guest, given to another as a file with a change, is what that one has.
+
+    The file's format is that of `cpuid -r`.
+    """
+    first = run_payload(boot, machine, "cpuid", append="print")
+    lines = first.lines(MODEL_LINE)
+    assert len(lines) > 20, first.tail()
+    file = tmp_path / "guest.model"
+    file.write_text("\n".join(lines) + "\n")
+    second = run_payload(boot, machine, "cpuid", append="print",
+                         arguments=["--model", f"{file},-popcnt"])
+    changed = set(lines) ^ set(second.lines(MODEL_LINE))
+    assert {line.split()[0] for line in changed} == {"0x00000001"}, sorted(changed)
+
+
 def crash(boot, machine, append, reason):
     booted = boot("--machine", machine, "--guest", BUILD / "guest/triple.elf", "--append", append,
                   "--conf", "icr-trap=keep")

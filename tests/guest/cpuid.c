@@ -216,12 +216,26 @@ static void check_xsave(void)
     write_cr4(cr4);
 }
 
+/* The sealed model of the first vCPU as `cpuid -r` would write it, for the suite to give back. */
+static void print_model(void)
+{
+    static struct hypercall_leaf row[ROWS_MAX];
+    int64_t rows = latch_hypercall(HYPERCALL_MODEL_GET, 0, (uint64_t)row, ROWS_MAX, 0);
+    printf("CPU 0:\n");
+    for (int64_t i = 0; i < rows; i++)
+        if (row[i].subleaf != SUBLEAF_REST)
+            printf("   0x%08x 0x%02x: eax=0x%08x ebx=0x%08x ecx=0x%08x edx=0x%08x\n", row[i].leaf,
+                   row[i].subleaf, row[i].eax, row[i].ebx, row[i].ecx, row[i].edx);
+}
+
 int main(void)
 {
     if (!under_latch()) {
         check_skip("cpuid", "no Latch, so no sealed model");
         return 0;
     }
+    if (boot_word("print", NULL))
+        print_model();
     unsigned int vcpus = processor_start_all();
     check_equal("cpuid.vcpus", processor_count, vcpus);
     for (unsigned int pass = 1; pass <= 2; pass++)
