@@ -84,8 +84,8 @@ static void send_init(struct vcpu *sender, struct vcpu *target)
         return;
     target->sipi_vector = -1;
     target->init_pending = true;
-    /* Until it waits, a SIPI that follows would be lost on it. A kick can fall into the moment before
-     * an entry, so it is repeated. */
+    /* Until it waits, a SIPI that follows would be lost on it. A kick can fall into the moment
+     * before an entry, so it is repeated. */
     while (target != sender && target->init_pending && !sender->init_pending && vm.ender == NULL) {
         kick(target);
         for (uint64_t start = tsc_microseconds();

@@ -50,8 +50,8 @@ static enum exit_action forbidden(struct vcpu *v, struct exit *exit)
     return EXIT_NEXT;
 }
 
-/* Only aligned doublewords are defined to reach a register (SDM vol. 3 §11.4.1); what is not such a
- * write goes nowhere, and above all not beyond the page. */
+/* Only aligned doublewords are defined to reach a register (SDM vol. 3 §11.4.1); any other write
+ * goes nowhere, and above all not beyond the page. */
 static enum exit_action write_apic_page(struct vcpu *v, struct exit *exit)
 {
     const uint32_t offset = (uint32_t)(exit->memory.gpa.raw & PAGE_OFFSET_MASK);
