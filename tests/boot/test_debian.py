@@ -29,6 +29,13 @@ def test_debian_parks_other_cpus(boot):
     check_report(boot("--machine", "qemu-amd", "--vcpus", "2", "--machine-cpus", "4"))
 
 
+def test_debian_bare(boot):
+    """The same guest on the same machine without Latch, to compare with."""
+    booted = boot("--machine", "qemu-amd", "--bare")
+    check_report(booted)
+    assert not booted.lines("launch:")
+
+
 def test_debian_sees_the_model(boot):
     booted = boot("--machine", "qemu-amd", "--model", "host,-avx2,-sha_ni", "--append",
                   "expect.noflags=avx2,sha_ni")

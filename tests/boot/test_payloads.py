@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import BUILD, ERROR, MACHINES, SKIP, SUCCESS
+from conftest import BUILD, ERROR, FAILURE, MACHINES, SKIP, SUCCESS
 
 # name: payload, its command line, Latch's configuration, further arguments of iso/run
 PAYLOADS = {
@@ -129,6 +129,14 @@ def test_triple_fault(boot, machine):
 @pytest.mark.parametrize("machine", MACHINES)
 def test_exit_that_cannot_be_handled(boot, machine):
     crash(boot, machine, "apic", ".*local APIC")
+
+
+def test_failure(boot):
+    """A check that fails is a FAILURE: here one that wants hypercalls which are off."""
+    booted = boot("--machine", "qemu-amd", "--guest", BUILD / "guest/seal.elf")
+    assert booted.finish() == FAILURE, booted.tail()
+    assert booted.verdicts == ["FAILURE"], booted.tail()
+    assert booted.lines("FAIL seal.identical-accepted: wanted 0x0, found 0x"), booted.tail()
 
 
 def test_bare(boot):

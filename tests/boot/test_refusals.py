@@ -16,6 +16,8 @@ images = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(images)
 
 QEMU = ["--machine", "qemu-amd"]
+# A refusal before the configuration is read knows no way to end the machine, and halts it.
+EARLY = [*QEMU, "--timeout", "10"]
 MODES = ["--guest", BUILD / "guest/modes.elf"]
 
 
@@ -86,7 +88,7 @@ CONFIGURATIONS = {
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_configuration(refused, name):
     conf, reason = CONFIGURATIONS[name]
-    refused(reason, *QEMU, "--conf", conf, *MODES)
+    refused(reason, *EARLY, "--conf", conf, *MODES)
 
 
 # --- the model
