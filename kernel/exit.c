@@ -138,6 +138,8 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
     case EXIT_NMI_WINDOW:
         return EXIT_RETRY;
     case EXIT_INIT:
+        if (v->index == 0) /* the boot processor would go to the reset vector, into the firmware */
+            return vm_reset(v);
         ipi_init_arrived(v);
         return EXIT_STOP;
     case EXIT_SIPI:

@@ -5,13 +5,11 @@
 #include "kernel/console.h"
 #include "kernel/machine.h"
 #include "kernel/smp.h"
-#include "kernel/tsc.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
 #define DFR_CLUSTER 0x0fffffffU
 #define XAPIC_BROADCAST 0xffU
-#define KICK_AGAIN_US 1000U
 
 /* An ICR in the x2APIC's form. */
 struct icr {
@@ -78,20 +76,22 @@ static void send_startup(struct vcpu *sender, struct vcpu *target, const struct 
     kick(target);
 }
 
+/* Until it waits, a SIPI that follows would be lost on it. */
+static bool not_stopped(const struct vcpu *target)
+{
+    return target->init_pending && !this_cpu()->vcpu->init_pending && vm.ender == NULL;
+}
+
 static void send_init(struct vcpu *sender, struct vcpu *target)
 {
-    if (target->status != VCPU_RUNNING)
+    if (target->index == 0) /* the boot processor goes to the reset vector, into the firmware */
+        (void)vm_reset(sender);
+    if (target->index == 0 || target->status != VCPU_RUNNING)
         return;
     target->sipi_vector = -1;
     target->init_pending = true;
-    /* Until it waits, a SIPI that follows would be lost on it. A kick can fall into the moment
-     * before an entry, so it is repeated. */
-    while (target != sender && target->init_pending && !sender->init_pending && vm.ender == NULL) {
-        kick(target);
-        for (uint64_t start = tsc_microseconds();
-             target->init_pending && tsc_microseconds() - start < KICK_AGAIN_US;)
-            cpu_pause();
-    }
+    if (target != sender)
+        vm_call(target, not_stopped);
 }
 
 /* True if the write was an INIT or a SIPI, which the hardware must not see. */
@@ -156,7 +156,8 @@ enum exit_action ipi_xapic_write(struct vcpu *v, uint32_t offset, uint32_t value
             v->apic_ldr = value;
         else if (offset == APIC_DFR)
             v->apic_dfr = value;
-        apic_write(offset, value);
+        if (offset != APIC_ID) /* by which Latch calls this CPU; read-only on most */
+            apic_write(offset, value);
     }
     untrap_if_done(v);
     return after(v);
@@ -170,6 +171,11 @@ void ipi_follow_trap(struct vcpu *v)
     }
 }
 
+static bool sends_unseen(const struct vcpu *v)
+{
+    return v->icr_passed && v->status == VCPU_RUNNING && vm.ender == NULL;
+}
+
 /* A SIPI that another vCPU's CPU sends by itself from now on would be lost on a CPU in Latch. */
 void ipi_init_arrived(struct vcpu *v)
 {
@@ -180,11 +186,6 @@ void ipi_init_arrived(struct vcpu *v)
     (void)direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_READ_ONLY);
     vm_unlock(v);
     ipi_follow_trap(v);
-    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        struct vcpu *other = vm.vcpu[i];
-        while (other->icr_passed && other->status == VCPU_RUNNING && vm.ender == NULL) {
-            smp_kick(other->cpu);
-            tsc_delay(KICK_AGAIN_US);
-        }
-    }
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        vm_call(vm.vcpu[i], sends_unseen);
 }

@@ -123,6 +123,8 @@ static void check_hardware(void)
             end_refuse("%s: wanted %s, found %s; %s", row->need, row->wanted, row->found,
                        row->advice);
     }
+    if (error != 0)
+        end_refuse("%s: the preflight ended with error %d and names no row", backend_name(), -error);
 }
 
 static int enable_here(void *cpu) { return backend_enable(cpu); }
@@ -217,6 +219,7 @@ static _Noreturn void enter_guest(void)
     unsigned int total, unused;
     memory_count(&total, &unused);
     console_line("memory: pool of %u pages, %u in use", total, total - unused);
+    console_line("dma: no IOMMU is used: the guest's devices can reach Latch's memory");
     if (config.icr_trap == ICR_TRAP_STARTUP && !machine_catches_init() && vm.vcpu_count > 1)
         console_line("ipi: icr-trap=startup: an INIT after all vCPUs are up escapes Latch here");
     console_line("launch: %u vCPUs, %u CPUs parked, the console is the guest's now", vm.vcpu_count,

@@ -39,7 +39,6 @@ static enum exit_action forbidden(struct vcpu *v, struct exit *exit)
 {
     struct vcpu_state state;
     struct insn insn;
-    v->vm->forbidden++;
     backend_get_state(v, &state);
     if (exit->memory.fetch || exit->memory.walk || vcpu_decode(v, &state, &insn) == 0 ||
         !is_move(&insn))
@@ -58,8 +57,12 @@ static enum exit_action write_apic_page(struct vcpu *v, struct exit *exit)
     struct vcpu_state state;
     struct insn insn;
     backend_get_state(v, &state);
-    if (vcpu_decode(v, &state, &insn) == 0)
-        return EXIT_RETRY; /* the code went away between the write and here */
+    if (vcpu_decode(v, &state, &insn) == 0) {
+        uint8_t code;
+        if (vcpu_fetch(v, &state, state.segment[SEG_CS].base + state.rip, &code, 1) == 0)
+            return EXIT_RETRY; /* it went away between the write and here */
+        insn.memory = false;
+    }
     if (!is_move(&insn) || !insn.to_rm)
         return vm_crash(v, exit, "an instruction other than a move wrote to the local APIC's page");
     exit->length = insn.length;
@@ -72,8 +75,10 @@ enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
 {
     gpa_t address = exit->memory.gpa;
     struct direct_result result = {.kind = GUEST_ABSENT};
-    if (in_latch(address))
+    if (in_latch(address)) {
+        v->vm->forbidden++;
         return forbidden(v, exit);
+    }
     vm_lock(v);
     int error = direct_fill(&v->vm->direct, v->root, address, &result);
     vm_unlock(v);

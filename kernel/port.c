@@ -167,11 +167,11 @@ static enum exit_action write_port(struct vcpu *v, const struct exit *exit,
 /* An access wider than a byte exits if any of its ports is trapped; the strictest of them decides. */
 static const struct port_rule *find_strictest(uint16_t port, uint8_t size)
 {
-    static const struct port_rule denied = RULE(0, 0, PORT_DENY, "no rule passes it");
+    static const struct port_rule denied = RULE(0, 0, PORT_DENY, "one of its bytes is denied");
     const struct port_rule *strictest = find(port);
     for (unsigned int i = 0; i < size; i++) {
         const struct port_rule *rule = find((unsigned int)port + i);
-        if (rule == NULL)
+        if (rule == NULL || rule->action == PORT_DENY)
             return &denied;
         if (rule->action != PORT_PASS)
             strictest = rule;

@@ -7,6 +7,9 @@
 #include "kernel/memory_map.h"
 #include "kernel/refusal.h"
 
+/* After so many microseconds without an effect a kick is repeated. */
+#define KICK_AGAIN_US 1000U
+
 /* All CPUs that run Latch, by index; constant after smp_start(). */
 extern struct cpu *cpus[CPUS_MAX];
 extern unsigned int cpu_count;

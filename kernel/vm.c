@@ -2,6 +2,7 @@
 #include "kernel/vm.h"
 #include "kernel/apic.h"
 #include "kernel/backend.h"
+#include "kernel/console.h"
 #include "kernel/memory.h"
 #include "kernel/smp.h"
 #include "kernel/tsc.h"
@@ -11,7 +12,7 @@
 
 #define FOUR_GIB 0x100000000UL
 #define DESCRIPTOR_PAGES 8U
-#define KICK_AGAIN_US 1000U
+#define ANSWER_US 10000000U
 
 struct vm vm;
 
@@ -33,25 +34,37 @@ static void *env_map(void *ctx, hpa_t page)
     return memory_at(page);
 }
 
-/* A vCPU has let go of old translations when it has flushed, or is in Latch and will, or will not
- * enter again. A kick can fall into the moment before an entry, so it is repeated. */
+void vm_call(struct vcpu *v, bool (*waiting)(const struct vcpu *v))
+{
+    for (uint64_t begin = tsc_microseconds(); waiting(v);) {
+        uint64_t now = tsc_microseconds();
+        if (now - begin > ANSWER_US) {
+            console_line("guest: vcpu %u does not answer Latch: did it turn its local APIC off, or "
+                         "change its id?", v->index);
+            end_run(VERDICT_ERROR);
+        }
+        smp_kick(v->cpu);
+        while (waiting(v) && tsc_microseconds() - now < KICK_AGAIN_US)
+            cpu_pause();
+    }
+}
+
+/* A vCPU has let go of old translations when it has flushed, or is in Latch and will. */
+static bool not_flushed(const struct vcpu *v)
+{
+    return v != vm.ender && v->status == VCPU_RUNNING && v->flush && !v->at_lock;
+}
+
 static void env_flush(void *ctx)
 {
     (void)ctx;
-    struct vcpu *self = this_cpu()->vcpu;
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         vm.vcpu[i]->at_lock = false;
         vm.vcpu[i]->flush = true;
     }
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        struct vcpu *v = vm.vcpu[i];
-        while (v != self && v != vm.ender && v->status == VCPU_RUNNING && v->flush &&
-               !v->at_lock) {
-            smp_kick(v->cpu);
-            for (uint64_t start = tsc_microseconds();
-                 v->flush && !v->at_lock && tsc_microseconds() - start < KICK_AGAIN_US;)
-                cpu_pause();
-        }
+        if (vm.vcpu[i] != this_cpu()->vcpu)
+            vm_call(vm.vcpu[i], not_flushed);
     }
 }
 

@@ -37,6 +37,11 @@ struct vm {
 
 extern struct vm vm;
 
+/*
+ * Call another vCPU, which runs, by NMI for as long as waiting() is true of it. A call can fall into
+ * the moment before an entry, so it is repeated. A guest that cannot be called ends with ERROR.
+ */
+void vm_call(struct vcpu *v, bool (*waiting)(const struct vcpu *v));
 /* Nested tables and the guest map for all vCPUs; before the first entry. -ENOMEM, -ENOSPC. */
 int vm_build_memory(void);
 /* A vCPU wrote an MTRR: have the nested tables follow. Under the lock. */

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define KICK_AGAIN_US 1000U
 #define STOP_US 1000000U
 #define KINDS_PER_LINE 6U
 #define KIND_TEXT 36U /* a blank, the longest name, a blank, 20 digits */
