@@ -16,6 +16,7 @@ PAYLOADS = {
     "msr_port": ("msr_port", "", "", []),
     "modes": ("modes", "", "", []),
     "memory": ("memory", "", "", []),
+    "mtrr": ("mtrr", "", "", []),
     "refused": ("refused", "", "", []),
     "length": ("length", "", "", []),
     "smp": ("smp", "", "icr-trap=keep", []),

@@ -155,18 +155,28 @@ unsigned int processor_start_all(void)
     return running;
 }
 
+void start_on(unsigned int index, job_fn *fn, void *argument)
+{
+    struct processor *there = &processors[index];
+    there->job_argument = argument;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    there->job = fn;
+    apic_send(there->apic_id, ICR_FIXED | VECTOR_WAKE);
+}
+
+bool wait_on(unsigned int index)
+{
+    for (unsigned int ms = 0; ms < 10000 && processors[index].job != NULL; ms++)
+        delay_us(1000);
+    return processors[index].job == NULL;
+}
+
 bool run_on(unsigned int index, job_fn *fn, void *argument)
 {
     if (index == this_processor()->index) {
         fn(argument);
         return true;
     }
-    struct processor *there = &processors[index];
-    there->job_argument = argument;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    there->job = fn;
-    apic_send(there->apic_id, ICR_FIXED | VECTOR_WAKE);
-    for (unsigned int ms = 0; ms < 10000 && there->job != NULL; ms++)
-        delay_us(1000);
-    return there->job == NULL;
+    start_on(index, fn, argument);
+    return wait_on(index);
 }

@@ -144,6 +144,9 @@ bool processor_start(unsigned int index);
 unsigned int processor_start_all(void);
 /* Runs fn(argument) on a processor and waits until it has; false after ten seconds without. */
 bool run_on(unsigned int index, job_fn *fn, void *argument);
+/* The two halves of it, for another processor. */
+void start_on(unsigned int index, job_fn *fn, void *argument);
+bool wait_on(unsigned int index);
 /* By the PIT's channel 2. */
 void delay_us(unsigned int microseconds);
 
