@@ -4,6 +4,9 @@
 #include "kernel/x86.h"
 
 #define POLLS_MAX 1000000U
+#define MSR_X2APIC_FIRST 0x800U
+#define LVT_MASKED 0x10000U
+#define VECTORS_IN_SERVICE_MAX 16U /* one for each priority class */
 
 static volatile uint8_t *registers;
 static uint64_t page;
@@ -53,4 +56,38 @@ void apic_send(uint32_t id, uint32_t icr)
     apic_write(APIC_ICR, icr);
     wait_idle();
     apic_write(APIC_ICR_HIGH, high);
+}
+
+static void reset_register(uint32_t offset, uint32_t value)
+{
+    if (apic_is_x2apic())
+        (void)wrmsr_safe(MSR_X2APIC_FIRST + offset / APIC_REGISTER_STEP, value);
+    else
+        apic_write(offset, value);
+}
+
+/* What the guest has in service is ended; what is requested stays so until it turns the APIC on. */
+void apic_reset(void)
+{
+    static const struct {
+        uint16_t offset;
+        uint32_t value;
+    } after_init[] = {
+        {.offset = 0x320, .value = LVT_MASKED}, /* timer */
+        {.offset = 0x350, .value = LVT_MASKED}, /* LINT0 */
+        {.offset = 0x360, .value = LVT_MASKED}, /* LINT1 */
+        {.offset = 0x370, .value = LVT_MASKED}, /* error */
+        {.offset = 0x380, .value = 0},          /* the timer's initial count */
+        {.offset = 0x3e0, .value = 0},          /* the timer's divider */
+        {.offset = 0x080, .value = 0},          /* task priority */
+        {.offset = 0x0f0, .value = 0xff},       /* spurious vector: software-disabled */
+    };
+    for (unsigned int i = 0; i < VECTORS_IN_SERVICE_MAX; i++)
+        reset_register(APIC_EOI, 0);
+    if (!apic_is_x2apic()) { /* read-only in x2APIC mode */
+        apic_write(APIC_LDR, 0);
+        apic_write(APIC_DFR, UINT32_MAX);
+    }
+    for (unsigned int i = 0; i < sizeof(after_init) / sizeof(after_init[0]); i++)
+        reset_register(after_init[i].offset, after_init[i].value);
 }

@@ -13,6 +13,7 @@
 #define APIC_BASE_ENABLE (1U << 11)
 #define APIC_REGISTER_STEP 16U /* bytes from one register to the next */
 #define APIC_ID 0x20U
+#define APIC_EOI 0xb0U
 #define APIC_LDR 0xd0U
 #define APIC_DFR 0xe0U
 #define APIC_ICR 0x300U
@@ -42,6 +43,8 @@ uint32_t apic_id(void);
 /* xAPIC registers, by byte offset; only in xAPIC mode. */
 uint32_t apic_read(uint32_t offset);
 void apic_write(uint32_t offset, uint32_t value);
+/* Put this CPU's local APIC into its state after an INIT (SDM vol. 3 §11.4.7.3), in either mode. */
+void apic_reset(void);
 /* Send an interrupt to one CPU, in either mode. What the guest may have written into half of the
  * ICR is put back. */
 void apic_send(uint32_t id, uint32_t icr);

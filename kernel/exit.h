@@ -59,7 +59,8 @@ struct exit {
         struct {
             gpa_t gpa;
             bool read, write, fetch;
-            bool walk; /* the access was the CPU's own, to a guest page table */
+            bool walk;       /* the access was the CPU's own, to a guest page table */
+            bool delivering; /* or it was made to deliver an event, not by the instruction at RIP */
         } memory;
         struct {
             uint8_t vector;

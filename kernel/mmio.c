@@ -40,7 +40,8 @@ static enum exit_action forbidden(struct vcpu *v, struct exit *exit)
     struct vcpu_state state;
     struct insn insn;
     backend_get_state(v, &state);
-    if (exit->memory.fetch || exit->memory.walk || vcpu_decode(v, &state, &insn) == 0 ||
+    if (exit->memory.fetch || exit->memory.walk || exit->memory.delivering ||
+        vcpu_decode(v, &state, &insn) == 0 ||
         !is_move(&insn))
         return exit_fault_code(exit, VECTOR_GP, 0);
     if (!insn.to_rm)
@@ -56,6 +57,8 @@ static enum exit_action write_apic_page(struct vcpu *v, struct exit *exit)
     const uint32_t offset = (uint32_t)(exit->memory.gpa.raw & PAGE_OFFSET_MASK);
     struct vcpu_state state;
     struct insn insn;
+    if (exit->memory.delivering)
+        return vm_crash(v, exit, "the delivery of an event wrote to the local APIC's page");
     backend_get_state(v, &state);
     if (vcpu_decode(v, &state, &insn) == 0) {
         uint8_t code;

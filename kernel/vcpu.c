@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/vcpu.h"
+#include "kernel/apic.h"
 #include "kernel/backend.h"
 #include "kernel/insn.h"
 #include "kernel/interrupts.h"
@@ -172,6 +173,18 @@ static void start_at_sipi(struct vcpu *v)
     backend_set_state(v, &state);
 }
 
+/* What an INIT does to the CPU besides the registers that the back end keeps. */
+static void take_init(struct vcpu *v)
+{
+    apic_reset();
+    v->apic_ldr = 0;
+    v->apic_dfr = UINT32_MAX;
+    write_dr0(0);
+    write_dr1(0);
+    write_dr2(0);
+    write_dr3(0);
+}
+
 int vcpu_main(void *vcpu)
 {
     struct vcpu *v = vcpu;
@@ -179,6 +192,8 @@ int vcpu_main(void *vcpu)
     write_cr3(read_cr3()); /* rights that Latch's own tables lost since this CPU last loaded it */
     while (v->vm->ender == NULL) {
         if (v->index != 0 || v->ran) {
+            if (v->ran)
+                take_init(v);
             if (!wait_for_sipi(v))
                 break;
             start_at_sipi(v);

@@ -50,6 +50,7 @@ static void decode_memory(struct exit *exit, const struct vmcb *vmcb)
     exit->memory.fetch = info & NPF_FETCH;
     exit->memory.read = !exit->memory.write && !exit->memory.fetch;
     exit->memory.walk = info & NPF_WALK;
+    exit->memory.delivering = vmcb->control.event_injection & EVENT_CODE_VALID;
 }
 
 /* False if the instruction is no longer there; it then simply runs again. */

@@ -46,6 +46,7 @@ static void ept(struct vcpu *v, struct exit *exit, struct detail *detail)
         return;
     vmx_restore_nmi_blocking(exit->raw_info[0], detail->vectoring);
     qualification_ept(exit->raw_info[0], exit->raw_info[1], exit);
+    exit->memory.delivering = detail->vectoring != 0;
 }
 
 static void control_register(struct vcpu *v, struct exit *exit)
