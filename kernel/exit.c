@@ -114,7 +114,7 @@ static enum exit_action exit_nmi(struct vcpu *v, struct exit *exit)
 enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
 {
     v->exits[exit->kind]++;
-    switch (exit->kind) {
+    switch ((enum exit_kind)__builtin_expect(exit->kind, EXIT_CPUID)) {
     case EXIT_CPUID:
         return exit_cpuid(v);
     case EXIT_HYPERCALL:

@@ -9,8 +9,8 @@
 
 /* Stacks: a slot of STACK_SLOT bytes for each CPU, in it four stacks, each above a guard page. */
 #define STACKS_BASE 0xffffffffc0000000UL
-#define STACK_SLOT 0x20000UL
-#define STACK_STEP 0x8000UL
+#define STACK_SLOT  0x20000UL
+#define STACK_STEP  0x8000UL
 #define STACK_PAGES 5U
 
 extern char image_start[], image_rodata[], image_data[], image_end[];
@@ -21,24 +21,6 @@ static struct lock tables_lock;
 static struct table_space tables;
 static uint64_t boot_stack;
 
-static int env_alloc(void *ctx, hpa_t *page)
-{
-    (void)ctx;
-    return memory_alloc_page(page);
-}
-
-static void env_free(void *ctx, hpa_t page)
-{
-    (void)ctx;
-    memory_free_page(page);
-}
-
-static void *env_map(void *ctx, hpa_t page)
-{
-    (void)ctx;
-    return memory_at(page);
-}
-
 /* Rights are only ever lost before the guest runs, when the other CPUs wait without touching what
  * loses them, and each CPU loads CR3 anew before it enters the guest. */
 static void env_flush(void *ctx)
@@ -48,17 +30,17 @@ static void env_flush(void *ctx)
 }
 
 static const struct mmu_env env = {
-    .alloc_page = env_alloc,
-    .free_page = env_free,
-    .map = env_map,
+    .alloc_page = memory_env_alloc,
+    .free_page = memory_env_free,
+    .map = memory_env_map,
     .flush = env_flush,
 };
 
 static int map_image(const char *from, const char *to, unsigned int access)
 {
     return table_map(&tables, (uint64_t)from,
-                     hpa(latch_range.start + (uint64_t)(from - image_start)),
-                     (uint64_t)(to - from), access, CACHE_WB);
+                     hpa(latch_range.start + (uint64_t)(from - image_start)), (uint64_t)(to - from),
+                     access, CACHE_WB);
 }
 
 /* All of the machine's memory, writable, but for the image, and the modules, which stay as they
@@ -80,8 +62,8 @@ static int map_memory(const struct boot_info *info)
     if (error == 0)
         error = table_unmap(&tables, PHYSMAP_BASE + latch_range.start, image_pages);
     if (error == 0 && latch_range.pool > modules)
-        error = table_protect(&tables, PHYSMAP_BASE + modules, latch_range.pool - modules,
-                              ACCESS_READ);
+        error =
+            table_protect(&tables, PHYSMAP_BASE + modules, latch_range.pool - modules, ACCESS_READ);
     return error;
 }
 
@@ -142,8 +124,8 @@ uint64_t memory_stack(unsigned int cpu, unsigned int which)
 int memory_map_trampoline(hpa_t page)
 {
     lock(&tables_lock);
-    int error = table_map(&tables, page.raw, page, PAGE_SIZE, ACCESS_READ | ACCESS_EXECUTE,
-                          CACHE_WB);
+    int error =
+        table_map(&tables, page.raw, page, PAGE_SIZE, ACCESS_READ | ACCESS_EXECUTE, CACHE_WB);
     unlock(&tables_lock);
     return error;
 }
@@ -213,7 +195,10 @@ int memory_check_wx(uint64_t *bad, unsigned int *leaves)
     return error;
 }
 
-uint64_t memory_cr3(void) { return tables.root.raw; }
+uint64_t memory_cr3(void)
+{
+    return tables.root.raw;
+}
 
 void memory_protect_cpu(void)
 {

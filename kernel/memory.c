@@ -99,6 +99,24 @@ void memory_free_page(hpa_t page)
     unlock(&pool_lock);
 }
 
+int memory_env_alloc(void *ctx, hpa_t *page)
+{
+    (void)ctx;
+    return memory_alloc_page(page);
+}
+
+void memory_env_free(void *ctx, hpa_t page)
+{
+    (void)ctx;
+    memory_free_page(page);
+}
+
+void *memory_env_map(void *ctx, hpa_t page)
+{
+    (void)ctx;
+    return memory_at(page);
+}
+
 void memory_count(unsigned int *total, unsigned int *unused)
 {
     lock(&pool_lock);

@@ -51,6 +51,10 @@ void memory_protect_cpu(void);
 int memory_alloc_page(hpa_t *page);
 /* `count` physically contiguous zeroed pages. */
 int memory_alloc_pages(unsigned int count, hpa_t *first);
+/* The pool as a struct mmu_env wants it; the context is not used. */
+int memory_env_alloc(void *ctx, hpa_t *page);
+void memory_env_free(void *ctx, hpa_t page);
+void *memory_env_map(void *ctx, hpa_t page);
 /* Give a page back; it must come from memory_alloc_page(). */
 void memory_free_page(hpa_t page);
 /* Pages in the pool in all, and how many are free. */

@@ -10,29 +10,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define FOUR_GIB 0x100000000UL
+#define FOUR_GIB         0x100000000UL
 #define DESCRIPTOR_PAGES 8U
-#define ANSWER_US 10000000U
+#define ANSWER_US        10000000U
 
 struct vm vm;
-
-static int env_alloc(void *ctx, hpa_t *page)
-{
-    (void)ctx;
-    return memory_alloc_page(page);
-}
-
-static void env_free(void *ctx, hpa_t page)
-{
-    (void)ctx;
-    memory_free_page(page);
-}
-
-static void *env_map(void *ctx, hpa_t page)
-{
-    (void)ctx;
-    return memory_at(page);
-}
 
 void vm_call(struct vcpu *v, bool (*waiting)(const struct vcpu *v))
 {
@@ -40,7 +22,8 @@ void vm_call(struct vcpu *v, bool (*waiting)(const struct vcpu *v))
         uint64_t now = tsc_microseconds();
         if (now - begin > ANSWER_US) {
             console_line("guest: vcpu %u does not answer Latch: did it turn its local APIC off, or "
-                         "change its id?", v->index);
+                         "change its id?",
+                         v->index);
             end_run(VERDICT_ERROR);
         }
         smp_kick(v->cpu);
@@ -142,8 +125,10 @@ int vm_build_memory(void)
     struct table_format format;
     hpa_t descriptors;
     backend_caps(&caps);
-    vm.env = (struct mmu_env){
-        .alloc_page = env_alloc, .free_page = env_free, .map = env_map, .flush = env_flush};
+    vm.env = (struct mmu_env){.alloc_page = memory_env_alloc,
+                              .free_page = memory_env_free,
+                              .map = memory_env_map,
+                              .flush = env_flush};
     enum page_format id = strcmp(caps.format, "EPT") == 0 ? FORMAT_EPT : FORMAT_NPT;
     int error = format_init(&format, id, 4, caps.page_1g ? 3 : 2, caps.execute_only);
     if (error == 0)
