@@ -29,6 +29,13 @@
 #define FEATURE_CONTROL_LOCK            (1U << 0)
 #define FEATURE_CONTROL_VMX_OUTSIDE_SMX (1U << 2)
 
+/* Whether VMXON can work with this IA32_FEATURE_CONTROL, or after Latch has set and locked it:
+ * SDM vol. 3 §24.7. */
+static inline bool feature_control_allows(uint64_t value)
+{
+    return !(value & FEATURE_CONTROL_LOCK) || (value & FEATURE_CONTROL_VMX_OUTSIDE_SMX);
+}
+
 #define BASIC_REVISION    0x7fffffffU
 #define BASIC_SIZE(basic) ((uint32_t)((basic) >> 32 & 0x1fffU))
 #define BASIC_TYPE(basic) ((unsigned int)((basic) >> 50 & 15U)) /* 6: write-back */

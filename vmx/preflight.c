@@ -65,7 +65,7 @@ static void check_feature_control(struct preflight *table)
     uint64_t value = 0;
     bool readable = rdmsr_safe(MSR_FEATURE_CONTROL, &value) == 0;
     bool locked = value & FEATURE_CONTROL_LOCK;
-    bool ok = readable && (!locked || (value & FEATURE_CONTROL_VMX_OUTSIDE_SMX));
+    bool ok = readable && feature_control_allows(value);
     add_row(table, "VMX allowed", "unlocked or 5 (IA32_FEATURE_CONTROL)",
             "the firmware has locked VMX off: switch \"Intel Virtualization Technology\" on in its "
             "set-up and power-cycle",

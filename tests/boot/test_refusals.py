@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """When something is wrong: one clear line, no half-started guest, ERROR.
 
-What no emulator here can show is tried on the host (tests/unit): SVM or VMX disabled or locked by
-firmware. QEMU's TCG has no VM_CR, and Bochs' IA32_FEATURE_CONTROL is always 5.
+What no emulator here can show is SVM or VMX disabled or locked by firmware: QEMU's TCG and Bochs have
+no VM_CR, and Bochs' IA32_FEATURE_CONTROL is always 5. tests/unit/test_vmx_controls.c tries the rule
+for the latter.
 """
 
 import importlib.util

@@ -89,8 +89,16 @@ static void fields_are_distinct(void)
     }
 }
 
+/* Only a locked register without bit 2 keeps VMXON from working: bit 1 is for SMX. */
+static void firmware_lock_is_refused(void)
+{
+    for (uint64_t value = 0; value < 8; value++)
+        CHECK_EQ(feature_control_allows(value), value != 1 && value != 3);
+}
+
 int main(void)
 {
+    RUN(firmware_lock_is_refused);
     RUN(adjust_each_bit);
     RUN(skylake_has_all_that_is_required);
     RUN(forced_intercepts_are_found);
