@@ -20,22 +20,16 @@ int guest_map_memory(const struct boot_info *info, struct refusal *why)
     return 0;
 }
 
-static const void *map_table(void *ctx, uint64_t address, size_t length)
-{
-    (void)ctx;
-    return memory_map_firmware(hpa(address), length) ? memory_at(hpa(address)) : NULL;
-}
-
 /* A table with all of its bytes mapped, and how many those are; NULL if it cannot be. */
 static void *whole_table(uint64_t address, size_t *size)
 {
     uint32_t length;
-    const uint8_t *header = address == 0 ? NULL : map_table(NULL, address, ACPI_HEADER);
+    const uint8_t *header = address == 0 ? NULL : memory_firmware(NULL, address, ACPI_HEADER);
     if (header == NULL)
         return NULL;
     memcpy(&length, header + ACPI_LENGTH, sizeof(length));
     *size = length;
-    if (length < ACPI_HEADER || length > ACPI_TABLE_SIZE_MAX || map_table(NULL, address, length) == NULL)
+    if (length < ACPI_HEADER || length > ACPI_TABLE_SIZE_MAX || memory_firmware(NULL, address, length) == NULL)
         return NULL;
     return memory_at(hpa(address));
 }
@@ -43,7 +37,7 @@ static void *whole_table(uint64_t address, size_t *size)
 int guest_edit_acpi(const struct acpi_info *acpi, struct refusal *why)
 {
     static const char *const iommus[] = {"DMAR", "IVRS"};
-    const struct acpi_memory memory = {.map = map_table};
+    const struct acpi_memory memory = {.map = memory_firmware};
     const uint64_t roots[] = {acpi->root, acpi->rsdt == acpi->root ? 0 : acpi->rsdt};
     uint32_t ids[CPUS_MAX];
     size_t size;

@@ -137,12 +137,13 @@ void memory_unmap_trampoline(hpa_t page)
     unlock(&tables_lock);
 }
 
-bool memory_map_firmware(hpa_t address, size_t size)
+const void *memory_firmware(void *ctx, uint64_t address, size_t size)
 {
-    uint64_t start = address.raw & ~PAGE_OFFSET_MASK;
-    uint64_t end = (address.raw + size + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK;
+    (void)ctx;
+    uint64_t start = address & ~PAGE_OFFSET_MASK;
+    uint64_t end = (address + size + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK;
     if (end <= start || end > 1UL << 46 || (start < latch_range.end && end > latch_range.start))
-        return false;
+        return NULL;
     bool ok = true;
     lock(&tables_lock);
     for (uint64_t page = start; page < end && ok; page += PAGE_SIZE) {
@@ -152,7 +153,7 @@ bool memory_map_firmware(hpa_t address, size_t size)
                            ACCESS_READ | ACCESS_WRITE, CACHE_WB) == 0;
     }
     unlock(&tables_lock);
-    return ok;
+    return ok ? memory_at(hpa(address)) : NULL;
 }
 
 int memory_map_mmio(hpa_t address, size_t size, volatile void **pointer)

@@ -80,15 +80,9 @@ static void check_memory(void)
                  latch_range.start, latch_range.end, leaves);
 }
 
-static const void *map_table(void *ctx, uint64_t address, size_t length)
-{
-    (void)ctx;
-    return memory_map_firmware(hpa(address), length) ? memory_at(hpa(address)) : NULL;
-}
-
 static void read_acpi(void)
 {
-    const struct acpi_memory memory = {.map = map_table};
+    const struct acpi_memory memory = {.map = memory_firmware};
     require(acpi_parse(info.rsdp, info.rsdp_size, &memory, &acpi, &why));
     if (acpi.pm_timer.space == ACPI_SPACE_IO)
         tsc_calibrate_pm_timer((uint16_t)acpi.pm_timer.address);
@@ -114,8 +108,9 @@ static void check_hardware(void)
     int error = backend_preflight(&table);
     for (unsigned int i = 0; i < table.rows; i++) {
         const struct preflight_row *row = &table.row[i];
-        console_line("preflight: %-4s %-28s wanted %-36s found %s", row->ok ? "ok" : row->required ? "NO" : "-",
-                     row->need, row->wanted, row->found);
+        const char *verdict = row->ok ? "ok" : row->required ? "NO" : "-";
+        console_line("preflight: %-2s %-23s wanted %-36s found %s", verdict, row->need, row->wanted,
+                     row->found);
     }
     for (unsigned int i = 0; i < table.rows && error != 0; i++) {
         const struct preflight_row *row = &table.row[i];
@@ -220,7 +215,7 @@ static _Noreturn void enter_guest(void)
     memory_count(&total, &unused);
     console_line("memory: pool of %u pages, %u in use", total, total - unused);
     console_line("dma: no IOMMU is used: the guest's devices can reach Latch's memory");
-    if (config.icr_trap == ICR_TRAP_STARTUP && !machine_catches_init() && vm.vcpu_count > 1)
+    if (config.icr_trap == ICR_TRAP_STARTUP && !machine_catches_init() && cpu_count > 1)
         console_line("ipi: icr-trap=startup: an INIT after all vCPUs are up escapes Latch here");
     console_line("launch: %u vCPUs, %u CPUs parked, the console is the guest's now", vm.vcpu_count,
                  cpu_count - vm.vcpu_count);
@@ -238,11 +233,10 @@ static _Noreturn void main_at_top(void)
 {
     if (smp_load_boot_cpu() != 0)  /* own GDT, IDT and stacks: from here on a fault is reported */
         end_refuse("stacks: no memory; set pool= to more MiB");
-    check_memory();                /* nothing that can be written can run */
     read_acpi();                   /* which CPUs there are, and how to end */
     check_hardware();              /* refuse before anything is started */
     start_cpus();                  /* each must answer: a CPU left alone could do anything */
-    check_memory();                /* the trampoline's mapping is gone again */
+    check_memory();                /* nothing that can be written can run, their start is over */
     make_vm();                     /* one vCPU for each CPU, or as many as configured */
     require(models_seal(&info, &why)); /* from here on the guest's CPUs cannot change */
     enable_virtualization();       /* on every CPU: those without a vCPU are parked, and deaf */

@@ -68,8 +68,9 @@ static inline void *memory_at(hpa_t address)
 }
 /* The physical address of a pointer into the physical map or into the image. */
 hpa_t memory_address_of(const void *pointer);
-/* Make firmware's tables at an address readable, if they are not; false if they cannot be. */
-bool memory_map_firmware(hpa_t address, size_t size);
+/* Firmware's tables, made readable if they are not; NULL if they cannot be. As struct acpi_memory
+ * wants it; the context is not used. */
+const void *memory_firmware(void *ctx, uint64_t address, size_t size);
 /* Map `size` bytes of device memory uncached; -ENOMEM. */
 int memory_map_mmio(hpa_t address, size_t size, volatile void **pointer);
 /* Make pool pages read-only for Latch on all CPUs; for ever or, with `writable`, back again. */
