@@ -21,15 +21,15 @@ struct indexed_leaf {
 };
 
 static const struct indexed_leaf indexed_leaves[] = {
-    {.leaf = 0x4, .rule = UNTIL_TYPE},         {.leaf = 0x7, .rule = LAST_IN_EAX},
-    {.leaf = 0xb, .rule = UNTIL_LEVEL},        {.leaf = 0xd, .rule = XSAVE_STATES},
-    {.leaf = 0xf, .rule = BITS_IN_EDX},        {.leaf = 0x10, .rule = BITS_IN_EBX},
-    {.leaf = 0x12, .rule = UNTIL_SGX},         {.leaf = 0x14, .rule = LAST_IN_EAX},
-    {.leaf = 0x17, .rule = LAST_IN_EAX},       {.leaf = 0x18, .rule = LAST_IN_EAX},
-    {.leaf = 0x1b, .rule = UNTIL_TYPE},        {.leaf = 0x1d, .rule = LAST_IN_EAX},
-    {.leaf = 0x1e, .rule = LAST_IN_EAX},       {.leaf = 0x1f, .rule = UNTIL_LEVEL},
-    {.leaf = 0x20, .rule = LAST_IN_EAX},       {.leaf = 0x23, .rule = BITS_IN_EAX},
-    {.leaf = 0x24, .rule = LAST_IN_EAX},       {.leaf = 0x8000001dU, .rule = UNTIL_TYPE},
+    {.leaf = 0x4, .rule = UNTIL_TYPE},          {.leaf = 0x7, .rule = LAST_IN_EAX},
+    {.leaf = 0xb, .rule = UNTIL_LEVEL},         {.leaf = 0xd, .rule = XSAVE_STATES},
+    {.leaf = 0xf, .rule = BITS_IN_EDX},         {.leaf = 0x10, .rule = BITS_IN_EBX},
+    {.leaf = 0x12, .rule = UNTIL_SGX},          {.leaf = 0x14, .rule = LAST_IN_EAX},
+    {.leaf = 0x17, .rule = LAST_IN_EAX},        {.leaf = 0x18, .rule = LAST_IN_EAX},
+    {.leaf = 0x1b, .rule = UNTIL_TYPE},         {.leaf = 0x1d, .rule = LAST_IN_EAX},
+    {.leaf = 0x1e, .rule = LAST_IN_EAX},        {.leaf = 0x1f, .rule = UNTIL_LEVEL},
+    {.leaf = 0x20, .rule = LAST_IN_EAX},        {.leaf = 0x23, .rule = BITS_IN_EAX},
+    {.leaf = 0x24, .rule = LAST_IN_EAX},        {.leaf = 0x8000001dU, .rule = UNTIL_TYPE},
     {.leaf = 0x80000020U, .rule = BITS_IN_EBX}, {.leaf = 0x80000026U, .rule = UNTIL_LEVEL},
 };
 

@@ -2,22 +2,22 @@
 #include "cpuid/dynamic.h"
 #include "cpuid/rules.h"
 
-#define APIC_BASE_ENABLE (1ULL << 11)
-#define MISC_ENABLE_MONITOR (1ULL << 18)
+#define APIC_BASE_ENABLE     (1ULL << 11)
+#define MISC_ENABLE_MONITOR  (1ULL << 18)
 #define TSX_CTRL_CPUID_CLEAR (1ULL << 1)
 
 #define LEAF1_ECX_MONITOR (1U << 3)
 #define LEAF1_ECX_OSXSAVE (1U << 27)
-#define LEAF1_EDX_APIC (1U << 9) /* of 80000001H too */
-#define LEAF7_EBX_HLE (1U << 4)
-#define LEAF7_EBX_RTM (1U << 11)
-#define LEAF7_ECX_OSPKE (1U << 4)
+#define LEAF1_EDX_APIC    (1U << 9) /* of 80000001H too */
+#define LEAF7_EBX_HLE     (1U << 4)
+#define LEAF7_EBX_RTM     (1U << 11)
+#define LEAF7_ECX_OSPKE   (1U << 4)
 #define XSAVE1_EAX_XSAVEC (1U << 1)
 #define XSAVE1_EAX_XSAVES (1U << 3)
-#define SGX_EAX_SGX1 (1U << 0)
+#define SGX_EAX_SGX1      (1U << 0)
 
 #define XSAVE_LEGACY_SIZE 576U /* FXSAVE area and XSAVE header */
-#define XSAVE_ALIGNED (1U << 1)
+#define XSAVE_ALIGNED     (1U << 1)
 
 void cpuid_dynamic_reset(struct cpuid_dynamic *d, const struct model *m, uint32_t apic_id)
 {

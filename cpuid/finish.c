@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define LEAF1_ECX_OSXSAVE (1U << 27)
-#define LEAF7_ECX_OSPKE (1U << 4)
-#define EXT1_ECX_TOPOEXT (1U << 22)
+#define LEAF7_ECX_OSPKE   (1U << 4)
+#define EXT1_ECX_TOPOEXT  (1U << 22)
 
 /* Which leaves there are. */
 struct ranges {

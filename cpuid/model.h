@@ -20,14 +20,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MODEL_MAX_LEAVES 160U
-#define MODEL_RANGE_LEAVES 64U /* leaves that a range can have, from its first */
+#define MODEL_MAX_LEAVES    160U
+#define MODEL_RANGE_LEAVES  64U /* leaves that a range can have, from its first */
 #define MODEL_SUBLEAF_SLOTS 512U
-#define MODEL_SLOTS (4U * MODEL_RANGE_LEAVES + 1U)
+#define MODEL_SLOTS         (4U * MODEL_RANGE_LEAVES + 1U)
 
-#define CPUID_BASIC 0x00000000U
+#define CPUID_BASIC      0x00000000U
 #define CPUID_HYPERVISOR 0x40000000U
-#define CPUID_EXTENDED 0x80000000U
+#define CPUID_EXTENDED   0x80000000U
 
 /* A subleaf that stands for all beyond the last one, in leaves whose answer there is not zero. */
 #define MODEL_SUBLEAF_REST UINT32_MAX
@@ -60,9 +60,9 @@ struct model_slot {
 struct model {
     uint32_t count;
     uint32_t finished;
-    uint32_t apic_id;  /* of the CPU that the leaves came from, kept apart by model_finish() */
-    uint32_t core_id;  /* CPUID.8000001EH:EBX[7:0] of that CPU */
-    uint32_t node_id;  /* CPUID.8000001EH:ECX[7:0] of that CPU */
+    uint32_t apic_id;      /* of the CPU that the leaves came from, kept apart by model_finish() */
+    uint32_t core_id;      /* CPUID.8000001EH:EBX[7:0] of that CPU */
+    uint32_t node_id;      /* CPUID.8000001EH:ECX[7:0] of that CPU */
     int16_t paging_vendor; /* enum paging_vendor, or -1: by the vendor of leaf 0 */
     struct paging_props paging;
     uint8_t pad[5];

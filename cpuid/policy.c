@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define LEAF1_ECX_MONITOR (1U << 3)
-#define LEAF1_ECX_XSAVE (1U << 26)
+#define LEAF1_ECX_XSAVE   (1U << 26)
 #define XSAVE1_EAX_XSAVES (1U << 3)
 #define XSAVE_LEGACY_SIZE 576U
 #define EXT1_EDX_REPEATED 0x0183f3ffU

@@ -37,18 +37,18 @@ struct policy_feature {
     uint8_t subleaf;
     uint8_t reg; /* enum cpuid_register */
     uint8_t bit;
-    uint8_t disposition; /* enum disposition */
-    uint8_t limit;       /* enum machine_limit */
-    uint32_t cr4, efer;  /* bits that are reserved without the feature */
-    uint32_t xcr0, xss;  /* state components that are not there without it */
-    uint32_t msrs;       /* 1 << enum msr_group */
+    uint8_t disposition;   /* enum disposition */
+    uint8_t limit;         /* enum machine_limit */
+    uint32_t cr4, efer;    /* bits that are reserved without the feature */
+    uint32_t xcr0, xss;    /* state components that are not there without it */
+    uint32_t msrs;         /* 1 << enum msr_group */
     uint32_t instructions; /* 1 << enum instruction_group */
 };
 
 /* Registers, or fields of them, that are numbers and not features. */
 struct policy_data {
     uint32_t leaf;
-    uint32_t subleaf; /* MODEL_SUBLEAF_REST: every one of the leaf */
+    uint32_t subleaf;       /* MODEL_SUBLEAF_REST: every one of the leaf */
     struct cpuid_regs mask; /* what of them is passed */
     const char *reason;
 };

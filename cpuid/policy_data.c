@@ -6,14 +6,19 @@
 #include "cpuid/policy.h"
 
 #define ALL 0xffffffffU
-#define WHOLE {.eax = ALL, .ebx = ALL, .ecx = ALL, .edx = ALL}
+#define WHOLE                                                                                      \
+    {                                                                                              \
+        .eax = ALL, .ebx = ALL, .ecx = ALL, .edx = ALL                                             \
+    }
 #define EACH MODEL_SUBLEAF_REST
 
 /* Bits of 80000001H:EDX that repeat those of 1:EDX (APM vol. 3 §E.4.2). */
 #define REPEATED 0x0183f3ffU
 
 #define D(leaf_, subleaf_, reason_, ...)                                                           \
-    {.leaf = (leaf_), .subleaf = (subleaf_), .reason = (reason_), .mask = __VA_ARGS__}
+    {                                                                                              \
+        .leaf = (leaf_), .subleaf = (subleaf_), .reason = (reason_), .mask = __VA_ARGS__           \
+    }
 
 /* clang-format off */
 const struct policy_data policy_data[] = {

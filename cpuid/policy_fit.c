@@ -63,9 +63,11 @@ static void fit_unknown(struct fit *f)
             uint32_t extra = *value & ~*cpuid_register(&known, reg);
             if (extra == 0)
                 continue;
-            snprintf(line, sizeof(line), "leaf 0x%08x 0x%02x: e%cx has bits 0x%08x that guests "
-                     "are not shown", (unsigned int)row->leaf, (unsigned int)row->subleaf,
-                     letter[reg], (unsigned int)extra);
+            snprintf(line, sizeof(line),
+                     "leaf 0x%08x 0x%02x: e%cx has bits 0x%08x that guests "
+                     "are not shown",
+                     (unsigned int)row->leaf, (unsigned int)row->subleaf, letter[reg],
+                     (unsigned int)extra);
             fit_note(f, line);
             if (f->trim)
                 *value &= ~extra;
@@ -85,8 +87,10 @@ static int fit_xsave(struct fit *f)
                              row->regs.ecx == host.ecx);
         if (same)
             continue;
-        snprintf(line, sizeof(line), "leaf 0x0000000d 0x%02x: state %u has size %u at %u, the host "
-                 "has %u at %u", (unsigned int)i, (unsigned int)i, (unsigned int)row->regs.eax,
+        snprintf(line, sizeof(line),
+                 "leaf 0x0000000d 0x%02x: state %u has size %u at %u, the host "
+                 "has %u at %u",
+                 (unsigned int)i, (unsigned int)i, (unsigned int)row->regs.eax,
                  (unsigned int)row->regs.ebx, (unsigned int)host.eax, (unsigned int)host.ebx);
         fit_note(f, line);
         if (!f->trim)

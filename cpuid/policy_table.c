@@ -7,57 +7,59 @@
 #include "cpuid/policy.h"
 #include "cpuid/rules.h"
 
-#define M(group) (1U << MSR_GROUP_##group)
-#define I(group) (1U << INSTRUCTION_##group)
+#define M(group)     (1U << MSR_GROUP_##group)
+#define I(group)     (1U << INSTRUCTION_##group)
 #define X(component) (1U << (component))
 
 /* The reason comes last, and after it what follows from the feature. */
 #define F(leaf_, sub_, reg_, bit_, name_, disposition_, ...)                                       \
-    {.name = (name_), .leaf = (leaf_), .subleaf = (sub_), .reg = CPUID_##reg_, .bit = (bit_),      \
-     .disposition = FEATURE_##disposition_, .reason = __VA_ARGS__}
+    {                                                                                              \
+        .name = (name_), .leaf = (leaf_), .subleaf = (sub_), .reg = CPUID_##reg_, .bit = (bit_),   \
+        .disposition = FEATURE_##disposition_, .reason = __VA_ARGS__                               \
+    }
 
 /* The reasons, each used by many lines. */
-#define INSN "unprivileged and without state of its own"
-#define ARCH "works by itself in guest mode"
-#define XSTATE "Latch touches no FPU or vector state, so the guest owns it"
-#define PAGING "the page walk enforces it as the model says"
-#define OWN_APIC "the guest owns the interrupt controllers and their timers"
-#define OWN_TSC "the time-stamp counter is the guest's"
-#define OWN_MCE "machine checks are delivered to the guest"
-#define TYPES "the guest sets its own memory types"
-#define TOPOLOGY "a vCPU stays on its CPU"
-#define WAITS "the guest owns the CPU while it waits"
-#define FAST_STRING "a hint about speed"
-#define SPECULATION "the guest defends itself with the same MSRs"
-#define ERRATA "read-only MSRs that name errata"
-#define TSX "passed with IA32_TSX_CTRL"
-#define FOLLOWS_CR4 "shows a bit of CR4"
-#define SIGNATURE "a guest may know that it runs under Latch"
-#define NO_NESTING "nested guests are not offered"
-#define MEASURED "a measured launch would take the machine from Latch"
-#define DEBUG_STORE "debug store and silicon debug see Latch's memory"
-#define TRACE "traces and branch records cross into Latch"
-#define PMU "counters are not switched at entry and exit"
-#define APERF "frequency MSRs fault on some machines, and rates mislead"
-#define POWER "power and heat are the platform's"
-#define RDT "resource control reaches beyond the guest"
-#define RAS "needs MSRs that are denied"
-#define MISC_MSR "needs an MSR that is denied"
-#define MSR_FORMS "these forms of RDMSR and WRMSR are not decoded"
-#define SERIAL "a serial number would make equal models differ"
-#define MPX "withdrawn by its maker; BNDCFGS is not switched"
-#define ENCLAVES "enclave memory is not partitioned"
-#define ENCRYPTION "memory keys are not partitioned"
-#define KEY_LOCKER "wrapping keys are not switched"
-#define CET_STATE "supervisor shadow-stack state is not switched"
-#define PASIDS "process address spaces need an IOMMU that the guest lacks"
-#define WALKER "Latch's own walk of guest tables does not honour it yet"
-#define USER_INTR "user interrupts are not delivered"
-#define FRED_EVENTS "FRED event delivery is not switched"
-#define BROADCAST "broadcast invalidation would reach the ASIDs of others"
+#define INSN         "unprivileged and without state of its own"
+#define ARCH         "works by itself in guest mode"
+#define XSTATE       "Latch touches no FPU or vector state, so the guest owns it"
+#define PAGING       "the page walk enforces it as the model says"
+#define OWN_APIC     "the guest owns the interrupt controllers and their timers"
+#define OWN_TSC      "the time-stamp counter is the guest's"
+#define OWN_MCE      "machine checks are delivered to the guest"
+#define TYPES        "the guest sets its own memory types"
+#define TOPOLOGY     "a vCPU stays on its CPU"
+#define WAITS        "the guest owns the CPU while it waits"
+#define FAST_STRING  "a hint about speed"
+#define SPECULATION  "the guest defends itself with the same MSRs"
+#define ERRATA       "read-only MSRs that name errata"
+#define TSX          "passed with IA32_TSX_CTRL"
+#define FOLLOWS_CR4  "shows a bit of CR4"
+#define SIGNATURE    "a guest may know that it runs under Latch"
+#define NO_NESTING   "nested guests are not offered"
+#define MEASURED     "a measured launch would take the machine from Latch"
+#define DEBUG_STORE  "debug store and silicon debug see Latch's memory"
+#define TRACE        "traces and branch records cross into Latch"
+#define PMU          "counters are not switched at entry and exit"
+#define APERF        "frequency MSRs fault on some machines, and rates mislead"
+#define POWER        "power and heat are the platform's"
+#define RDT          "resource control reaches beyond the guest"
+#define RAS          "needs MSRs that are denied"
+#define MISC_MSR     "needs an MSR that is denied"
+#define MSR_FORMS    "these forms of RDMSR and WRMSR are not decoded"
+#define SERIAL       "a serial number would make equal models differ"
+#define MPX          "withdrawn by its maker; BNDCFGS is not switched"
+#define ENCLAVES     "enclave memory is not partitioned"
+#define ENCRYPTION   "memory keys are not partitioned"
+#define KEY_LOCKER   "wrapping keys are not switched"
+#define CET_STATE    "supervisor shadow-stack state is not switched"
+#define PASIDS       "process address spaces need an IOMMU that the guest lacks"
+#define WALKER       "Latch's own walk of guest tables does not honour it yet"
+#define USER_INTR    "user interrupts are not delivered"
+#define FRED_EVENTS  "FRED event delivery is not switched"
+#define BROADCAST    "broadcast invalidation would reach the ASIDs of others"
 #define MWAITX_TIMER "its timeout never ends the wait on some machines"
-#define VIRT_SSBD "provided by hypervisors for older CPUs, not by this one"
-#define RAP "needs a control that is not set"
+#define VIRT_SSBD    "provided by hypervisors for older CPUs, not by this one"
+#define RAP          "needs a control that is not set"
 
 /* clang-format off */
 const struct policy_feature policy_features[] = {

@@ -4,13 +4,13 @@
 
 #define CR0_DEFINED 0xe005003fU /* PG CD NW AM WP NE ET TS EM MP PE: SDM vol. 3 §2.5 */
 
-#define LEAF1_ECX_XSAVE (1U << 26)
-#define LEAF1_EDX_PAE (1U << 6)
-#define LEAF1_EDX_PAT (1U << 16)
-#define LEAF1_EDX_PSE36 (1U << 17)
-#define LEAF7_ECX_LA57 (1U << 16)
-#define EXT1_EDX_NX (1U << 20)
-#define EXT1_EDX_GBPAGES (1U << 26)
+#define LEAF1_ECX_XSAVE   (1U << 26)
+#define LEAF1_EDX_PAE     (1U << 6)
+#define LEAF1_EDX_PAT     (1U << 16)
+#define LEAF1_EDX_PSE36   (1U << 17)
+#define LEAF7_ECX_LA57    (1U << 16)
+#define EXT1_EDX_NX       (1U << 20)
+#define EXT1_EDX_GBPAGES  (1U << 26)
 #define XSAVE1_EAX_XSAVES (1U << 3)
 
 /* What an open table says beyond the highest leaf of a range, the finished one will not. */

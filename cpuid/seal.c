@@ -8,8 +8,7 @@ int seal_init(struct seal *s, struct model *storage, uint32_t capacity, unsigned
 {
     if (vcpus == 0 || vcpus > SEAL_MAX_VCPUS || !storage || capacity == 0)
         return -EINVAL;
-    *s = (struct seal){
-        .storage = storage, .capacity = capacity, .vcpus = vcpus, .generation = 1};
+    *s = (struct seal){.storage = storage, .capacity = capacity, .vcpus = vcpus, .generation = 1};
     return 0;
 }
 

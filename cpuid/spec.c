@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FEATURE_WORDS 32U /* a bit for each line of the policy's table */
+#define FEATURE_WORDS   32U /* a bit for each line of the policy's table */
 #define ENCRYPTION_LEAF 0x8000001fU
-#define WIDTHS_LEAF 0x80000008U
-#define ITEM_SHOWN 48
+#define WIDTHS_LEAF     0x80000008U
+#define ITEM_SHOWN      48
 
 struct spec {
     struct model *m;
@@ -101,10 +101,10 @@ static int set_leaf(const struct spec *s, struct item whole, uint32_t leaf,
     return error ? no_room(s, whole) : 0;
 }
 
-#define WANTED_MAXPHYADDR "maxphyaddr=32 to 52"
-#define WANTED_CBIT "cbit=0 (none) or 32 to 51"
-#define WANTED_REDUCTION "addr-reduction=0 to 16"
-#define WANTED_VENDOR "vendor=intel or vendor=amd"
+#define WANTED_MAXPHYADDR   "maxphyaddr=32 to 52"
+#define WANTED_CBIT         "cbit=0 (none) or 32 to 51"
+#define WANTED_REDUCTION    "addr-reduction=0 to 16"
+#define WANTED_VENDOR       "vendor=intel or vendor=amd"
 #define WANTED_CPUID_VENDOR "cpuid-vendor= and 12 printable characters"
 
 static int set_maxphyaddr(struct spec *s, struct item value, struct item whole)
@@ -210,8 +210,8 @@ static int set_feature(struct spec *s, const struct policy_feature *f, bool on, 
                       show(whole).text, f->name);
     s->features_seen[index / 32] |= bit;
     if (f->disposition == FEATURE_DYNAMIC)
-        return refuse(&s->to, -EINVAL, "model: '%s': %s %s; leave it out",
-                      show(whole).text, f->name, f->reason);
+        return refuse(&s->to, -EINVAL, "model: '%s': %s %s; leave it out", show(whole).text,
+                      f->name, f->reason);
     if (on && !policy_has(s->host, f)) {
         bool hidden = f->disposition != FEATURE_PASSED && f->disposition != FEATURE_EMULATED;
         return refuse(&s->to, -ENOTSUP, "model: '%s': wanted %s, but %s%s; leave it out",
@@ -226,13 +226,14 @@ static int apply_sign(struct spec *s, struct item whole)
     const struct policy_feature *f = policy_find(whole.text + 1, whole.length - 1);
 
     if (!f)
-        return refuse(&s->to, -EINVAL, "model: '%s': no feature has this name; names are as in "
-                      "/proc/cpuinfo", show(whole).text);
+        return refuse(&s->to, -EINVAL,
+                      "model: '%s': no feature has this name; names are as in "
+                      "/proc/cpuinfo",
+                      show(whole).text);
     return set_feature(s, f, whole.text[0] == '+', whole);
 }
 
-static int apply_switch(struct spec *s, const struct key *key, struct item value,
-                        struct item whole)
+static int apply_switch(struct spec *s, const struct key *key, struct item value, struct item whole)
 {
     const struct policy_feature *f = policy_find(key->feature, strlen(key->feature));
     bool on = item_is(value, "on");
@@ -316,7 +317,8 @@ static int fit_file(struct spec *s)
     int beyond = policy_fit(s->m, s->host, s->trim, note_first, s);
 
     if (beyond < 0)
-        return refuse(&s->to, beyond, "model: the file and this host's topology together have "
+        return refuse(&s->to, beyond,
+                      "model: the file and this host's topology together have "
                       "more leaves than a model holds; give a shorter file");
     return beyond > 0 && !s->trim ? -ENOTSUP : 0;
 }
@@ -342,7 +344,8 @@ int spec_apply(const char *spec, struct model *m, const struct model *host,
         return refuse(&s.to, -EINVAL, "model: the text is empty: give host or a file's name");
     int error = is_host ? 0 : policy_own(m);
     if (error)
-        return refuse(&s.to, error, "model: the file leaves no place for Latch's own leaves; "
+        return refuse(&s.to, error,
+                      "model: the file leaves no place for Latch's own leaves; "
                       "give a shorter one");
     error = apply_items(&s, changes, PASS_FEATURES);
     if (!error && !is_host)

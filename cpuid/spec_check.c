@@ -21,7 +21,8 @@ static int check_switch(const struct check *c, const char *name, bool model, boo
     if (!model && host && !can)
         return refuse(&c->to, -ENOTSUP,
                       "model: %s=off: the host has it on and would go on using it; this version "
-                      "cannot enforce off: leave it out", name);
+                      "cannot enforce off: leave it out",
+                      name);
     return 0;
 }
 
@@ -30,11 +31,13 @@ static int check_width(const struct check *c, unsigned int model, unsigned int h
     if (model > host)
         return refuse(&c->to, -ENOTSUP,
                       "model: maxphyaddr=%u: the host has %u bits, and no CPU can go beyond its "
-                      "own: give maxphyaddr=%u or less", model, host, host);
+                      "own: give maxphyaddr=%u or less",
+                      model, host, host);
     if (model < host && !can)
         return refuse(&c->to, -ENOTSUP,
                       "model: maxphyaddr=%u: the host has %u bits and would allow them; this "
-                      "version cannot enforce fewer: give maxphyaddr=%u", model, host, host);
+                      "version cannot enforce fewer: give maxphyaddr=%u",
+                      model, host, host);
     return 0;
 }
 
@@ -77,24 +80,25 @@ static int check_paging(const struct check *c)
     if (!error && model.vendor != host.vendor && !can->vendor)
         error = refuse(&c->to, -ENOTSUP,
                        "model: vendor=%s: the host's page tables follow %s's rules; this version "
-                       "cannot enforce others: leave it out", vendor_name(model.vendor),
-                       vendor_name(host.vendor));
+                       "cannot enforce others: leave it out",
+                       vendor_name(model.vendor), vendor_name(host.vendor));
     if (!error && model.cbit != host.cbit && !can->cbit)
         error = refuse(&c->to, -ENOTSUP,
                        "model: cbit=%u: the host has cbit=%u; this version cannot enforce "
-                       "another: leave it out", model.cbit, host.cbit);
+                       "another: leave it out",
+                       model.cbit, host.cbit);
     if (!error && model.reduction != host.reduction && !can->reduction)
         error = refuse(&c->to, -ENOTSUP,
                        "model: addr-reduction=%u: the host has %u; this version cannot enforce "
-                       "another: leave it out", model.reduction, host.reduction);
+                       "another: leave it out",
+                       model.reduction, host.reduction);
     return error;
 }
 
 int spec_check(const struct model *m, const struct model *host, const struct enforceable *can,
                char *message, size_t size)
 {
-    struct check c = {
-        .m = m, .host = host, .can = can, .to = {.message = message, .size = size}};
+    struct check c = {.m = m, .host = host, .can = can, .to = {.message = message, .size = size}};
     int error = check_vendor(&c);
 
     return error ? error : check_paging(&c);

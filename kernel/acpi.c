@@ -93,8 +93,7 @@ static void parse_madt_entry(struct acpi_info *info, const uint8_t *entry, bool 
     }
 }
 
-static int parse_madt(const struct acpi_memory *memory, struct acpi_info *info,
-                      struct refusal *why)
+static int parse_madt(const struct acpi_memory *memory, struct acpi_info *info, struct refusal *why)
 {
     uint32_t length = 0;
     bool full = false;
@@ -102,8 +101,8 @@ static int parse_madt(const struct acpi_memory *memory, struct acpi_info *info,
 
     if (madt == NULL || length < MADT_HEAD) {
         return refuse(why, ENOENT,
-                      "ACPI: no valid MADT (APIC table), found one at 0x%" PRIx64
-                      " of %" PRIu32 " bytes; switch ACPI on in the firmware",
+                      "ACPI: no valid MADT (APIC table), found one at 0x%" PRIx64 " of %" PRIu32
+                      " bytes; switch ACPI on in the firmware",
                       info->madt, length);
     }
     info->lapic_address = read32(madt + 36);
@@ -249,8 +248,7 @@ static void note_table(const struct acpi_memory *memory, uint64_t address, struc
     }
 }
 
-static int parse_root(const struct acpi_memory *memory, struct acpi_info *info,
-                      struct refusal *why)
+static int parse_root(const struct acpi_memory *memory, struct acpi_info *info, struct refusal *why)
 {
     uint32_t length = 0;
     uint32_t size = info->root_is_xsdt ? 8 : 4;

@@ -10,10 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ACPI_CPUS_MAX 256U
-#define ACPI_TABLES_MAX 128U           /* pointers of the XSDT that are looked at */
+#define ACPI_CPUS_MAX       256U
+#define ACPI_TABLES_MAX     128U        /* pointers of the XSDT that are looked at */
 #define ACPI_TABLE_SIZE_MAX (16U << 20) /* a longer table is taken for a broken one */
-#define ACPI_EDIT_SIZE_MAX (64U << 10) /* of a table that is edited */
+#define ACPI_EDIT_SIZE_MAX  (64U << 10) /* of a table that is edited */
 
 /*
  * How to read physical memory: `length` readable bytes at `address`, or NULL. They are used no

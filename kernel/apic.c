@@ -3,9 +3,9 @@
 #include "kernel/memory.h"
 #include "kernel/x86.h"
 
-#define POLLS_MAX 1000000U
-#define MSR_X2APIC_FIRST 0x800U
-#define LVT_MASKED 0x10000U
+#define POLLS_MAX              1000000U
+#define MSR_X2APIC_FIRST       0x800U
+#define LVT_MASKED             0x10000U
 #define VECTORS_IN_SERVICE_MAX 16U /* one for each priority class */
 
 static volatile uint8_t *registers;
@@ -20,11 +20,20 @@ int apic_init(void)
     return error;
 }
 
-uint64_t apic_page(void) { return page; }
+uint64_t apic_page(void)
+{
+    return page;
+}
 
-bool apic_is_x2apic(void) { return rdmsr(MSR_APIC_BASE) & APIC_BASE_X2APIC; }
+bool apic_is_x2apic(void)
+{
+    return rdmsr(MSR_APIC_BASE) & APIC_BASE_X2APIC;
+}
 
-uint32_t apic_read(uint32_t offset) { return *(volatile uint32_t *)(registers + offset); }
+uint32_t apic_read(uint32_t offset)
+{
+    return *(volatile uint32_t *)(registers + offset);
+}
 
 void apic_write(uint32_t offset, uint32_t value)
 {

@@ -9,30 +9,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define APIC_BASE_X2APIC (1U << 10)
-#define APIC_BASE_ENABLE (1U << 11)
+#define APIC_BASE_X2APIC   (1U << 10)
+#define APIC_BASE_ENABLE   (1U << 11)
 #define APIC_REGISTER_STEP 16U /* bytes from one register to the next */
-#define APIC_ID 0x20U
-#define APIC_EOI 0xb0U
-#define APIC_LDR 0xd0U
-#define APIC_DFR 0xe0U
-#define APIC_ICR 0x300U
-#define APIC_ICR_HIGH 0x310U
+#define APIC_ID            0x20U
+#define APIC_EOI           0xb0U
+#define APIC_LDR           0xd0U
+#define APIC_DFR           0xe0U
+#define APIC_ICR           0x300U
+#define APIC_ICR_HIGH      0x310U
 
 /* ICR, low half. */
-#define ICR_VECTOR 0xffU
-#define ICR_MODE 0x700U
-#define ICR_MODE_NMI 0x400U
-#define ICR_MODE_INIT 0x500U
+#define ICR_VECTOR       0xffU
+#define ICR_MODE         0x700U
+#define ICR_MODE_NMI     0x400U
+#define ICR_MODE_INIT    0x500U
 #define ICR_MODE_STARTUP 0x600U
-#define ICR_LOGICAL (1U << 11)
-#define ICR_PENDING (1U << 12)
-#define ICR_ASSERT (1U << 14)
-#define ICR_LEVEL (1U << 15)
-#define ICR_SHORTHAND (3U << 18)
-#define ICR_SELF (1U << 18)
-#define ICR_ALL (2U << 18)
-#define ICR_OTHERS (3U << 18)
+#define ICR_LOGICAL      (1U << 11)
+#define ICR_PENDING      (1U << 12)
+#define ICR_ASSERT       (1U << 14)
+#define ICR_LEVEL        (1U << 15)
+#define ICR_SHORTHAND    (3U << 18)
+#define ICR_SELF         (1U << 18)
+#define ICR_ALL          (2U << 18)
+#define ICR_OTHERS       (3U << 18)
 
 /* Map the registers; once. -ENOMEM. */
 int apic_init(void);

@@ -12,7 +12,10 @@ bool backend_present(void)
     return intel || svm_present();
 }
 
-const char *backend_name(void) { return intel ? "VMX" : "SVM"; }
+const char *backend_name(void)
+{
+    return intel ? "VMX" : "SVM";
+}
 
 int backend_preflight(struct preflight *table)
 {
@@ -78,7 +81,10 @@ void backend_run(struct vcpu *v)
 }
 
 /* SVM holds NMIs back by GIF until the guest runs, and they exit then. */
-uint64_t backend_after_nmi(uint64_t rip) { return intel ? vmx_after_nmi(rip) : rip; }
+uint64_t backend_after_nmi(uint64_t rip)
+{
+    return intel ? vmx_after_nmi(rip) : rip;
+}
 
 void backend_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write)
 {

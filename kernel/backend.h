@@ -28,8 +28,8 @@ struct preflight {
 /* What the chosen back end's hardware offers the table builders. */
 struct backend_caps {
     bool page_1g, execute_only, accessed_dirty, five_level;
-    bool init_exits;        /* an INIT to a running guest reaches Latch by itself */
-    const char *format;     /* "EPT" or "NPT" */
+    bool init_exits;    /* an INIT to a running guest reaches Latch by itself */
+    const char *format; /* "EPT" or "NPT" */
 };
 
 /* Is this CPU the back end's (by CPUID only)? */

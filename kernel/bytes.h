@@ -26,8 +26,17 @@ static inline uint64_t read64(const void *from)
     return value;
 }
 
-static inline void write16(void *to, uint16_t value) { memcpy(to, &value, sizeof value); }
-static inline void write32(void *to, uint32_t value) { memcpy(to, &value, sizeof value); }
-static inline void write64(void *to, uint64_t value) { memcpy(to, &value, sizeof value); }
+static inline void write16(void *to, uint16_t value)
+{
+    memcpy(to, &value, sizeof value);
+}
+static inline void write32(void *to, uint32_t value)
+{
+    memcpy(to, &value, sizeof value);
+}
+static inline void write64(void *to, uint64_t value)
+{
+    memcpy(to, &value, sizeof value);
+}
 
 #endif

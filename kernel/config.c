@@ -28,6 +28,7 @@ struct key {
 
 #define FIELD(name) offsetof(struct config, name)
 
+/* clang-format off */
 static const struct key keys[] = {
     {.name = "console", .kind = UART, .min = 1, .max = 0xffff, .preset = "com1",
      .choices = "com1|com2|com3|com4|none|0xPORT", .offset = FIELD(console),
@@ -46,13 +47,12 @@ static const struct key keys[] = {
      .offset = FIELD(icr_trap), .help = "how long the guest's writes to the ICR are trapped"},
     {.name = "test-hypercalls", .kind = CHOICE, .choices = "off|on", .preset = "off",
      .offset = FIELD(test_hypercalls), .help = "hypercalls that only tests need"},
-    {.name = "stats", .kind = CHOICE, .choices = "off|on", .preset = "off",
-     .offset = FIELD(stats), .help = "exit counts with the verdict"},
     {.name = "pool", .kind = NUMBER, .min = 2, .max = 1024, .preset = "8", .offset = FIELD(pool),
      .help = "MiB for page tables"},
     {.name = "base", .kind = LATER, .choices = "the guest's memory is where the machine's is"},
     {.name = "cpuN", .kind = LATER, .choices = "all CPUs have one model, see model="},
 };
+/* clang-format on */
 
 #define KEYS (sizeof keys / sizeof keys[0])
 
@@ -180,8 +180,9 @@ static int set_value(const struct key *key, const struct word *word, const char 
     case PORT:
         break;
     case LATER:
-        return refuse(why, ENOTSUP, "configuration \"%s=\" is not in this version: %s; leave it out",
-                      key->name, key->choices);
+        return refuse(why, ENOTSUP,
+                      "configuration \"%s=\" is not in this version: %s; leave it out", key->name,
+                      key->choices);
     }
     if (!parse_number(value, &number)) {
         return refuse_value(why, EINVAL, word, key, "not a number or name that is known");
@@ -202,7 +203,7 @@ static int set_word(const struct word *word, uint32_t *seen, struct config *conf
     if (key == NULL) {
         return refuse(why, EINVAL,
                       "configuration \"%.*s\": no such key; known are console vcpus paging model "
-                      "exit-port on-end icr-trap test-hypercalls stats pool",
+                      "exit-port on-end icr-trap test-hypercalls pool",
                       (int)(word->length < 60 ? word->length : 60), word->text);
     }
     uint32_t bit = 1U << (unsigned)(key - keys);

@@ -24,7 +24,6 @@ struct config {
     uint32_t on_end;          /* enum config_end */
     uint32_t icr_trap;        /* enum config_icr: how long writes to the ICR are trapped */
     uint32_t test_hypercalls; /* enum config_switch */
-    uint32_t stats;           /* enum config_switch */
     uint32_t pool;            /* MiB for page tables */
     char model[CONFIG_MODEL_MAX];
 };

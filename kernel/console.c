@@ -6,17 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINE_MAX 256U
+#define LINE_MAX  256U
 #define RING_SIZE 16384U
 /* 16550 UART, names as in its data sheet. */
-#define UART_THR 0
-#define UART_DLL 0
-#define UART_IER 1
-#define UART_DLM 1
-#define UART_FCR 2
-#define UART_LCR 3
-#define UART_MCR 4
-#define UART_LSR 5
+#define UART_THR      0
+#define UART_DLL      0
+#define UART_IER      1
+#define UART_DLM      1
+#define UART_FCR      2
+#define UART_LCR      3
+#define UART_MCR      4
+#define UART_LSR      5
 #define UART_LSR_THRE 0x20
 #define UART_LSR_TEMT 0x40
 /* A UART that is not there or stuck must not hang Latch: one character at 300 baud fits well. */
@@ -104,4 +104,7 @@ void console_flush(void)
         wait_for(UART_LSR_TEMT);
 }
 
-void console_break_lock(void) { unlock(&console_lock); }
+void console_break_lock(void)
+{
+    unlock(&console_lock);
+}

@@ -16,7 +16,7 @@
 /* Selectors of Latch's GDT. */
 #define SELECTOR_CODE 0x08U
 #define SELECTOR_DATA 0x10U
-#define SELECTOR_TSS 0x18U
+#define SELECTOR_TSS  0x18U
 
 struct tss {
     uint32_t reserved0;
@@ -43,10 +43,10 @@ struct cpu {
     _Atomic unsigned int nmis; /* (a) NMIs taken in Latch that are the guest's */
     int (*work)(void *);       /* written by the caller before work_ready, read after */
     void *work_argument;
-    int work_result;           /* written before work_done */
+    int work_result; /* written before work_done */
     volatile bool work_ready;
     volatile bool work_done;
-    struct _reent reent;       /* (o) newlib's; all zeros is its beginning */
+    struct _reent reent; /* (o) newlib's; all zeros is its beginning */
 };
 
 /* The CPU that this runs on. */

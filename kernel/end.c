@@ -5,10 +5,10 @@
 #include "kernel/x86.h"
 #include <stdio.h>
 
-#define SLP_EN (1U << 13)
-#define RESET_PORT 0xcf9
+#define SLP_EN           (1U << 13)
+#define RESET_PORT       0xcf9
 #define KEYBOARD_COMMAND 0x64
-#define KEYBOARD_RESET 0xfe
+#define KEYBOARD_RESET   0xfe
 
 static const struct config *config;
 static const struct acpi_info *acpi;

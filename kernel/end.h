@@ -2,8 +2,8 @@
 #ifndef LATCH_KERNEL_END_H
 #define LATCH_KERNEL_END_H
 /* How a run ends: the verdict line, the status for the emulator, power-off, reset or halt. */
-#include "kernel/config.h"
 #include "kernel/acpi.h"
+#include "kernel/config.h"
 
 /* Worst last; the numbers are those of the VERDICT hypercall and of the debug-exit port. */
 enum verdict { VERDICT_SUCCESS, VERDICT_SKIP, VERDICT_ERROR, VERDICT_FAILURE };

@@ -10,7 +10,7 @@
 #include "kernel/x86.h"
 
 #define CPUID_EXTENDED_FEATURES 7U
-#define CPUID_XSTATE 0xdU
+#define CPUID_XSTATE            0xdU
 
 static const char *const names[EXIT_KINDS] = {
     [EXIT_CPUID] = "cpuid",
@@ -31,7 +31,10 @@ static const char *const names[EXIT_KINDS] = {
     [EXIT_UNKNOWN] = "unknown",
 };
 
-const char *exit_name(enum exit_kind kind) { return kind < EXIT_KINDS ? names[kind] : "?"; }
+const char *exit_name(enum exit_kind kind)
+{
+    return kind < EXIT_KINDS ? names[kind] : "?";
+}
 
 enum exit_action exit_fault(struct exit *exit, uint8_t vector)
 {

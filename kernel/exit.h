@@ -12,20 +12,20 @@ struct vcpu;
 /* The name of each kind, for the dump and the statistics, is in exit.c in the same order. */
 enum exit_kind {
     EXIT_CPUID,
-    EXIT_HYPERCALL,   /* VMCALL or VMMCALL */
+    EXIT_HYPERCALL, /* VMCALL or VMMCALL */
     EXIT_RDMSR,
     EXIT_WRMSR,
     EXIT_IO,
     EXIT_XSETBV,
-    EXIT_CR_WRITE,    /* a CR0 or CR4 write that changes a bit outside the model or the mask */
-    EXIT_MEMORY,      /* EPT violation or #NPF */
-    EXIT_FORBIDDEN,   /* an instruction that the model does not have: #UD */
+    EXIT_CR_WRITE,  /* a CR0 or CR4 write that changes a bit outside the model or the mask */
+    EXIT_MEMORY,    /* EPT violation or #NPF */
+    EXIT_FORBIDDEN, /* an instruction that the model does not have: #UD */
     EXIT_NMI,
-    EXIT_NMI_WINDOW,  /* NMIs can be delivered again (VMX window, SVM IRET) */
+    EXIT_NMI_WINDOW, /* NMIs can be delivered again (VMX window, SVM IRET) */
     EXIT_INIT,
     EXIT_SIPI,
     EXIT_TRIPLE_FAULT,
-    EXIT_BAD_STATE,   /* entry refused: the guest state is invalid */
+    EXIT_BAD_STATE, /* entry refused: the guest state is invalid */
     EXIT_UNKNOWN,
     EXIT_KINDS
 };
@@ -45,7 +45,7 @@ struct exit {
     uint8_t length;      /* of the instruction; 0: the back end decodes it if it must be skipped */
     uint64_t raw_reason; /* the hardware's own numbers, for the dump */
     uint64_t raw_info[2];
-    struct event event;  /* out: what EXIT_FAULT delivers */
+    struct event event; /* out: what EXIT_FAULT delivers */
     union {
         struct {
             uint16_t port;
@@ -83,7 +83,7 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit);
 const char *exit_name(enum exit_kind kind);
 
 /* Fill exit->event with an exception; returns EXIT_FAULT, so that a handler can return it. */
-enum exit_action exit_fault(struct exit *exit, uint8_t vector);            /* no error code */
+enum exit_action exit_fault(struct exit *exit, uint8_t vector); /* no error code */
 enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t error_code);
 
 #endif

@@ -29,7 +29,8 @@ static void *whole_table(uint64_t address, size_t *size)
         return NULL;
     memcpy(&length, header + ACPI_LENGTH, sizeof(length));
     *size = length;
-    if (length < ACPI_HEADER || length > ACPI_TABLE_SIZE_MAX || memory_firmware(NULL, address, length) == NULL)
+    if (length < ACPI_HEADER || length > ACPI_TABLE_SIZE_MAX ||
+        memory_firmware(NULL, address, length) == NULL)
         return NULL;
     return memory_at(hpa(address));
 }
@@ -45,8 +46,10 @@ int guest_edit_acpi(const struct acpi_info *acpi, struct refusal *why)
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         ids[i] = vm.vcpu[i]->apic_id;
     if (madt == NULL)
-        return refuse(why, EINVAL, "ACPI: wanted a MADT in memory, found none at 0x%lx; update the "
-                                   "firmware", acpi->madt);
+        return refuse(why, EINVAL,
+                      "ACPI: wanted a MADT in memory, found none at 0x%lx; update the "
+                      "firmware",
+                      acpi->madt);
     int error = madt_keep_only(madt, size, ids, vm.vcpu_count, why);
     for (unsigned int i = 0; i < sizeof(roots) / sizeof(roots[0]) && error >= 0; i++) {
         void *root = whole_table(roots[i], &size);
@@ -127,8 +130,8 @@ int guest_load_images(const struct boot_info *info, struct vcpu *v, struct vcpu_
     if (error != 0)
         return error;
     fill_state(&entry, v, state);
-    console_line("guest: %s, %lu KiB, entry at 0x%lx%s%s", entry.format, (unsigned long)images.kernel.size >> 10,
-                 entry.cs.base + entry.rip, images.kernel.args[0] != '\0' ? ": " : "",
-                 images.kernel.args);
+    console_line("guest: %s, %lu KiB, entry at 0x%lx%s%s", entry.format,
+                 (unsigned long)images.kernel.size >> 10, entry.cs.base + entry.rip,
+                 images.kernel.args[0] != '\0' ? ": " : "", images.kernel.args);
     return 0;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define CONSOLE_MAX 200U
-#define REPORT_US 1000000U
+#define REPORT_US   1000000U
 
 /* One line a second at most, so that a guest cannot flood the console with it. */
 static void report_refused(uint64_t index)
@@ -18,8 +18,10 @@ static void report_refused(uint64_t index)
     static _Atomic uint64_t next;
     uint64_t now = tsc_microseconds(), due = next;
     if (now >= due && atomic_compare_exchange_strong(&next, &due, now + REPORT_US))
-        console_line("model: vcpu %lu: refused to set another model: it is sealed until the guest's "
-                     "next reset", index);
+        console_line(
+            "model: vcpu %lu: refused to set another model: it is sealed until the guest's "
+            "next reset",
+            index);
 }
 
 static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint64_t count)
@@ -128,8 +130,8 @@ enum exit_action hypercall(struct vcpu *v, struct exit *exit)
         result = -EINVAL;
         break;
     case HYPERCALL_EXITS:
-        result = a < EXIT_KINDS && b < v->vm->vcpu_count ? (int64_t)v->vm->vcpu[b]->exits[a]
-                                                         : -EINVAL;
+        result =
+            a < EXIT_KINDS && b < v->vm->vcpu_count ? (int64_t)v->vm->vcpu[b]->exits[a] : -EINVAL;
         break;
     case HYPERCALL_MODEL_SET:
         result = set_model(v, a, b, c);
@@ -144,9 +146,7 @@ enum exit_action hypercall(struct vcpu *v, struct exit *exit)
         result = (int64_t)v->vm->forbidden;
         break;
     case HYPERCALL_LATCH_RANGE:
-        result = a == 0   ? (int64_t)latch_range.start
-                 : a == 1 ? (int64_t)latch_range.end
-                          : -EINVAL;
+        result = a == 0 ? (int64_t)latch_range.start : a == 1 ? (int64_t)latch_range.end : -EINVAL;
         break;
     default:
         break;

@@ -366,8 +366,7 @@ static void finish(struct decoder *decoder)
 
 int insn_decode(const uint8_t *bytes, size_t n, enum insn_mode mode, struct insn *out)
 {
-    struct decoder decoder = {
-        .cursor = {.bytes = bytes, .n = n}, .mode = mode, .out = out};
+    struct decoder decoder = {.cursor = {.bytes = bytes, .n = n}, .mode = mode, .out = out};
     enum insn_map map = MAP_1;
 
     *out = (struct insn){.reg = INSN_NO_REGISTER,
@@ -427,8 +426,7 @@ uint64_t insn_read_register(const uint64_t gpr[16], uint8_t number, uint8_t size
     return size >= 8 ? value : value & ((1ULL << 8 * size) - 1);
 }
 
-void insn_write_register(uint64_t gpr[16], uint8_t number, uint8_t size, bool high,
-                         uint64_t value)
+void insn_write_register(uint64_t gpr[16], uint8_t number, uint8_t size, bool high, uint64_t value)
 {
     if (size >= 8) {
         gpr[number] = value;

@@ -10,12 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INSN_LENGTH_MAX 15U
+#define INSN_LENGTH_MAX  15U
 #define INSN_NO_REGISTER 0xffU
 
 /* The default operand and address size of the code segment. */
 enum insn_mode { INSN_MODE_16 = 16, INSN_MODE_32 = 32, INSN_MODE_64 = 64 };
 
+/* clang-format off */
 enum insn_kind {
     INSN_CPUID, INSN_RDMSR, INSN_WRMSR, INSN_HLT, INSN_PAUSE,
     INSN_RDTSC, INSN_RDTSCP, INSN_RDPMC, INSN_XSETBV, INSN_XGETBV,
@@ -44,15 +45,16 @@ enum insn_kind {
     /* Known, with exact length and operands, but not a plain move: reads, writes or both */
     INSN_NOT_A_MOVE,
 };
+/* clang-format on */
 
 /* Segment registers in encoding order. */
 enum insn_segment { INSN_ES, INSN_CS, INSN_SS, INSN_DS, INSN_FS, INSN_GS };
 
 struct insn {
     enum insn_kind kind;
-    uint8_t length;       /* bytes, prefixes included */
-    uint8_t operand_size; /* bytes by mode and prefixes: 2, 4 or 8 */
-    uint8_t address_size; /* bytes: 2, 4 or 8 */
+    uint8_t length;        /* bytes, prefixes included */
+    uint8_t operand_size;  /* bytes by mode and prefixes: 2, 4 or 8 */
+    uint8_t address_size;  /* bytes: 2, 4 or 8 */
     bool lock, rep, repne; /* F0, F3, F2 stood before it */
 
     /*
@@ -106,7 +108,6 @@ uint64_t insn_read_register(const uint64_t gpr[16], uint8_t number, uint8_t size
 /*
  * Writes it as an instruction does: 8 and 16 bits leave the rest, 32 bits clear the upper half.
  */
-void insn_write_register(uint64_t gpr[16], uint8_t number, uint8_t size, bool high,
-                         uint64_t value);
+void insn_write_register(uint64_t gpr[16], uint8_t number, uint8_t size, bool high, uint64_t value);
 
 #endif

@@ -29,16 +29,16 @@ enum insn_size {
 enum insn_flags {
     MODRM = 1 << 0,
     TO_RM = 1 << 1,
-    IMM_8 = 1 << 2, /* 8 bits, sign-extended */
-    IMM_Z = 1 << 3, /* 16 or 32 bits, sign-extended */
-    UNSIGNED = 1 << 4,      /* the immediate is a port, a vector or a bit number */
-    OFFSET = 1 << 5,        /* a memory address without ModRM, of the address size */
-    NO_64 = 1 << 6,         /* not in 64-bit mode */
-    ONLY_64 = 1 << 7,       /* only there */
+    IMM_8 = 1 << 2,    /* 8 bits, sign-extended */
+    IMM_Z = 1 << 3,    /* 16 or 32 bits, sign-extended */
+    UNSIGNED = 1 << 4, /* the immediate is a port, a vector or a bit number */
+    OFFSET = 1 << 5,   /* a memory address without ModRM, of the address size */
+    NO_64 = 1 << 6,    /* not in 64-bit mode */
+    ONLY_64 = 1 << 7,  /* only there */
     MEMORY_ONLY = 1 << 8,
     REGISTER_ONLY = 1 << 9,
-    WHOLE_MODRM = 1 << 10,  /* the ModRM byte is a third opcode byte */
-    NO_MOD = 1 << 11,       /* ModRM.mod is ignored and taken as 3 */
+    WHOLE_MODRM = 1 << 10, /* the ModRM byte is a third opcode byte */
+    NO_MOD = 1 << 11,      /* ModRM.mod is ignored and taken as 3 */
 };
 
 struct insn_row {

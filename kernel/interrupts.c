@@ -8,9 +8,10 @@
 #include "kernel/x86.h"
 #include <string.h>
 
-#define VECTORS 256U
+#define VECTORS   256U
 #define STUB_SIZE 16U
-#define VECTOR_SX 30U /* an INIT that SVM turned into an exception: nothing to do (APM vol. 2 §15.28) */
+#define VECTOR_SX                                                                                  \
+    30U /* an INIT that SVM turned into an exception: nothing to do (APM vol. 2 §15.28) */
 #define GATE_INTERRUPT 0x8e00U
 
 struct gate {
@@ -75,8 +76,8 @@ void interrupts_load(struct cpu *cpu)
     cpu->tss.iomap_base = sizeof(cpu->tss);
     cpu->gdt[SELECTOR_CODE / 8] = 0x00af9b000000ffffUL;
     cpu->gdt[SELECTOR_DATA / 8] = 0x00cf93000000ffffUL;
-    cpu->gdt[SELECTOR_TSS / 8] = (sizeof(cpu->tss) - 1) | (tss & 0xffffff) << 16 | 0x89UL << 40 |
-                                 (tss >> 24 & 0xff) << 56;
+    cpu->gdt[SELECTOR_TSS / 8] =
+        (sizeof(cpu->tss) - 1) | (tss & 0xffffff) << 16 | 0x89UL << 40 | (tss >> 24 & 0xff) << 56;
     cpu->gdt[SELECTOR_TSS / 8 + 1] = tss >> 32;
     struct descriptor_pointer gdtr = {.limit = sizeof(cpu->gdt) - 1, .base = (uint64_t)cpu->gdt};
     struct descriptor_pointer idtr = {.limit = sizeof(idt) - 1, .base = (uint64_t)idt};

@@ -8,7 +8,7 @@
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
-#define DFR_CLUSTER 0x0fffffffU
+#define DFR_CLUSTER     0x0fffffffU
 #define XAPIC_BROADCAST 0xffU
 
 /* An ICR in the x2APIC's form. */
@@ -39,8 +39,8 @@ static bool logical_match(const struct vcpu *target, const struct icr *icr)
 {
     if (icr->x2apic) {
         uint32_t logical = (target->apic_id >> 4) << 16 | 1U << (target->apic_id & 15);
-        return icr->destination == UINT32_MAX || (icr->destination >> 16 == logical >> 16 &&
-                                                  (icr->destination & logical & 0xffff));
+        return icr->destination == UINT32_MAX ||
+               (icr->destination >> 16 == logical >> 16 && (icr->destination & logical & 0xffff));
     }
     uint32_t id = target->apic_ldr >> 24;
     if (target->apic_dfr == DFR_CLUSTER)

@@ -10,7 +10,10 @@
 #include <string.h>
 #include <sys/reent.h>
 
-struct _reent *__getreent(void) { return &this_cpu()->reent; }
+struct _reent *__getreent(void)
+{
+    return &this_cpu()->reent;
+}
 
 void __assert_func(const char *file, int line, const char *function, const char *expression)
 {

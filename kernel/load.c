@@ -4,7 +4,7 @@
 #include "kernel/load_common.h"
 #include <errno.h>
 
-#define BOOT_FLAG 0x1feU /* 0xaa55 in a boot sector and in a bzImage */
+#define BOOT_FLAG   0x1feU /* 0xaa55 in a boot sector and in a bzImage */
 #define LINUX_MAGIC 0x202U
 
 static bool is_linux(const struct guest_image *image)

@@ -5,17 +5,17 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#define ELF_HEADER_32 52U
-#define ELF_HEADER_64 64U
-#define PROGRAM_HEADER_32 32U
-#define PROGRAM_HEADER_64 56U
-#define CLASS_32 1U
-#define CLASS_64 2U
+#define ELF_HEADER_32      52U
+#define ELF_HEADER_64      64U
+#define PROGRAM_HEADER_32  32U
+#define PROGRAM_HEADER_64  56U
+#define CLASS_32           1U
+#define CLASS_64           2U
 #define LITTLE_ENDIAN_DATA 1U
-#define TYPE_EXEC 2U
-#define MACHINE_386 3U
-#define MACHINE_X86_64 62U
-#define PROGRAM_LOAD 1U
+#define TYPE_EXEC          2U
+#define MACHINE_386        3U
+#define MACHINE_X86_64     62U
+#define PROGRAM_LOAD       1U
 
 struct file {
     const struct guest_image *image;
@@ -31,8 +31,9 @@ struct segment {
 
 bool elf_is(const struct guest_image *image)
 {
-    return image->size >= 4 && memcmp(image->data, "\x7f"
-                                                   "ELF",
+    return image->size >= 4 && memcmp(image->data,
+                                      "\x7f"
+                                      "ELF",
                                       4) == 0;
 }
 
@@ -116,8 +117,8 @@ static int load_segment(struct loader *loader, const struct segment *segment, un
                       "lower",
                       number, segment->address, segment->memory_size);
     }
-    uint8_t *memory = loader_take_at(loader, segment->address, segment->memory_size, "ELF segment",
-                                     &error);
+    uint8_t *memory =
+        loader_take_at(loader, segment->address, segment->memory_size, "ELF segment", &error);
     if (memory == NULL) {
         return error;
     }

@@ -10,59 +10,59 @@
 #include <inttypes.h>
 
 /* The setup header; offsets are the same in the file and in boot_params. */
-#define SETUP_SECTS 0x1f1U
-#define SYSSIZE 0x1f4U
-#define JUMP_LENGTH 0x201U
-#define HEADER_MAGIC 0x202U
-#define VERSION 0x206U
-#define TYPE_OF_LOADER 0x210U
-#define LOADFLAGS 0x211U
-#define LOADED_HIGH 1U
-#define CAN_USE_HEAP 0x80U
-#define CODE32_START 0x214U
-#define RAMDISK_IMAGE 0x218U
-#define RAMDISK_SIZE 0x21cU
-#define CMD_LINE_PTR 0x228U
-#define INITRD_ADDR_MAX 0x22cU
-#define KERNEL_ALIGNMENT 0x230U
+#define SETUP_SECTS        0x1f1U
+#define SYSSIZE            0x1f4U
+#define JUMP_LENGTH        0x201U
+#define HEADER_MAGIC       0x202U
+#define VERSION            0x206U
+#define TYPE_OF_LOADER     0x210U
+#define LOADFLAGS          0x211U
+#define LOADED_HIGH        1U
+#define CAN_USE_HEAP       0x80U
+#define CODE32_START       0x214U
+#define RAMDISK_IMAGE      0x218U
+#define RAMDISK_SIZE       0x21cU
+#define CMD_LINE_PTR       0x228U
+#define INITRD_ADDR_MAX    0x22cU
+#define KERNEL_ALIGNMENT   0x230U
 #define RELOCATABLE_KERNEL 0x234U
-#define CMDLINE_SIZE 0x238U
-#define PREF_ADDRESS 0x258U
-#define INIT_SIZE 0x260U
-#define HEADER_NEEDED 0x264U /* what protocol 2.10 has */
-#define HEADER_MAX 0x290U    /* what boot_params has room for */
+#define CMDLINE_SIZE       0x238U
+#define PREF_ADDRESS       0x258U
+#define INIT_SIZE          0x260U
+#define HEADER_NEEDED      0x264U /* what protocol 2.10 has */
+#define HEADER_MAX         0x290U /* what boot_params has room for */
 
 /* The rest of boot_params */
-#define ACPI_RSDP_ADDR 0x070U
-#define E820_ENTRIES 0x1e8U
-#define E820_TABLE 0x2d0U
-#define E820_ENTRY 20U
+#define ACPI_RSDP_ADDR   0x070U
+#define E820_ENTRIES     0x1e8U
+#define E820_TABLE       0x2d0U
+#define E820_ENTRY       20U
 #define BOOT_PARAMS_SIZE 4096U
 
 /* struct screen_info, at the start of boot_params */
-#define SCREEN_MODE 0x06U
-#define SCREEN_COLUMNS 0x07U
-#define SCREEN_LINES 0x0eU
-#define SCREEN_TYPE 0x0fU
+#define SCREEN_MODE          0x06U
+#define SCREEN_COLUMNS       0x07U
+#define SCREEN_LINES         0x0eU
+#define SCREEN_TYPE          0x0fU
 #define SCREEN_TYPE_VGA_TEXT 1U
-#define SCREEN_TYPE_LINEAR 0x23U
-#define SCREEN_POINTS 0x10U
-#define SCREEN_WIDTH 0x12U
-#define SCREEN_HEIGHT 0x14U
-#define SCREEN_DEPTH 0x16U
-#define SCREEN_BASE 0x18U
-#define SCREEN_SIZE 0x1cU
-#define SCREEN_PITCH 0x24U
-#define SCREEN_COLOURS 0x26U
-#define SCREEN_CAPABILITIES 0x36U
-#define SCREEN_BASE_HIGH 0x3aU
+#define SCREEN_TYPE_LINEAR   0x23U
+#define SCREEN_POINTS        0x10U
+#define SCREEN_WIDTH         0x12U
+#define SCREEN_HEIGHT        0x14U
+#define SCREEN_DEPTH         0x16U
+#define SCREEN_BASE          0x18U
+#define SCREEN_SIZE          0x1cU
+#define SCREEN_PITCH         0x24U
+#define SCREEN_COLOURS       0x26U
+#define SCREEN_CAPABILITIES  0x36U
+#define SCREEN_BASE_HIGH     0x3aU
 
 /* The block in low memory, by page: boot_params, the GDT, the RSDP, and the command line. */
-#define LOW_GDT 4096U
-#define LOW_RSDP 8192U
+#define LOW_GDT          4096U
+#define LOW_RSDP         8192U
 #define LOW_COMMAND_LINE 12288U
-#define LOW_FLOOR 0x10000U
-#define LOW_CEILING 0xa0000U
+#define LOW_FLOOR        0x10000U
+#define LOW_CEILING      0xa0000U
 
 struct kernel_file {
     const uint8_t *header;
@@ -201,8 +201,8 @@ static void write_screen(uint8_t *screen, const struct boot_framebuffer *framebu
         write32(screen + SCREEN_SIZE, (uint32_t)((size + 0xffff) >> 16)); /* 64 KiB units */
         write16(screen + SCREEN_PITCH, (uint16_t)framebuffer->pitch);
         const uint8_t colours[6] = {
-            framebuffer->red_size,   framebuffer->red_position,  framebuffer->green_size,
-            framebuffer->green_position, framebuffer->blue_size, framebuffer->blue_position,
+            framebuffer->red_size,       framebuffer->red_position, framebuffer->green_size,
+            framebuffer->green_position, framebuffer->blue_size,    framebuffer->blue_position,
         };
         memcpy(screen + SCREEN_COLOURS, colours, sizeof colours);
         /* The address has 64 bits. */

@@ -9,19 +9,19 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#define MULTIBOOT1_MAGIC 0x1badb002U
-#define MULTIBOOT1_BOOT_MAGIC 0x2badb002U
-#define MULTIBOOT1_SEARCH 8192U
-#define MULTIBOOT1_HEADER 12U
-#define MULTIBOOT1_ADDRESS_FIELDS 32U  /* the header's size with them */
-#define MULTIBOOT1_MUST 0xffffU        /* flags that a loader must know or refuse */
-#define MULTIBOOT1_ALIGN_AND_MEMORY 3U /* those that are known */
-#define MULTIBOOT1_HAS_ADDRESS (1U << 16)
+#define MULTIBOOT1_MAGIC            0x1badb002U
+#define MULTIBOOT1_BOOT_MAGIC       0x2badb002U
+#define MULTIBOOT1_SEARCH           8192U
+#define MULTIBOOT1_HEADER           12U
+#define MULTIBOOT1_ADDRESS_FIELDS   32U     /* the header's size with them */
+#define MULTIBOOT1_MUST             0xffffU /* flags that a loader must know or refuse */
+#define MULTIBOOT1_ALIGN_AND_MEMORY 3U      /* those that are known */
+#define MULTIBOOT1_HAS_ADDRESS      (1U << 16)
 
-#define MULTIBOOT2_MAGIC 0xe85250d6U
-#define MULTIBOOT2_SEARCH 32768U
-#define MULTIBOOT2_HEADER 16U
-#define MULTIBOOT2_TAG 8U
+#define MULTIBOOT2_MAGIC    0xe85250d6U
+#define MULTIBOOT2_SEARCH   32768U
+#define MULTIBOOT2_HEADER   16U
+#define MULTIBOOT2_TAG      8U
 #define HEADER_TAG_OPTIONAL 1U
 
 /* Types of multiboot2 header tags, §3.1.3 and after */
@@ -220,13 +220,13 @@ static int load_addresses(struct loader *loader, const struct header *header,
         size > image->size - offset || header->load_address + memory_size > BELOW_4G) {
         return refuse(loader->why, EINVAL,
                       "multiboot: addresses header 0x%" PRIx32 " load 0x%" PRIx32 "..0x%" PRIx32
-                      " bss 0x%" PRIx32 " do not fit the file of 0x%lx with its header at 0x%" PRIx32
-                      "; rebuild it",
+                      " bss 0x%" PRIx32
+                      " do not fit the file of 0x%lx with its header at 0x%" PRIx32 "; rebuild it",
                       header->header_address, header->load_address, header->load_end,
                       header->bss_end, image->size, header->at);
     }
-    uint8_t *memory = loader_take_at(loader, header->load_address, memory_size, "multiboot image",
-                                     &error);
+    uint8_t *memory =
+        loader_take_at(loader, header->load_address, memory_size, "multiboot image", &error);
     if (memory == NULL) {
         return error;
     }
@@ -269,8 +269,8 @@ static int place_module(struct loader *loader, const struct guest_image *image, 
 {
     int error = 0;
     uint64_t address;
-    void *memory = loader_take_low(loader, image->size, PAGE_SIZE, floor, BELOW_4G,
-                                   "guest module", &address, &error);
+    void *memory = loader_take_low(loader, image->size, PAGE_SIZE, floor, BELOW_4G, "guest module",
+                                   &address, &error);
     if (memory != NULL) {
         memcpy(memory, image->data, image->size);
         modules->module[modules->count++] = (struct placed_module){
@@ -280,8 +280,7 @@ static int place_module(struct loader *loader, const struct guest_image *image, 
 }
 
 /* Behind the kernel, as other loaders do it, and not below 1 MiB. */
-static int place_modules(struct loader *loader, uint64_t kernel_end,
-                         struct placed_modules *modules)
+static int place_modules(struct loader *loader, uint64_t kernel_end, struct placed_modules *modules)
 {
     const struct guest_images *images = loader->images;
     uint64_t floor = kernel_end > 0x100000 ? kernel_end : 0x100000;

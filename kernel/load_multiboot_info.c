@@ -8,30 +8,30 @@
 #include <errno.h>
 
 #define LOADER_NAME "Latch"
-#define INFO_FLOOR 0x10000U
+#define INFO_FLOOR  0x10000U
 
 /* Multiboot 1: offsets in the structure, its flags, and the sizes of its lists' entries */
-#define MB1_FLAGS 0U
+#define MB1_FLAGS        0U
 #define MB1_MEMORY_LOWER 4U
 #define MB1_MEMORY_UPPER 8U
 #define MB1_COMMAND_LINE 16U
 #define MB1_MODULE_COUNT 20U
-#define MB1_MODULES 24U
-#define MB1_MAP_LENGTH 44U
-#define MB1_MAP 48U
-#define MB1_LOADER_NAME 64U
-#define MB1_SIZE 120U
-#define MB1_GIVEN (1U << 0 | 1U << 2 | 1U << 3 | 1U << 6 | 1U << 9)
-#define MB1_MODULE_SIZE 16U
-#define MB1_RANGE_SIZE 24U /* the size field before it included */
+#define MB1_MODULES      24U
+#define MB1_MAP_LENGTH   44U
+#define MB1_MAP          48U
+#define MB1_LOADER_NAME  64U
+#define MB1_SIZE         120U
+#define MB1_GIVEN        (1U << 0 | 1U << 2 | 1U << 3 | 1U << 6 | 1U << 9)
+#define MB1_MODULE_SIZE  16U
+#define MB1_RANGE_SIZE   24U /* the size field before it included */
 
 /* Multiboot 2: tag heads and entries */
-#define MB2_HEAD 8U
-#define MB2_TAG 8U
+#define MB2_HEAD        8U
+#define MB2_TAG         8U
 #define MB2_MODULE_HEAD 16U
 #define MB2_MEMORY_SIZE 16U
-#define MB2_MAP_HEAD 16U
-#define MB2_RANGE_SIZE 24U
+#define MB2_MAP_HEAD    16U
+#define MB2_RANGE_SIZE  24U
 
 /* A structure that grows from its start; the address is the guest's. */
 struct writer {
@@ -40,7 +40,10 @@ struct writer {
     uint32_t used;
 };
 
-static uint32_t text_size(const char *text) { return (uint32_t)strlen(text) + 1; }
+static uint32_t text_size(const char *text)
+{
+    return (uint32_t)strlen(text) + 1;
+}
 
 /* Takes the next `size` bytes, which start 8-aligned. */
 static uint8_t *extend(struct writer *writer, uint32_t size)
@@ -86,8 +89,8 @@ static void measure_memory(const struct memory_map *map, uint32_t *lower, uint32
 /* Low memory, as other loaders do it; elsewhere below 4 GiB if there is none. */
 static uint8_t *take_info(struct loader *loader, uint64_t size, uint64_t *address, int *error)
 {
-    uint8_t *info = loader_take_low(loader, size, 8, INFO_FLOOR, 0xa0000,
-                                    "multiboot information", address, error);
+    uint8_t *info = loader_take_low(loader, size, 8, INFO_FLOOR, 0xa0000, "multiboot information",
+                                    address, error);
     if (info == NULL && *error == -ENOMEM) {
         *error = 0;
         info = loader_take_low(loader, size, 8, INFO_FLOOR, BELOW_4G, "multiboot information",

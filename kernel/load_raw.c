@@ -5,7 +5,7 @@
 
 /* Where a PC's firmware puts a boot sector, and the first address that may be the firmware's. */
 #define RAW_START 0x7c00U
-#define RAW_END 0x80000U
+#define RAW_END   0x80000U
 
 int load_raw(const struct guest_target *target, const struct guest_images *images,
              struct guest_entry *entry, struct refusal *why)

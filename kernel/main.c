@@ -24,9 +24,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define COM1 0x3f8
+#define COM1            0x3f8
 #define IDENTITY_MAPPED 0x100000000UL
-#define RSDP_OEM 9
+#define RSDP_OEM        9
 
 extern char image_start[], image_end[];
 void main(uint32_t boot_information);
@@ -119,10 +119,14 @@ static void check_hardware(void)
                        row->advice);
     }
     if (error != 0)
-        end_refuse("%s: the preflight ended with error %d and names no row", backend_name(), -error);
+        end_refuse("%s: the preflight ended with error %d and names no row", backend_name(),
+                   -error);
 }
 
-static int enable_here(void *cpu) { return backend_enable(cpu); }
+static int enable_here(void *cpu)
+{
+    return backend_enable(cpu);
+}
 
 static void enable_virtualization(void)
 {
@@ -229,6 +233,7 @@ static _Noreturn void enter_guest(void)
     __builtin_unreachable();
 }
 
+/* clang-format off */
 static _Noreturn void main_at_top(void)
 {
     if (smp_load_boot_cpu() != 0)  /* own GDT, IDT and stacks: from here on a fault is reported */
@@ -257,3 +262,4 @@ void main(uint32_t boot_information)
     read_configuration();
     move_to_top_of_ram(main_at_top); /* low memory is the guest's */
 }
+/* clang-format on */

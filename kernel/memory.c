@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define BELOW 0x100000000UL
-#define LOWEST 0x100000UL
+#define BELOW        0x100000000UL
+#define LOWEST       0x100000UL
 #define LOAD_ADDRESS 0x200000UL
 
 extern char image_start[], image_end[];
@@ -19,9 +19,15 @@ static uint64_t pool_free; /* physical address of the first page in the list, 0:
 static uint64_t pool_next; /* first page never taken */
 static unsigned int pool_returned;
 
-static uint64_t page_up(uint64_t size) { return (size + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK; }
+static uint64_t page_up(uint64_t size)
+{
+    return (size + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK;
+}
 
-static uint64_t image_size(void) { return page_up((uint64_t)(image_end - image_start)); }
+static uint64_t image_size(void)
+{
+    return page_up((uint64_t)(image_end - image_start));
+}
 
 hpa_t memory_address_of(const void *pointer)
 {
@@ -88,7 +94,10 @@ int memory_alloc_pages(unsigned int count, hpa_t *first)
     return 0;
 }
 
-int memory_alloc_page(hpa_t *page) { return memory_alloc_pages(1, page); }
+int memory_alloc_page(hpa_t *page)
+{
+    return memory_alloc_pages(1, page);
+}
 
 void memory_free_page(hpa_t page)
 {

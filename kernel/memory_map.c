@@ -2,8 +2,14 @@
 #include "kernel/memory_map.h"
 #include <errno.h>
 
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
-static uint64_t max64(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+static uint64_t max64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
 
 static unsigned strictness(enum memory_type type)
 {
@@ -96,8 +102,8 @@ bool memory_map_is_ram(const struct memory_map *map, uint64_t start, uint64_t en
     return false;
 }
 
-int memory_map_find_low(const struct memory_map *map, uint64_t size, uint64_t align,
-                        uint64_t floor, uint64_t ceiling, uint64_t *address)
+int memory_map_find_low(const struct memory_map *map, uint64_t size, uint64_t align, uint64_t floor,
+                        uint64_t ceiling, uint64_t *address)
 {
     for (unsigned i = 0; i < map->count; i++) {
         const struct memory_range *range = &map->range[i];

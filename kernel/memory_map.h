@@ -48,8 +48,8 @@ bool memory_map_is_ram(const struct memory_map *map, uint64_t start, uint64_t en
  * The lowest or the highest address of `size` bytes (not 0) of RAM between floor and ceiling,
  * aligned to `align` (a power of two). Returns 0 and the address, or -ENOMEM.
  */
-int memory_map_find_low(const struct memory_map *map, uint64_t size, uint64_t align,
-                        uint64_t floor, uint64_t ceiling, uint64_t *address);
+int memory_map_find_low(const struct memory_map *map, uint64_t size, uint64_t align, uint64_t floor,
+                        uint64_t ceiling, uint64_t *address);
 int memory_map_find_high(const struct memory_map *map, uint64_t size, uint64_t align,
                          uint64_t floor, uint64_t ceiling, uint64_t *address);
 

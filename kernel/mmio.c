@@ -41,8 +41,7 @@ static enum exit_action forbidden(struct vcpu *v, struct exit *exit)
     struct insn insn;
     backend_get_state(v, &state);
     if (exit->memory.fetch || exit->memory.walk || exit->memory.delivering ||
-        vcpu_decode(v, &state, &insn) == 0 ||
-        !is_move(&insn))
+        vcpu_decode(v, &state, &insn) == 0 || !is_move(&insn))
         return exit_fault_code(exit, VECTOR_GP, 0);
     if (!insn.to_rm)
         load_ones(v, &insn);
@@ -86,7 +85,8 @@ enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
     int error = direct_fill(&v->vm->direct, v->root, address, &result);
     vm_unlock(v);
     if (error != 0)
-        return vm_crash(v, exit, "no memory left for the nested page tables: set pool= to more MiB");
+        return vm_crash(v, exit,
+                        "no memory left for the nested page tables: set pool= to more MiB");
     if (result.kind == GUEST_READ_ONLY && exit->memory.write && !exit->memory.walk &&
         gfn_of(address).raw == apic_page() >> PAGE_SHIFT)
         return write_apic_page(v, exit);

@@ -25,7 +25,10 @@ static void cpuid_here(void *ctx, uint32_t leaf, uint32_t subleaf, struct cpuid_
     cpuid_raw(leaf, subleaf, &regs->eax, &regs->ebx, &regs->ecx, &regs->edx);
 }
 
-static int capture_here(void *model) { return model_capture(model, cpuid_here, NULL); }
+static int capture_here(void *model)
+{
+    return model_capture(model, cpuid_here, NULL);
+}
 
 /* What the host offers a guest on the vCPU's own CPU. */
 static int capture_host(struct vcpu *v, struct refusal *why)
@@ -38,8 +41,9 @@ static int capture_host(struct vcpu *v, struct refusal *why)
     if (error == 0)
         error = policy_apply(&host, &input);
     return error == 0 ? 0
-                      : refuse(why, -error, "model: wanted at most %u CPUID answers, the host of "
-                                            "vcpu %u has more; shorten the model",
+                      : refuse(why, -error,
+                               "model: wanted at most %u CPUID answers, the host of "
+                               "vcpu %u has more; shorten the model",
                                MODEL_MAX_LEAVES, v->index);
 }
 
@@ -48,7 +52,8 @@ static int read_file(const struct boot_info *info, const struct vcpu *v, struct 
     const struct boot_module *file = boot_find_module(info, MODULE_MODEL);
     struct text_error wrong;
     if (file == NULL)
-        return refuse(why, ENOENT, "model: '%s' wants a module of role 'model', found none; load one",
+        return refuse(why, ENOENT,
+                      "model: '%s' wants a module of role 'model', found none; load one",
                       vm.config->model);
     const char *text = memory_at(hpa(file->start));
     size_t size = file->end - file->start;
@@ -81,8 +86,9 @@ static int make_model(struct vcpu *v, const struct boot_info *info, struct refus
     if (error == 0)
         error = seal_set_model(&vm.seal, v->index, &wanted);
     return error == 0 ? 0
-                      : refuse(why, -error, "model of vcpu %u: wanted a complete CPUID table, found "
-                                            "one that cannot be sealed (error %d); mend it",
+                      : refuse(why, -error,
+                               "model of vcpu %u: wanted a complete CPUID table, found "
+                               "one that cannot be sealed (error %d); mend it",
                                v->index, -error);
 }
 
@@ -124,7 +130,8 @@ int models_seal(const struct boot_info *info, struct refusal *why)
         if (apic_is_x2apic() && !(vm.vcpu[i]->rules.msr_groups >> MSR_GROUP_X2APIC & 1))
             return refuse(why, ENOTSUP,
                           "model of vcpu %u: wanted x2apic in it, as firmware has left x2APIC mode "
-                          "on; turn that off in firmware, or x2apic on in the model", i);
+                          "on; turn that off in firmware, or x2apic on in the model",
+                          i);
     }
     const struct paging_props *props = &vm.vcpu[0]->props;
     console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu", vm.config->model,

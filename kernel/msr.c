@@ -79,8 +79,8 @@ static void pass_rules(struct vcpu *v, const struct msr_rule *rules, size_t coun
     for (size_t i = 0; i < count; i++) {
         const struct msr_rule *rule = &rules[i];
         bool read = reads_pass(rule->action);
-        bool write = rule->action == MSR_PASS ||
-                     (rule->action == MSR_ICR_RULE && !v->vm->icr_trapped);
+        bool write =
+            rule->action == MSR_PASS || (rule->action == MSR_ICR_RULE && !v->vm->icr_trapped);
         for (uint32_t msr = rule->first; counts(v, rule) && (read || write) && msr <= rule->last;
              msr++)
             backend_pass_msr(v, msr, read, write);
@@ -168,8 +168,7 @@ enum exit_action msr_write(struct vcpu *v, struct exit *exit)
         return exit_fault_code(exit, VECTOR_GP, 0);
     switch ((enum msr_action)rule->action) {
     case MSR_EFER_RULE:
-        return backend_write_efer(v, value) == 0 ? EXIT_NEXT
-                                                 : exit_fault_code(exit, VECTOR_GP, 0);
+        return backend_write_efer(v, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
     case MSR_APIC_BASE_RULE:
         return write_apic_base(v, exit, value);
     case MSR_ICR_RULE:

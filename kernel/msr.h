@@ -11,15 +11,15 @@
 
 /* What an access to an MSR does. */
 enum msr_action {
-    MSR_PASS,       /* the hardware's own, without an exit */
-    MSR_PASS_READ,  /* reads are the hardware's; a write gives #GP */
-    MSR_READ_HOST,  /* reads give the hardware's value, 0 where it has none; writes are ignored */
-    MSR_CONSTANT,   /* reads give `value`; writes are ignored */
+    MSR_PASS,      /* the hardware's own, without an exit */
+    MSR_PASS_READ, /* reads are the hardware's; a write gives #GP */
+    MSR_READ_HOST, /* reads give the hardware's value, 0 where it has none; writes are ignored */
+    MSR_CONSTANT,  /* reads give `value`; writes are ignored */
     MSR_EFER_RULE,
     MSR_APIC_BASE_RULE,
-    MSR_ICR_RULE,   /* passed once no IPI needs to be seen any more */
+    MSR_ICR_RULE, /* passed once no IPI needs to be seen any more */
     MSR_MTRR_RULE,
-    MSR_XSS_RULE,   /* reads are the hardware's; writes only of components that the model has */
+    MSR_XSS_RULE, /* reads are the hardware's; writes only of components that the model has */
 };
 
 #define MSR_ANY_GROUP 0xffU

@@ -20,13 +20,13 @@ enum {
     TAG_EFI_MEMORY_MAP = 17,
 };
 
-#define INFO_HEAD 8U
-#define TAG_HEAD 8U
-#define MODULE_HEAD 16U
-#define MEMORY_MAP_HEAD 16U
+#define INFO_HEAD        8U
+#define TAG_HEAD         8U
+#define MODULE_HEAD      16U
+#define MEMORY_MAP_HEAD  16U
 #define MEMORY_MAP_ENTRY 24U
 #define FRAMEBUFFER_HEAD 32U
-#define FRAMEBUFFER_RGB 38U
+#define FRAMEBUFFER_RGB  38U
 
 struct tag {
     uint32_t type;
@@ -68,8 +68,8 @@ static int keep_string(struct parser *parser, const struct tag *tag, uint32_t of
     const uint8_t *end = memchr(tag->data + offset, '\0', tag->size - offset);
     if (end == NULL) {
         return refuse(parser->why, EINVAL,
-                      "boot information: the string of tag %" PRIu32
-                      " has no end in its %" PRIu32 " bytes; use another boot loader",
+                      "boot information: the string of tag %" PRIu32 " has no end in its %" PRIu32
+                      " bytes; use another boot loader",
                       tag->type, tag->size);
     }
     size_t length = (size_t)(end - (tag->data + offset)) + 1;
@@ -278,8 +278,8 @@ static int check_module(const struct boot_info *info, unsigned number, uint64_t 
     }
     if (module->start < latch_end && latch_start < module->end) {
         return refuse(why, EFAULT,
-                      "module %u (%.40s): 0x%" PRIx64 "..0x%" PRIx64
-                      " overlaps Latch at 0x%" PRIx64 "..0x%" PRIx64 "; use another boot loader",
+                      "module %u (%.40s): 0x%" PRIx64 "..0x%" PRIx64 " overlaps Latch at 0x%" PRIx64
+                      "..0x%" PRIx64 "; use another boot loader",
                       number, module->args, module->start, module->end, latch_start, latch_end);
     }
     if (!memory_map_is_ram(&info->map, module->start, module->end)) {
@@ -291,12 +291,11 @@ static int check_module(const struct boot_info *info, unsigned number, uint64_t 
     for (unsigned i = 0; i < number; i++) {
         const struct boot_module *other = &info->module[i];
         if (module->start < other->end && other->start < module->end) {
-            return refuse(why, EFAULT,
-                          "module %u (%.30s): 0x%" PRIx64 "..0x%" PRIx64
-                          " overlaps module %u at 0x%" PRIx64 "..0x%" PRIx64
-                          "; use another boot loader",
-                          number, module->args, module->start, module->end, i, other->start,
-                          other->end);
+            return refuse(
+                why, EFAULT,
+                "module %u (%.30s): 0x%" PRIx64 "..0x%" PRIx64 " overlaps module %u at 0x%" PRIx64
+                "..0x%" PRIx64 "; use another boot loader",
+                number, module->args, module->start, module->end, i, other->start, other->end);
         }
     }
     return 0;
@@ -322,9 +321,8 @@ static int check_roles(const struct boot_info *info, struct refusal *why)
     return 0;
 }
 
-int multiboot2_parse(const void *data, uint64_t data_address, size_t readable,
-                     uint64_t latch_start, uint64_t latch_end, struct boot_info *info,
-                     struct refusal *why)
+int multiboot2_parse(const void *data, uint64_t data_address, size_t readable, uint64_t latch_start,
+                     uint64_t latch_end, struct boot_info *info, struct refusal *why)
 {
     struct parser parser = {.info = info, .why = why};
     memset(info, 0, sizeof *info);

@@ -12,10 +12,10 @@
 #include <stdint.h>
 
 #define MULTIBOOT2_BOOTLOADER_MAGIC 0x36d76289U
-#define MULTIBOOT2_INFO_MAX (1U << 20) /* no boot loader's information is larger */
-#define BOOT_MODULES_MAX 16U
-#define BOOT_TEXT_MAX 16384U
-#define RSDP_MAX 36U
+#define MULTIBOOT2_INFO_MAX         (1U << 20) /* no boot loader's information is larger */
+#define BOOT_MODULES_MAX            16U
+#define BOOT_TEXT_MAX               16384U
+#define RSDP_MAX                    36U
 
 /* The first word of a module's string; the rest is its command line. */
 enum module_role {
@@ -66,9 +66,8 @@ struct boot_info {
  * -EINVAL (malformed), -ENOSPC (more of something than fits), -ENOENT (no memory map, no guest
  * module), -EFAULT (a module that is not in RAM, or overlaps).
  */
-int multiboot2_parse(const void *data, uint64_t data_address, size_t readable,
-                     uint64_t latch_start, uint64_t latch_end, struct boot_info *info,
-                     struct refusal *why);
+int multiboot2_parse(const void *data, uint64_t data_address, size_t readable, uint64_t latch_start,
+                     uint64_t latch_end, struct boot_info *info, struct refusal *why);
 
 /* The first module of that role, or NULL. */
 const struct boot_module *boot_find_module(const struct boot_info *info, enum module_role role);

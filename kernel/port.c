@@ -5,10 +5,10 @@
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
-#define SLP_EN (1U << 13)
+#define SLP_EN      (1U << 13)
 #define PCI_ADDRESS 0xcf8U
-#define COM1 0x3f8U
-#define PCI_PORTS 0xd00U
+#define COM1        0x3f8U
+#define PCI_PORTS   0xd00U
 
 enum port_action { PORT_PASS, PORT_DENY, PORT_PM1A, PORT_ACPI_RESET };
 
@@ -135,8 +135,9 @@ static enum exit_action enter_sleep(struct vcpu *v, const struct exit *exit, uin
 {
     if (vm.acpi->has_s5 && (control >> 10 & 7) == vm.acpi->s5_type_a)
         return vm_power_off(v);
-    return vm_crash(v, exit, "it asked for an ACPI sleep state that is not S5, power-off; have it "
-                             "not suspend");
+    return vm_crash(v, exit,
+                    "it asked for an ACPI sleep state that is not S5, power-off; have it "
+                    "not suspend");
 }
 
 static enum exit_action write_port(struct vcpu *v, const struct exit *exit,
@@ -187,8 +188,7 @@ enum exit_action port_access(struct vcpu *v, struct exit *exit)
         return exit_fault_code(exit, VECTOR_GP, 0);
     if (!exit->io.in)
         return write_port(v, exit, rule, (uint32_t)v->regs.rax & mask);
-    uint32_t value =
-        rule->action == PORT_DENY ? UINT32_MAX : port_in(exit->io.port, exit->io.size);
+    uint32_t value = rule->action == PORT_DENY ? UINT32_MAX : port_in(exit->io.port, exit->io.size);
     if (exit->io.size == 4)
         v->regs.rax = value;
     else

@@ -13,11 +13,11 @@
 
 /* Where a SIPI can start a CPU, beyond the real-mode tables. */
 #define TRAMPOLINE_LOWEST 0x8000UL
-#define TRAMPOLINE_END 0xa0000UL
-#define XAPIC_ID_MAX 254U
-#define INIT_DELAY_US 10000U
-#define SIPI_DELAY_US 300U
-#define ANSWER_US 2000000U
+#define TRAMPOLINE_END    0xa0000UL
+#define XAPIC_ID_MAX      254U
+#define INIT_DELAY_US     10000U
+#define SIPI_DELAY_US     300U
+#define ANSWER_US         2000000U
 
 /* What boot/trampoline.asm reads, at its label trampoline_mailbox. */
 struct mailbox {
@@ -95,8 +95,10 @@ static int make_cpu(uint32_t id, struct cpu **made, struct refusal *why)
         *made = cpu;
     }
     return error == 0 ? 0
-                      : refuse(why, ENOMEM, "CPU with APIC id %u: no memory for its stacks; set "
-                                            "pool= to more MiB", id);
+                      : refuse(why, ENOMEM,
+                               "CPU with APIC id %u: no memory for its stacks; set "
+                               "pool= to more MiB",
+                               id);
 }
 
 static bool answers(const struct cpu *cpu, uint64_t microseconds)
@@ -147,8 +149,10 @@ int smp_start(const struct acpi_info *acpi, const struct memory_map *map, struct
     static uint8_t saved[PAGE_SIZE];
     uint64_t low;
     if (memory_map_find_low(map, PAGE_SIZE, PAGE_SIZE, TRAMPOLINE_LOWEST, TRAMPOLINE_END, &low))
-        return refuse(why, ENOMEM, "trampoline: wanted a page of RAM at 0x%lx-0x%lx, found none; "
-                                   "update the firmware", TRAMPOLINE_LOWEST, TRAMPOLINE_END);
+        return refuse(why, ENOMEM,
+                      "trampoline: wanted a page of RAM at 0x%lx-0x%lx, found none; "
+                      "update the firmware",
+                      TRAMPOLINE_LOWEST, TRAMPOLINE_END);
     void *page = memory_at(hpa(low));
     boot_cpu.apic_id = apic_id();
     console_line("cpu 0: APIC id %u online, the boot processor", boot_cpu.apic_id);

@@ -3,15 +3,15 @@
 #include "kernel/x86.h"
 
 /* i8254: channel 2 counts down at 1,193,182 Hz, gated by port 0x61, output in its bit 5. */
-#define PIT_HZ 1193182U
-#define PIT_COUNT (PIT_HZ / 100U)
-#define PIT_TRIES 3U
-#define PIT_CHANNEL2 0x42
-#define PIT_COMMAND 0x43
-#define PIT_GATE 0x61
-#define PM_TIMER_HZ 3579545U
+#define PIT_HZ         1193182U
+#define PIT_COUNT      (PIT_HZ / 100U)
+#define PIT_TRIES      3U
+#define PIT_CHANNEL2   0x42
+#define PIT_COMMAND    0x43
+#define PIT_GATE       0x61
+#define PM_TIMER_HZ    3579545U
 #define PM_TIMER_TICKS (PM_TIMER_HZ / 100U)
-#define POLLS_MAX 2000000U /* of what takes 10 ms; where nothing ticks a poll may take 1 us */
+#define POLLS_MAX      2000000U /* of what takes 10 ms; where nothing ticks a poll may take 1 us */
 /* While the frequency is unknown a delay is measured as if by a fast CPU: too long, never short. */
 #define KHZ_GUESS 5000000U
 
@@ -65,7 +65,10 @@ void tsc_calibrate_pm_timer(uint16_t port)
         khz = (rdtsc() - start) * PM_TIMER_HZ / passed / 1000;
 }
 
-uint64_t tsc_khz(void) { return khz; }
+uint64_t tsc_khz(void)
+{
+    return khz;
+}
 
 uint64_t tsc_microseconds(void)
 {

@@ -13,11 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAT_RESET 0x0007040600070406UL
+#define PAT_RESET    0x0007040600070406UL
 #define SEGMENT_CODE 0x9bU /* present, accessed, readable code */
 #define SEGMENT_DATA 0x93U /* present, accessed, writable data */
-#define SEGMENT_LDT 0x82U
-#define SEGMENT_TSS 0x8bU
+#define SEGMENT_LDT  0x82U
+#define SEGMENT_TSS  0x8bU
 
 void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector)
 {
@@ -140,8 +140,9 @@ void vcpu_dump_walk(struct vcpu *v, const struct vcpu_state *state, uint64_t lin
     vcpu_paging_state(v, state, &paging);
     int error = guest_walk(&env, &paging, gla(linear), ACCESS_EXECUTE, &result);
     if (error == 0)
-        snprintf(text, sizeof(text), "walk: linear %016lx is guest-physical %016lx, page of %lu KiB",
-                 linear, result.address.raw, result.page_size >> 10);
+        snprintf(text, sizeof(text),
+                 "walk: linear %016lx is guest-physical %016lx, page of %lu KiB", linear,
+                 result.address.raw, result.page_size >> 10);
     else if (error == -EFAULT)
         snprintf(text, sizeof(text),
                  "walk: linear %016lx gives #PF error code 0x%x at level %u, entry %016lx", linear,
@@ -188,7 +189,7 @@ static void take_init(struct vcpu *v)
 int vcpu_main(void *vcpu)
 {
     struct vcpu *v = vcpu;
-    v->cpu->nmis = 0; /* those until now were Latch's calls */
+    v->cpu->nmis = 0;      /* those until now were Latch's calls */
     write_cr3(read_cr3()); /* rights that Latch's own tables lost since this CPU last loaded it */
     while (v->vm->ender == NULL) {
         if (v->index != 0 || v->ran) {

@@ -34,9 +34,9 @@ struct segment {
     uint32_t limit; /* in bytes */
     uint64_t base;
 };
-#define SEGMENT_L 0x200U
+#define SEGMENT_L  0x200U
 #define SEGMENT_DB 0x400U
-#define SEGMENT_P 0x80U
+#define SEGMENT_P  0x80U
 
 enum segment_index { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEGMENTS };
 
@@ -48,7 +48,10 @@ struct vcpu_state {
     uint64_t dr6, dr7;
     uint64_t pat;
     struct segment segment[SEGMENTS];
-    struct { uint32_t limit; uint64_t base; } gdtr, idtr;
+    struct {
+        uint32_t limit;
+        uint64_t base;
+    } gdtr, idtr;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
     bool nmi_blocked, interrupt_shadow;
@@ -64,29 +67,29 @@ enum vcpu_status {
 struct vm;
 
 struct vcpu {
-    union gprs regs;               /* (o) first: the entry stubs rely on offset 0 */
-    void *backend;                 /* (c) struct vmx_vcpu or struct svm_vcpu */
-    struct vm *vm;                 /* (c) */
-    struct cpu *cpu;               /* (c) */
-    unsigned int index;            /* (c) 0 is the boot processor */
-    uint32_t apic_id;              /* (c) */
-    const struct model *model;     /* (c) sealed, read-only page */
-    struct paging_props props;     /* (c) derived from the model */
-    struct cpu_rules rules;        /* (c) derived from the model */
-    uint64_t exits[EXIT_KINDS];    /* (o) read by others without a lock: statistics */
+    union gprs regs;                  /* (o) first: the entry stubs rely on offset 0 */
+    void *backend;                    /* (c) struct vmx_vcpu or struct svm_vcpu */
+    struct vm *vm;                    /* (c) */
+    struct cpu *cpu;                  /* (c) */
+    unsigned int index;               /* (c) 0 is the boot processor */
+    uint32_t apic_id;                 /* (c) */
+    const struct model *model;        /* (c) sealed, read-only page */
+    struct paging_props props;        /* (c) derived from the model */
+    struct cpu_rules rules;           /* (c) derived from the model */
+    uint64_t exits[EXIT_KINDS];       /* (o) read by others without a lock: statistics */
     _Atomic(enum vcpu_status) status; /* (a) */
-    _Atomic int sipi_vector;       /* (a) -1: none yet */
-    _Atomic bool kicked;           /* (a) an NMI by Latch is on its way; cleared by who takes it */
-    _Atomic bool init_pending;     /* (a) another vCPU sent it an INIT: stop and wait for a SIPI */
-    _Atomic bool at_lock;          /* (a) it waits in Latch for the VM's lock */
-    _Atomic bool flush;            /* (a) the nested tables lost rights: the back end flushes, and
+    _Atomic int sipi_vector;          /* (a) -1: none yet */
+    _Atomic bool kicked;          /* (a) an NMI by Latch is on its way; cleared by who takes it */
+    _Atomic bool init_pending;    /* (a) another vCPU sent it an INIT: stop and wait for a SIPI */
+    _Atomic bool at_lock;         /* (a) it waits in Latch for the VM's lock */
+    _Atomic bool flush;           /* (a) the nested tables lost rights: the back end flushes, and
                                     * clears it, before the next entry */
-    struct table_page *root;       /* (c) of the nested tables */
-    struct cpuid_dynamic dynamic;  /* (o) what CPUID shows beside the model; cr4 is filled in late */
-    uint32_t apic_ldr, apic_dfr;   /* the logical APIC id, as far as its own writes were trapped */
-    volatile bool wake;            /* set, before a kick, by who wants it to look up from waiting */
-    bool ran;                      /* (o) it has entered the guest since launch */
-    _Atomic bool icr_passed;       /* (a) its writes to the x2APIC ICR are no longer trapped */
+    struct table_page *root;      /* (c) of the nested tables */
+    struct cpuid_dynamic dynamic; /* (o) what CPUID shows beside the model; cr4 is filled in late */
+    uint32_t apic_ldr, apic_dfr;  /* the logical APIC id, as far as its own writes were trapped */
+    volatile bool wake;           /* set, before a kick, by who wants it to look up from waiting */
+    bool ran;                     /* (o) it has entered the guest since launch */
+    _Atomic bool icr_passed;      /* (a) its writes to the x2APIC ICR are no longer trapped */
 };
 
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),

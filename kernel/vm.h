@@ -17,22 +17,22 @@
 
 struct vm {
     struct lock lock;
-    unsigned int vcpu_count;           /* (c) */
-    struct vcpu *vcpu[CPUS_MAX];       /* (c) */
-    const struct config *config;       /* (c) */
-    const struct acpi_info *acpi;      /* (c) */
-    struct memory_map map;             /* (c) guest-physical memory; Latch's range is reserved */
-    struct seal seal;                  /* (c) after seal_close() */
-    struct mmu_env env;                /* (c) */
-    struct table_cache cache;          /* (v) */
-    struct guest_map guest_map;        /* (v) */
-    struct mtrr_state mtrr;            /* (v) what the tables are built from */
-    struct direct direct;              /* (v) */
-    uint64_t filled;                   /* (c) below it all is mapped before the guest starts */
-    _Atomic unsigned int started;      /* (a) vCPUs that have left wait-for-SIPI at least once */
-    _Atomic bool icr_trapped;          /* (a) writes to the ICR exit */
-    _Atomic uint64_t forbidden;        /* (a) guest accesses to Latch's memory */
-    _Atomic(struct vcpu *) ender;      /* (a) the vCPU that ends the run; the others stop */
+    unsigned int vcpu_count;      /* (c) */
+    struct vcpu *vcpu[CPUS_MAX];  /* (c) */
+    const struct config *config;  /* (c) */
+    const struct acpi_info *acpi; /* (c) */
+    struct memory_map map;        /* (c) guest-physical memory; Latch's range is reserved */
+    struct seal seal;             /* (c) after seal_close() */
+    struct mmu_env env;           /* (c) */
+    struct table_cache cache;     /* (v) */
+    struct guest_map guest_map;   /* (v) */
+    struct mtrr_state mtrr;       /* (v) what the tables are built from */
+    struct direct direct;         /* (v) */
+    uint64_t filled;              /* (c) below it all is mapped before the guest starts */
+    _Atomic unsigned int started; /* (a) vCPUs that have left wait-for-SIPI at least once */
+    _Atomic bool icr_trapped;     /* (a) writes to the ICR exit */
+    _Atomic uint64_t forbidden;   /* (a) guest accesses to Latch's memory */
+    _Atomic(struct vcpu *) ender; /* (a) the vCPU that ends the run; the others stop */
 };
 
 extern struct vm vm;

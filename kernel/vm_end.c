@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define STOP_US 1000000U
+#define STOP_US        1000000U
 #define KINDS_PER_LINE 6U
-#define KIND_TEXT 36U /* a blank, the longest name, a blank, 20 digits */
+#define KIND_TEXT      36U /* a blank, the longest name, a blank, 20 digits */
 
 /* True if this vCPU is now the one that ends the run; the others have stopped. */
 static bool begin_end(struct vcpu *self)
@@ -88,7 +88,10 @@ enum exit_action vm_reset(struct vcpu *v)
     end_reset();
 }
 
-static void dump_line(const char *text) { console_line("dump: %s", text); }
+static void dump_line(const char *text)
+{
+    console_line("dump: %s", text);
+}
 
 static void dump_segment(const char *name, const struct segment *s)
 {

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #define MACHINE_SIZE (64UL << 20)
-#define LATCH_START (60UL << 20)
-#define LATCH_END (62UL << 20)
+#define LATCH_START  (60UL << 20)
+#define LATCH_END    (62UL << 20)
 
 static uint8_t *machine;
 static struct memory_map machine_map;

@@ -31,7 +31,10 @@ static const void *map(void *context, uint64_t address, size_t length)
 
 static const struct acpi_memory memory = {.map = map};
 
-static uint8_t *at(uint64_t address) { return machine + (address - BASE); }
+static uint8_t *at(uint64_t address)
+{
+    return machine + (address - BASE);
+}
 
 static uint8_t *table(uint64_t address, const char *signature, uint32_t length)
 {
@@ -41,7 +44,10 @@ static uint8_t *table(uint64_t address, const char *signature, uint32_t length)
     return at(address);
 }
 
-static void seal(uint64_t address) { acpi_set_checksum(at(address), read32(at(address) + 4)); }
+static void seal(uint64_t address)
+{
+    acpi_set_checksum(at(address), read32(at(address) + 4));
+}
 
 static uint8_t sum(const uint8_t *bytes, size_t size)
 {
@@ -93,10 +99,10 @@ static void make_madt(void)
     for (uint8_t i = 0; i < 4; i++) {
         lapic(i + 1, i * 2, 1);
     }
-    lapic(9, 0xff, 0); /* an empty socket */
-    madt_entry(1, 12)[2] = 4;                 /* IOAPIC */
-    madt_entry(4, 6)[2] = 0xff;               /* NMI of all */
-    madt_entry(4, 6)[2] = 3;                  /* of UID 3 */
+    lapic(9, 0xff, 0);          /* an empty socket */
+    madt_entry(1, 12)[2] = 4;   /* IOAPIC */
+    madt_entry(4, 6)[2] = 0xff; /* NMI of all */
+    madt_entry(4, 6)[2] = 3;    /* of UID 3 */
     uint8_t *x2apic = madt_entry(9, 16);
     write32(x2apic + 4, 0x100);
     write32(x2apic + 8, 2);
@@ -109,8 +115,8 @@ static void make_madt(void)
 
 static void make_fadt(uint32_t length)
 {
-    static const uint8_t s5[] = {0x10, 0x20, 0x5c, 0x00, 0x08, '_', 'S', '5', '_', 0x12,
-                                 0x08, 0x04, 0x0a, 0x05, 0x01, 0x00, 0x00};
+    static const uint8_t s5[] = {0x10, 0x20, 0x5c, 0x00, 0x08, '_',  'S',  '5', '_',
+                                 0x12, 0x08, 0x04, 0x0a, 0x05, 0x01, 0x00, 0x00};
     uint8_t *fadt = table(FADT, "FACP", length);
     write32(fadt + 40, (uint32_t)DSDT);
     write32(fadt + 48, 0xb2);
@@ -153,7 +159,10 @@ static void make_machine(void)
     seal(DMAR);
 }
 
-static int parse(void) { return acpi_parse(rsdp, sizeof rsdp, &memory, &info, &why); }
+static int parse(void)
+{
+    return acpi_parse(rsdp, sizeof rsdp, &memory, &info, &why);
+}
 
 static void check_refused(int found, int error, const char *text)
 {
@@ -273,7 +282,7 @@ static void keep_only(void)
     CHECK_EQ(parse(), 0);
     CHECK(info.cpu_count == 2 && info.cpu[0].apic_id == 0 && info.cpu[1].apic_id == 4);
     CHECK_EQ(info.lapic_address, 0x1fee00000);
-    CHECK_EQ(at(MADT)[44 + 16], 1); /* the IOAPIC follows, */
+    CHECK_EQ(at(MADT)[44 + 16], 1);                                     /* the IOAPIC follows, */
     CHECK(at(MADT)[44 + 28 + 2] == 0xff && at(MADT)[44 + 34 + 2] == 3); /* then the NMIs */
 
     make_machine();

@@ -26,7 +26,6 @@ static void presets(void)
     CHECK_EQ(config.on_end, ON_END_POWEROFF);
     CHECK_EQ(config.icr_trap, ICR_TRAP_AUTO);
     CHECK_EQ(config.test_hypercalls, SWITCH_OFF);
-    CHECK_EQ(config.stats, SWITCH_OFF);
     CHECK_EQ(config.pool, 8);
     CHECK(strcmp(config.model, "host") == 0);
 }
@@ -35,7 +34,7 @@ static void all_keys(void)
 {
     CHECK_EQ(config_parse("  console=com3 vcpus=2\tpaging=shadow model=host,maxphyaddr=40,-fsrm "
                           "exit-port=0xF4 on-end=halt icr-trap=startup test-hypercalls=on "
-                          "stats=on pool=1024 ",
+                          "pool=1024 ",
                           &config, &why),
              0);
     CHECK_EQ(config.console, 0x3e8);
@@ -46,7 +45,6 @@ static void all_keys(void)
     CHECK_EQ(config.on_end, ON_END_HALT);
     CHECK_EQ(config.icr_trap, ICR_TRAP_STARTUP);
     CHECK_EQ(config.test_hypercalls, SWITCH_ON);
-    CHECK_EQ(config.stats, SWITCH_ON);
     CHECK_EQ(config.pool, 1024);
     CHECK_EQ(config_parse("console=none", &config, &why), 0);
     CHECK_EQ(config.console, 0);
@@ -79,7 +77,7 @@ static void refusals(void)
     check_refused("paging=nested", EINVAL, "give paging=auto|direct|shadow");
     check_refused("paging=auto|direct", EINVAL, "give paging=auto|direct|shadow");
     check_refused("paging=aut", EINVAL, "no such value");
-    check_refused("stats=yes", EINVAL, "give stats=off|on");
+    check_refused("test-hypercalls=yes", EINVAL, "give test-hypercalls=off|on");
     check_refused("base=0x1000000", ENOTSUP, "\"base=\" is not in this version");
     check_refused("cpu0=host", ENOTSUP, "not in this version");
     check_refused("cpux=host", EINVAL, "no such key");
@@ -99,7 +97,7 @@ static void help(void)
         CHECK(strchr(text, '=') != NULL);
         lines++;
     }
-    CHECK_EQ(lines, 10);
+    CHECK_EQ(lines, 9);
     CHECK_EQ(config_help(1, text, sizeof text), 0);
     CHECK(strcmp(text, "vcpus=0..64  the guest's CPUs, 0 for all there are (0)") == 0);
 }

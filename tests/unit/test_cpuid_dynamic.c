@@ -48,8 +48,7 @@ static void each_cause_moves_its_bit_alone(void)
         check_moves(&base, &d, 1, 0, CPUID_ECX, 1U << 27);
         d = base;
         d.cr4 = CPU_CR4_PKE;
-        check_moves(&base, &d, 7, 0, CPUID_ECX,
-                    1U << 4);
+        check_moves(&base, &d, 7, 0, CPUID_ECX, 1U << 4);
         d = base;
         d.cr4 = ~(uint64_t)(CPU_CR4_PKE | CPU_CR4_OSXSAVE);
         check_moves(&base, &d, 0, 0, CPUID_EAX, 0);
@@ -82,8 +81,8 @@ static void sizes_follow_the_states(void)
         uint64_t xcr0, xss;
         uint32_t standard, compact;
     } sizes[] = {
-        {0x1, 0, 0x240, 0x240},     {0x3, 0, 0x240, 0x240},     {0x7, 0, 0x340, 0x340},
-        {0xe7, 0, 0x980, 0x980},    {0xe7, 0x800, 0x980, 0x990}, {0xe7, 0x1800, 0x980, 0x9a8},
+        {0x1, 0, 0x240, 0x240},      {0x3, 0, 0x240, 0x240},      {0x7, 0, 0x340, 0x340},
+        {0xe7, 0, 0x980, 0x980},     {0xe7, 0x800, 0x980, 0x990}, {0xe7, 0x1800, 0x980, 0x9a8},
         {0x7, 0x1800, 0x340, 0x368},
     };
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {

@@ -9,8 +9,8 @@
 #include <string.h>
 
 /* A CPU as the manuals describe it, from the rows of a dump, by plain search. */
-static const uint32_t ecx_matters[] = {0x4,  0x7,  0xb,  0xd,  0xf,        0x10,       0x12,
-                                       0x14, 0x17, 0x18, 0x1b, 0x1d,       0x1e,       0x1f,
+static const uint32_t ecx_matters[] = {0x4,  0x7,  0xb,  0xd,        0xf,        0x10,      0x12,
+                                       0x14, 0x17, 0x18, 0x1b,       0x1d,       0x1e,      0x1f,
                                        0x20, 0x23, 0x24, 0x8000001d, 0x80000020, 0x80000026};
 
 static struct cpuid_regs slow_in_range(const struct model *raw, uint32_t leaf, uint32_t subleaf)

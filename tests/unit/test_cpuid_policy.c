@@ -170,8 +170,8 @@ static void check_rules(const struct model *all, const struct model *cut,
     CHECK_EQ(after.instructions, instructions);
     CHECK_EQ(after.cr0_allowed, before.cr0_allowed);
     uint64_t gone = before.xcr0_allowed & ~after.xcr0_allowed;
-    CHECK_EQ(gone, strcmp(f->name, "xsave") == 0 ? before.xcr0_allowed
-                                                  : before.xcr0_allowed & f->xcr0);
+    CHECK_EQ(gone,
+             strcmp(f->name, "xsave") == 0 ? before.xcr0_allowed : before.xcr0_allowed & f->xcr0);
 }
 
 static void each_feature_hides_alone(void)

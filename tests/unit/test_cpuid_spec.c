@@ -53,9 +53,14 @@ static void the_base_is_found(void)
 static void good_specs_are_taken(void)
 {
     static const char *const specs[] = {
-        "host",          "host,maxphyaddr=48", "host,gbpages=on,nx=on,pse36=on,pat=on,la57=off",
-        "host,-fsrm",    "host,+avx,-avx2",    "host,vendor=amd,cbit=0,addr-reduction=0",
-        "host,-hypervisor", "host,cpuid-vendor=AuthenticAMD",
+        "host",
+        "host,maxphyaddr=48",
+        "host,gbpages=on,nx=on,pse36=on,pat=on,la57=off",
+        "host,-fsrm",
+        "host,+avx,-avx2",
+        "host,vendor=amd,cbit=0,addr-reduction=0",
+        "host,-hypervisor",
+        "host,cpuid-vendor=AuthenticAMD",
     };
     struct model m;
     for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
@@ -154,7 +159,9 @@ static void numbers_reach_the_paging_properties(void)
 {
     struct model m;
     CHECK_EQ(apply("host,maxphyaddr=36,gbpages=off,nx=off,pse36=off,pat=off,vendor=intel,cbit=47,"
-                   "addr-reduction=5", NULL, "zen3", &all, &m), 0);
+                   "addr-reduction=5",
+                   NULL, "zen3", &all, &m),
+             0);
     CHECK_EQ(model_finish(&m), 0);
     const struct paging_props wanted = {
         .maxphyaddr = 36, .cbit = 47, .reduction = 5, .vendor = PAGING_INTEL};
@@ -181,7 +188,8 @@ static void an_added_feature_is_in_reach(void)
     CHECK_EQ(policy_set(&host, policy_find("autoibrs", 8), true), 0);
     CHECK_EQ(text_parse(&m, old, sizeof(old) - 1, 0, &error), 0);
     CHECK_EQ(spec_apply("f,trim,+fsrm,+pdpe1gb,+avx_vnni,+autoibrs", &m, &host, &all, message,
-                        sizeof(message)), 0);
+                        sizeof(message)),
+             0);
     CHECK_EQ(model_finish(&m), 0);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const struct policy_feature *f = policy_find(names[i], strlen(names[i]));

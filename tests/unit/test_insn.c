@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define NONE INSN_NO_REGISTER
+#define NONE         INSN_NO_REGISTER
 
 enum { IN_16 = 1, IN_32 = 2, IN_64 = 4, IN_ALL = 7 };
 
@@ -87,7 +87,7 @@ struct form {
     bool to_rm;
 };
 
-#define MOVE INSN_MOV
+#define MOVE  INSN_MOV
 #define OTHER INSN_NOT_A_MOVE
 
 static const struct form forms[] = {
@@ -397,7 +397,8 @@ static void against_the_assembler(void)
 }
 
 /* Bytes as a string literal. */
-#define DECODE(bytes, mode, insn) insn_decode((const uint8_t *)(bytes), sizeof(bytes) - 1, mode, insn)
+#define DECODE(bytes, mode, insn)                                                                  \
+    insn_decode((const uint8_t *)(bytes), sizeof(bytes) - 1, mode, insn)
 
 static void prefixes_and_rex(void)
 {

@@ -33,8 +33,8 @@ static void begin(void)
 
 /* --- Linux */
 
-#define SETUP 2560U
-#define CODE 4096U
+#define SETUP   2560U
+#define CODE    4096U
 #define BZIMAGE (SETUP + CODE)
 
 static void make_bzimage(void)
@@ -56,14 +56,21 @@ static void make_bzimage(void)
     write32(file + 0x260, 0x800000);
 }
 
-static const uint8_t *boot_params(void) { return machine + entry.gpr[6]; }
+static const uint8_t *boot_params(void)
+{
+    return machine + entry.gpr[6];
+}
 
 static void linux_whole(void)
 {
     make_bzimage();
     images.initrd = (struct guest_image){.data = other, .size = 5000, .args = ""};
-    struct boot_framebuffer framebuffer = {.address = 0x80fd000000, .pitch = 3200, .width = 800,
-                                           .height = 600, .bits_per_pixel = 32, .type = 1};
+    struct boot_framebuffer framebuffer = {.address = 0x80fd000000,
+                                           .pitch = 3200,
+                                           .width = 800,
+                                           .height = 600,
+                                           .bits_per_pixel = 32,
+                                           .type = 1};
     target.framebuffer = &framebuffer;
     CHECK_EQ(load(BZIMAGE, "console=ttyS0 quiet"), 0);
     CHECK_EQ(entry.mode, GUEST_PROTECTED32);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #define LATCH_START 0x200000
-#define LATCH_END 0x400000
+#define LATCH_END   0x400000
 
 static _Alignas(8) uint8_t data[65536];
 static uint32_t used;
@@ -46,10 +46,8 @@ static void add_map(void)
 {
     static const uint64_t ranges[][3] = {
         {0x100000, 0x3ff00000, 1}, /* not in order, and one over another */
-        {0, 0x9fc00, 1},
-        {0x9fc00, 0x400, 2},
-        {0x3ffe0000, 0x20000, 2},
-        {0xfd00000000, 0x300000000, 77},
+        {0, 0x9fc00, 1},           {0x9fc00, 0x400, 2},
+        {0x3ffe0000, 0x20000, 2},  {0xfd00000000, 0x300000000, 77},
     };
     uint8_t *tag = add(6, 16 + sizeof ranges);
     write32(tag + 8, 24);
