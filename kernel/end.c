@@ -22,7 +22,9 @@ void end_configure(const struct config *new_config, const struct acpi_info *new_
 static void power_off(void)
 {
     console_flush();
-    if (acpi == NULL || !acpi->has_s5 || acpi->pm1a_control.address == 0 ||
+    if (acpi == NULL || acpi->root == 0)
+        return; /* a refusal before the tables were read */
+    if (!acpi->has_s5 || acpi->pm1a_control.address == 0 ||
         acpi->pm1a_control.space != ACPI_SPACE_IO) {
         console_line("latch: no ACPI S5: cannot power off, halting");
         return;

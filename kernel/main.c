@@ -47,16 +47,23 @@ static void require(int error)
 static void read_boot_information(uint32_t address)
 {
     uint64_t image = memory_address_of(image_start).raw;
-    require(multiboot2_parse(memory_at(hpa(address)), address, IDENTITY_MAPPED - address, image,
-                             image + (uint64_t)(image_end - image_start), &info, &why));
+    int error = multiboot2_parse(memory_at(hpa(address)), address, IDENTITY_MAPPED - address, image,
+                                 image + (uint64_t)(image_end - image_start), &info, &why);
+    if (error != 0) {
+        struct refusal unread; /* the first one counts; this is only to end as configured */
+        (void)config_parse(info.command_line, &config, &unread);
+        end_configure(&config, &acpi);
+    }
+    require(error);
     console_line("boot: by %s, %lu MiB of RAM, %u modules", info.boot_loader,
                  memory_map_ram_size(&info.map) >> 20, info.module_count);
 }
 
 static void read_configuration(void)
 {
-    require(config_parse(info.command_line, &config, &why));
-    end_configure(&config, &acpi);
+    int error = config_parse(info.command_line, &config, &why);
+    end_configure(&config, &acpi); /* with the words before a wrong one */
+    require(error);
     if (config.console != COM1)
         console_init((uint16_t)config.console);
 }
