@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The commands that the README names are there."""
 
+import pytest
+
 TARGETS = ["run", "test", "iso", "pxe", "unit", "gdb", "format", "lint", "clean"]
 
 
@@ -14,3 +16,14 @@ def test_launcher_explains_itself(make):
     for option in ("--machine", "--guest", "--append", "--initrd", "--model", "--vcpus", "--mem",
                    "--paging", "--conf", "--uefi", "--bare", "--timeout", "--log"):
         assert option in text
+
+
+def test_formatted(make):
+    """`make format` would change nothing."""
+    sources = make("git", "ls-files", "*.c", "*.h").split()
+    make("clang-format", "--dry-run", "--Werror", *sources)
+
+
+@pytest.mark.long
+def test_lint(make):
+    make("make", "lint")
