@@ -53,6 +53,19 @@ enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t err
     return EXIT_FAULT;
 }
 
+/* The sizes are a sum over the components: only a change makes it again. */
+static void follow_xstate(struct vcpu *v)
+{
+    struct cpuid_dynamic *d = &v->dynamic;
+    uint64_t xcr0 = read_xcr0();
+    uint64_t xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : 0;
+    if (xcr0 == d->xcr0 && xss == d->xss)
+        return;
+    d->xcr0 = xcr0;
+    d->xss = xss;
+    cpuid_dynamic_resize(d, v->model);
+}
+
 /* What the guest changes without an exit is looked up when a leaf shows it. Latch has the guest's
  * XCR0 and MSRs loaded all the time. */
 static void follow_registers(struct vcpu *v, uint32_t leaf)
@@ -61,11 +74,8 @@ static void follow_registers(struct vcpu *v, uint32_t leaf)
     d->cr4 = backend_read_cr4(v);
     if (leaf == CPUID_EXTENDED_FEATURES && (v->rules.msr_groups >> MSR_GROUP_TSX_CTRL & 1))
         d->tsx_ctrl = rdmsr(MSR_TSX_CTRL);
-    if (leaf == CPUID_XSTATE && v->rules.xcr0_allowed != 0) {
-        d->xcr0 = read_xcr0();
-        d->xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : 0;
-        cpuid_dynamic_resize(d, v->model);
-    }
+    if (leaf == CPUID_XSTATE && v->rules.xcr0_allowed != 0)
+        follow_xstate(v);
 }
 
 static enum exit_action exit_cpuid(struct vcpu *v)

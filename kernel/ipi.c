@@ -67,9 +67,8 @@ static bool addressed(const struct vcpu *sender, const struct vcpu *target, cons
     return target->apic_id == icr->destination;
 }
 
-static void send_startup(struct vcpu *sender, struct vcpu *target, const struct icr *icr)
+static void send_startup(struct vcpu *target, const struct icr *icr)
 {
-    (void)sender;
     if (target->status != VCPU_WAIT_FOR_SIPI)
         return; /* ignored by a CPU that runs (SDM vol. 3 §9.4.4.1) */
     target->sipi_vector = (int)(icr->low & ICR_VECTOR);
@@ -108,7 +107,7 @@ static bool handle(struct vcpu *v, const struct icr *icr)
         if (mode == ICR_MODE_INIT)
             send_init(v, vm.vcpu[i]);
         else
-            send_startup(v, vm.vcpu[i], icr);
+            send_startup(vm.vcpu[i], icr);
     }
     return true;
 }

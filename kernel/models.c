@@ -102,8 +102,6 @@ static void derive(struct vcpu *v)
     v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);
     v->dynamic.core_id = sealed->core_id;
     v->dynamic.node_id = sealed->node_id;
-    v->dynamic.xcr0 = 1;
-    cpuid_dynamic_resize(&v->dynamic, v->model);
 }
 
 int models_seal(const struct boot_info *info, struct refusal *why)
