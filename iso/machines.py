@@ -34,6 +34,8 @@ def check(options):
             raise Refused(f"--uefi: {options.machine} has a BIOS only; use a QEMU machine")
         if options.boot in ("usb", "pxe"):
             raise Refused(f"--boot {options.boot}: {options.machine} has cd and disk only")
+    if options.icount and options.machine == "kvm":
+        raise Refused("--icount: a real CPU does not count so; use --machine qemu-amd or Bochs")
     if options.bare and options.guest == "none":
         raise Refused("--bare --guest none: there is nothing to boot")
 
@@ -79,11 +81,14 @@ class Machine:
 class Qemu(Machine):
     is_qemu = True
     accelerator = ["-accel", "tcg,thread=multi"]
+    counting = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-seed", "1",
+                "-rtc", "base=2024-01-01,clock=vm"]
     cpu = "max"
 
     def command(self):
         options = self.options
-        words = ["qemu-system-x86_64", *self.accelerator, "-cpu", options.cpu or self.cpu,
+        accelerator = self.counting if options.icount else self.accelerator
+        words = ["qemu-system-x86_64", *accelerator, "-cpu", options.cpu or self.cpu,
                  "-smp", str(options.machine_cpus), "-m", str(options.mem),
                  "-display", "none", "-monitor", "none", "-no-reboot",
                  "-chardev", "stdio,id=serial0,signal=off", "-serial", "chardev:serial0",
