@@ -112,6 +112,40 @@ int backend_write_efer(struct vcpu *v, uint64_t value)
     return intel ? vmx_write_efer(v, value) : svm_write_efer(v, value);
 }
 
+uint64_t backend_read_cr0(struct vcpu *v)
+{
+    return intel ? vmx_read_cr0(v) : svm_read_cr0(v);
+}
+
+uint64_t backend_rflags(struct vcpu *v)
+{
+    return intel ? vmx_rflags(v) : svm_rflags(v);
+}
+
+void backend_load_paging(struct vcpu *v, const struct hardware_paging *paging)
+{
+    if (intel)
+        vmx_load_paging(v, paging);
+    else
+        svm_load_paging(v, paging);
+}
+
+void backend_flush_address(struct vcpu *v, gla_t address)
+{
+    if (intel)
+        vmx_flush_address(v, address);
+    else
+        svm_flush_address(v, address);
+}
+
+void backend_flush_linear(struct vcpu *v)
+{
+    if (intel)
+        vmx_flush_linear(v);
+    else
+        svm_flush_linear(v);
+}
+
 uint64_t backend_read_cr4(struct vcpu *v)
 {
     return intel ? vmx_read_cr4(v) : svm_read_cr4(v);

@@ -28,6 +28,7 @@ struct preflight {
 /* What the chosen back end's hardware offers the table builders. */
 struct backend_caps {
     bool page_1g, execute_only, accessed_dirty, five_level;
+    bool narrow;          /* PAGED_NARROW: #PFs can be filtered by P=1, RSVD=0 */
     bool init_exits;    /* an INIT to a running guest reaches Latch by itself */
     const char *format; /* "EPT" or "NPT" */
 };
@@ -66,13 +67,39 @@ void backend_pass_msr(struct vcpu *v, uint32_t msr, bool read, bool write);
 void backend_trap_port(uint16_t port, bool trap);
 /* The MSRs that only this vendor's CPUs have. */
 const struct msr_rule *backend_msr_rules(size_t *count);
-/* The guest writes CR0 or CR4 (EXIT_CR_WRITE), EFER (EXIT_WRMSR), value already checked against
- * v->rules; does what the architecture does, or returns -EINVAL: #GP(0). */
+/*
+ * The guest writes CR0, CR3 or CR4 (EXIT_CR_WRITE), EFER (EXIT_WRMSR); does what the architecture
+ * does, or returns -EINVAL: #GP(0). CR3: reserved bits are checked by the caller, PCID and no-flush
+ * bits included; here are the PDPTEs (by the vendor of v->props, with PAGED_SHADOW through
+ * paging_load_pdptes()). With PAGED_SHADOW the guest's view changes and the hardware's bits that
+ * shadow paging forces stay; tables and TLB are then backend_load_paging()'s, which the caller
+ * calls next.
+ */
 int backend_write_cr(struct vcpu *v, unsigned int cr, uint64_t value);
 int backend_write_efer(struct vcpu *v, uint64_t value);
 /* The registers that a dynamic CPUID bit or an MSR read depends on, read cheaply, on its own CPU. */
+uint64_t backend_read_cr0(struct vcpu *v);
 uint64_t backend_read_cr4(struct vcpu *v);
+uint64_t backend_rflags(struct vcpu *v);
 uint64_t backend_read_efer(struct vcpu *v);
+
+/*
+ * Shadow paging (PAGED_SHADOW): what the hardware pages with from the next entry on; the linear
+ * translations of before are flushed. Forced while `shadow` is set: CR0.PG and WP, CR4.PAE, EFER.NXE
+ * are 1 and CR4.PCIDE is 0 in hardware; LA57, PGE, SMEP, SMAP, PKE, EFER.LME and LMA are the
+ * guest's. While it is not, the guest has CR0.PG=0 and the hardware too.
+ */
+struct hardware_paging {
+    bool shadow;
+    hpa_t nested;      /* root of the nested tables */
+    hpa_t cr3;         /* root of the shadow tables: PAE's below 4 GiB, or long mode's */
+    uint64_t pdpte[4]; /* PAE: its four entries, which VMX holds in the VMCS */
+};
+void backend_load_paging(struct vcpu *v, const struct hardware_paging *paging);
+/* Drop the linear translations of one address, global ones too; or all, global ones too. */
+void backend_flush_address(struct vcpu *v, gla_t address);
+void backend_flush_linear(struct vcpu *v);
+
 /* The privilege level of the guest, 0 to 3. */
 unsigned int backend_cpl(struct vcpu *v);
 /* Exit instructions and their state for the dump: a few lines by `line`. */

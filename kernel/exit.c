@@ -5,6 +5,7 @@
 #include "kernel/ipi.h"
 #include "kernel/mmio.h"
 #include "kernel/msr.h"
+#include "kernel/paging.h"
 #include "kernel/port.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
@@ -20,6 +21,10 @@ static const char *const names[EXIT_KINDS] = {
     [EXIT_IO] = "io",
     [EXIT_XSETBV] = "xsetbv",
     [EXIT_CR_WRITE] = "cr-write",
+    [EXIT_CR_READ] = "cr-read",
+    [EXIT_PAGE_FAULT] = "page-fault",
+    [EXIT_INVLPG] = "invlpg",
+    [EXIT_INVPCID] = "invpcid",
     [EXIT_MEMORY] = "memory",
     [EXIT_FORBIDDEN] = "forbidden-instruction",
     [EXIT_NMI] = "nmi",
@@ -104,13 +109,6 @@ static enum exit_action exit_xsetbv(struct vcpu *v, struct exit *exit)
     return EXIT_NEXT;
 }
 
-static enum exit_action exit_cr_write(struct vcpu *v, struct exit *exit)
-{
-    if (backend_write_cr(v, exit->cr.cr, exit->cr.value) != 0)
-        return exit_fault_code(exit, VECTOR_GP, 0);
-    return EXIT_NEXT;
-}
-
 /* Latch's calls by NMI set what is to be done; an NMI that is none goes to the guest. */
 static enum exit_action exit_nmi(struct vcpu *v, struct exit *exit)
 {
@@ -143,7 +141,15 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
     case EXIT_XSETBV:
         return exit_xsetbv(v, exit);
     case EXIT_CR_WRITE:
-        return exit_cr_write(v, exit);
+        return paging_write_cr(v, exit);
+    case EXIT_CR_READ:
+        return paging_read_cr(v, exit);
+    case EXIT_PAGE_FAULT:
+        return paging_fault(v, exit);
+    case EXIT_INVLPG:
+        return paging_invlpg(v, exit);
+    case EXIT_INVPCID:
+        return paging_invpcid(v, exit);
     case EXIT_FORBIDDEN:
         return exit_fault(exit, VECTOR_UD);
     case EXIT_NMI:

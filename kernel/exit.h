@@ -17,7 +17,11 @@ enum exit_kind {
     EXIT_WRMSR,
     EXIT_IO,
     EXIT_XSETBV,
-    EXIT_CR_WRITE,  /* a CR0 or CR4 write that changes a bit outside the model or the mask */
+    EXIT_CR_WRITE,  /* a CR0 or CR4 write that changes a bit outside the model or the mask; CR3 */
+    EXIT_CR_READ,   /* of a register that differs in hardware: shadow paging only */
+    EXIT_PAGE_FAULT, /* a #PF that may be Latch's to resolve: see kernel/paging.h */
+    EXIT_INVLPG,     /* shadow paging only, as INVPCID */
+    EXIT_INVPCID,
     EXIT_MEMORY,    /* EPT violation or #NPF */
     EXIT_FORBIDDEN, /* an instruction that the model does not have: #UD */
     EXIT_NMI,
@@ -53,9 +57,20 @@ struct exit {
             bool in, string, rep;
         } io;
         struct {
-            uint8_t cr;
-            uint64_t value;
+            uint8_t cr;     /* 0, 3 or 4 */
+            uint8_t gpr;    /* EXIT_CR_READ: where the value goes, by its encoding */
+            uint8_t size;   /* EXIT_CR_READ: 2, 4 or 8 bytes of it are written */
+            uint64_t value; /* EXIT_CR_WRITE */
         } cr;
+        struct {
+            gla_t address;
+            uint32_t error_code; /* the hardware's, by its own tables */
+        } page_fault;
+        struct {
+            gla_t address; /* INVLPG: what is to be dropped; INVPCID: where its descriptor is */
+            uint64_t type; /* INVPCID: 0 to 3, unchecked */
+            bool everything; /* the operand is not known: drop all (INVLPG) */
+        } invalidate;
         struct {
             gpa_t gpa;
             bool read, write, fetch;

@@ -66,6 +66,13 @@ enum vcpu_status {
 
 struct vm;
 
+/* How a vCPU's paging is enforced: chosen at launch by its model, see kernel/paging.h. */
+enum vcpu_paging {
+    PAGED_DIRECT, /* the hardware walks the guest's tables, and that is exact */
+    PAGED_NARROW, /* the same, with a smaller MAXPHYADDR that Latch checks: VMX only */
+    PAGED_SHADOW, /* the hardware walks Latch's tables */
+};
+
 struct vcpu {
     union gprs regs;                  /* (o) first: the entry stubs rely on offset 0 */
     void *backend;                    /* (c) struct vmx_vcpu or struct svm_vcpu */
@@ -84,7 +91,10 @@ struct vcpu {
     _Atomic bool at_lock;         /* (a) it waits in Latch for the VM's lock */
     _Atomic bool flush;           /* (a) the nested tables lost rights: the back end flushes, and
                                     * clears it, before the next entry */
-    struct table_page *root;      /* (c) of the nested tables */
+    enum vcpu_paging paging;      /* (c) */
+    struct shadow_cpu *shadow;    /* (c) NULL unless PAGED_SHADOW; what it points to: (v) */
+    uint64_t cr3;                 /* (o) PAGED_SHADOW: the guest's own */
+    struct table_page *root;      /* (c) of the nested tables; PAGED_SHADOW: while CR0.PG is 0 */
     struct cpuid_dynamic dynamic; /* (o) what CPUID shows beside the model; cr4 is filled in late */
     uint32_t apic_ldr, apic_dfr;  /* the logical APIC id, as far as its own writes were trapped */
     volatile bool wake;           /* set, before a kick, by who wants it to look up from waiting */

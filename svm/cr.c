@@ -51,6 +51,16 @@ int svm_write_efer(struct vcpu *v, uint64_t value)
     return 0;
 }
 
+uint64_t svm_read_cr0(struct vcpu *v)
+{
+    return vmcb_of(v)->save.cr0;
+}
+
+uint64_t svm_rflags(struct vcpu *v)
+{
+    return vmcb_of(v)->save.rflags;
+}
+
 uint64_t svm_read_cr4(struct vcpu *v)
 {
     return vmcb_of(v)->save.cr4;
@@ -64,4 +74,10 @@ uint64_t svm_read_efer(struct vcpu *v)
 unsigned int svm_cpl(struct vcpu *v)
 {
     return vmcb_of(v)->save.cpl;
+}
+
+void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging)
+{
+    (void)v;
+    (void)paging;
 }

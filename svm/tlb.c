@@ -23,3 +23,14 @@ void svm_tlb_flush(struct vcpu *v)
     vmcb_of(v)->control.tlb_control =
         svm_of(v)->cpu->flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_ALL;
 }
+
+void svm_flush_address(struct vcpu *v, gla_t address)
+{
+    (void)address;
+    svm_tlb_flush(v);
+}
+
+void svm_flush_linear(struct vcpu *v)
+{
+    svm_tlb_flush(v);
+}

@@ -25,8 +25,9 @@
 #define PDPTES           4U
 #define PDPTE_PRESENT    1UL
 
-uint64_t vmx_read_cr0(void)
+uint64_t vmx_read_cr0(struct vcpu *v)
 {
+    (void)v;
     return (vmread(VMCS_GUEST_CR0) & ~CR0_NE) | (vmread(VMCS_CR0_SHADOW) & CR0_NE);
 }
 
@@ -89,7 +90,7 @@ static void set_lma(uint64_t efer, bool active)
 
 static int write_guest_cr0(struct vcpu *v, uint64_t value)
 {
-    uint64_t old = vmx_read_cr0();
+    uint64_t old = vmx_read_cr0(v);
     if (!cr0_valid(old, value))
         return -EINVAL;
     uint64_t new = (value & CR0_DEFINED & v->rules.cr0_allowed) | CR0_ET;
@@ -110,7 +111,7 @@ static int write_guest_cr0(struct vcpu *v, uint64_t value)
     vmwrite(VMCS_GUEST_CR0, new | CR0_NE);
     vmwrite(VMCS_CR0_SHADOW, new);
     if (changed & (CR0_PG | CR0_WP))
-        vmx_flush_linear(vmx_of(v));
+        vmx_flush_linear(v);
     return 0;
 }
 
@@ -127,7 +128,7 @@ static bool cr4_valid(uint64_t old, uint64_t new, uint64_t cr0, bool long_mode)
 static int write_guest_cr4(struct vcpu *v, uint64_t new)
 {
     const uint64_t paging = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP;
-    uint64_t old = vmx_read_cr4(v), cr0 = vmx_read_cr0();
+    uint64_t old = vmx_read_cr4(v), cr0 = vmx_read_cr0(v);
     uint64_t efer = vmread64(VMCS_GUEST_EFER);
     if ((new & ~v->rules.cr4_allowed) || !cr4_valid(old, new, cr0, efer & EFER_LMA))
         return -EINVAL;
@@ -137,7 +138,7 @@ static int write_guest_cr4(struct vcpu *v, uint64_t new)
     vmwrite(VMCS_GUEST_CR4, new | CR4_VMXE);
     vmwrite(VMCS_CR4_SHADOW, new);
     if (changed & (paging | CR4_PCIDE | CR4_SMAP | CR4_PKE | CR4_LA57))
-        vmx_flush_linear(vmx_of(v));
+        vmx_flush_linear(v);
     return 0;
 }
 
@@ -157,6 +158,12 @@ int vmx_write_efer(struct vcpu *v, uint64_t value)
         return -EINVAL;
     vmwrite64(VMCS_GUEST_EFER, new);
     if (changed & EFER_NXE)
-        vmx_flush_linear(vmx_of(v));
+        vmx_flush_linear(v);
     return 0;
+}
+
+void vmx_load_paging(struct vcpu *v, const struct hardware_paging *paging)
+{
+    (void)v;
+    (void)paging;
 }

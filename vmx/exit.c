@@ -53,7 +53,7 @@ static void control_register(struct vcpu *v, struct exit *exit)
 {
     v->regs.rsp = vmread(VMCS_GUEST_RSP);
     exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
-    if (!qualification_cr(exit->raw_info[0], v->regs.r, vmx_read_cr0(), vmx_in_64bit_mode(), exit))
+    if (!qualification_cr(exit->raw_info[0], v->regs.r, vmx_read_cr0(v), vmx_in_64bit_mode(), exit))
         exit->kind = EXIT_UNKNOWN;
 }
 

@@ -133,7 +133,7 @@ void vmx_set_state(struct vcpu *v, const struct vcpu_state *state)
     vmwrite32(VMCS_ENTRY_EVENT, 0);
     vmwrite32(VMCS_PROC_CONTROLS, vmread32(VMCS_PROC_CONTROLS) & ~PROC_NMI_WINDOW_EXITING);
     vmx_of(v)->nmi_pending = false;
-    vmx_flush_linear(vmx_of(v));
+    vmx_flush_linear(v);
 }
 
 void vmx_get_state(struct vcpu *v, struct vcpu_state *state)
@@ -142,7 +142,7 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *state)
     *state = (struct vcpu_state){
         .rip = vmread(VMCS_GUEST_RIP),
         .rflags = vmread(VMCS_GUEST_RFLAGS),
-        .cr0 = vmx_read_cr0(),
+        .cr0 = vmx_read_cr0(v),
         .cr2 = read_cr2(),
         .cr3 = vmread(VMCS_GUEST_CR3),
         .cr4 = vmx_read_cr4(v),
@@ -163,6 +163,12 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *state)
     };
     get_segments(state);
     v->regs.rsp = vmread(VMCS_GUEST_RSP);
+}
+
+uint64_t vmx_rflags(struct vcpu *v)
+{
+    (void)v;
+    return vmread(VMCS_GUEST_RFLAGS);
 }
 
 uint64_t vmx_read_efer(struct vcpu *v)

@@ -2,6 +2,7 @@
 /* Which translations INVEPT and INVVPID drop: SDM vol. 3 §29.4.3.1. */
 #include "vmx/controls.h"
 #include "vmx/vcpu.h"
+#include "vmx/vmx.h"
 
 enum invept_type { INVEPT_SINGLE = 1, INVEPT_ALL = 2 };
 enum invvpid_type { INVVPID_SINGLE = 1, INVVPID_ALL = 2 };
@@ -39,14 +40,21 @@ void vmx_flush_nested(const struct vmx_vcpu *vmx)
 }
 
 /* Without VPID each entry and exit flushes. */
-void vmx_flush_linear(const struct vmx_vcpu *vmx)
+void vmx_flush_linear(struct vcpu *v)
 {
+    const struct vmx_vcpu *vmx = vmx_of(v);
     if (vmx->vpid == 0)
         return;
     if (vmx->ept_cap & EPT_CAP_INVVPID_SINGLE)
         invvpid(INVVPID_SINGLE, vmx->vpid);
     else
         invvpid(INVVPID_ALL, 0);
+}
+
+void vmx_flush_address(struct vcpu *v, gla_t address)
+{
+    (void)address;
+    vmx_flush_linear(v);
 }
 
 void vmx_flush_all(uint64_t ept_cap)

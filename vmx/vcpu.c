@@ -161,7 +161,7 @@ static int fill(struct vcpu *v)
     vmx->vpid = has_vpid ? (uint16_t)(v->index + 1U) : 0;
     set_bitmaps(v);
     vmx_flush_nested(vmx);
-    vmx_flush_linear(vmx);
+    vmx_flush_linear(v);
     return 0;
 }
 

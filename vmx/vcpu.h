@@ -100,7 +100,6 @@ void vmx_restore_nmi_blocking(uint64_t qualification, uint32_t vectoring);
 
 /* tlb.c */
 void vmx_flush_nested(const struct vmx_vcpu *vmx); /* all that came from the vCPU's EPT */
-void vmx_flush_linear(const struct vmx_vcpu *vmx); /* all of the vCPU's VPID */
 void vmx_flush_all(uint64_t ept_cap);              /* everything, after VMXON */
 
 /* permissions.c */
@@ -110,7 +109,5 @@ hpa_t vmx_io_bitmap(unsigned int half); /* 0: ports 0 to 7FFFH, 1: the rest */
 /* Load the PDPTE fields from guest memory if `cr0`, `cr4` and `efer` mean PAE paging. -EINVAL: a
  * reserved bit is set (#GP, SDM vol. 3 §4.4.1); the fields are then unchanged. */
 int vmx_load_pdptes(struct vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer);
-/* CR0 as the guest reads it. */
-uint64_t vmx_read_cr0(void);
 
 #endif
