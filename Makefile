@@ -20,6 +20,7 @@ include iso/setup.mk
 include kernel/kernel.mk
 include tests/tests.mk
 include tests/fuzz.mk
+include tests/bench.mk
 include iso/iso.mk
 
 .PHONY: run
@@ -31,7 +32,7 @@ gdb: all ## the same under QEMU, stopped at Latch's entry, with gdb attached
 	@iso/gdb $(ARGS)
 
 CLANG_FORMATTED = $(wildcard $(foreach d,kernel svm vmx mmu cpuid tests/*,$(d)/*.c $(d)/*.h) \
-    tests/guest/*/*.[ch])
+    tests/guest/*/*.[ch] tests/bench/*/*.[ch])
 
 .PHONY: format
 format: $(SETUP) ## clang-format over all C

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The bench: its guest, the stubs and the peers that it is compared with. Nothing of it is needed
+# for anything else.
+
+BENCH := $(B)/bench
+BENCH_C := $(wildcard tests/bench/payload/*.c)
+BENCH_ASM := $(wildcard tests/bench/payload/*.asm)
+BENCH_PAYLOAD_OBJECTS := $(patsubst %,$(B)/guest-obj/%.o,$(BENCH_C) $(BENCH_ASM))
+BENCH_LINK := ld -nostdlib -static -z max-page-size=4096 -z noexecstack \
+    -T tests/guest/lib/payload.ld
+
+$(BENCH)/payload.elf: $(BENCH_PAYLOAD_OBJECTS) $(PAYLOAD_LIB_OBJECTS) tests/guest/lib/payload.ld
+	@mkdir -p $(@D)
+	@$(BENCH_LINK) -o $@ $(filter %.o,$^) --start-group $(NEWLIB_GUEST)/lib/libc.a \
+	    $(shell $(CC) -print-libgcc-file-name) --end-group
+
+# --- lint
+
+$(BENCH_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUEST)/stamp
+	$(call TIDY,$(PAYLOAD_FLAGS) $(PAYLOAD_INCLUDES) $(CLANG_INCLUDES))
+
+LINTED += $(BENCH_C)
+lint $(B)/lint/cppcheck: $(BENCH_C:%=$(B)/lint/%.tidy)
