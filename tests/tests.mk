@@ -21,6 +21,12 @@ $(B)/guest-obj/%.asm.o: %.asm | $(SETUP)
 	@mkdir -p $(@D)
 	@nasm -f elf64 -g -F dwarf -I./ -MD $(@:.o=.d) -MT $@ -MP $< -o $@
 
+# Those that compare the CPU with the manuals.
+REFERENCE_C := $(wildcard tests/reference/*.c)
+PAGING_PAYLOADS := exact unlike hostile
+PAGING_C := $(REFERENCE_C) $(wildcard tests/guest/paging/*.c tests/guest/paging/*.asm)
+$(PAGING_PAYLOADS:%=$(B)/guest/%.elf): $(PAGING_C:%=$(B)/guest-obj/%.o)
+
 $(B)/guest/%.elf: $(B)/guest-obj/tests/guest/%.c.o $(PAYLOAD_LIB_OBJECTS) tests/guest/lib/payload.ld
 	@mkdir -p $(@D)
 	@ld -nostdlib -static -z max-page-size=4096 -z noexecstack -T tests/guest/lib/payload.ld \
@@ -50,7 +56,7 @@ KERNEL_PURE := $(wildcard kernel/multiboot2.c kernel/config.c kernel/acpi.c kern
     kernel/guest_image.c)
 BACKEND_PURE := svm/event_code.c \
     vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
-HOST_SOURCES := $(KERNEL_PURE) $(BACKEND_PURE) $(wildcard mmu/*.c cpuid/*.c)
+HOST_SOURCES := $(KERNEL_PURE) $(BACKEND_PURE) $(wildcard mmu/*.c cpuid/*.c) $(REFERENCE_C)
 HOST_OBJECTS := $(HOST_SOURCES:%=$(B)/host-obj/%.o)
 UNIT_HELPERS := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -79,8 +85,8 @@ $(B)/unit/%: $(B)/host-obj/tests/unit/%.c.o $(B)/host-obj/latch.a
 # --- lint
 
 CLANG_INCLUDES = -nostdinc -isystem $(shell clang -print-resource-dir)/include
-PAYLOAD_C := $(wildcard tests/guest/*.c tests/guest/lib/*.c)
-HOST_C := $(wildcard tests/unit/*.c $(INITRAMFS)/*.c)
+PAYLOAD_C := $(wildcard tests/guest/*.c tests/guest/lib/*.c tests/guest/paging/*.c)
+HOST_C := $(wildcard tests/unit/*.c tests/reference/*.c $(INITRAMFS)/*.c)
 LINTED := $(KERNEL_C) $(OFFSET_SOURCES) $(PAYLOAD_C) $(HOST_C)
 TIDY = @mkdir -p $(@D) && clang-tidy --quiet --warnings-as-errors='*' $< -- $(1) 2>$@.log || \
     { grep -v 'warnings generated\|Suppressed\|system-headers' $@.log >&2; false; } && touch $@
