@@ -6,7 +6,8 @@ FOLDERS := boot kernel svm vmx mmu cpuid
 OFFSET_SOURCES := $(wildcard $(FOLDERS:%=%/offsets.c))
 KERNEL_C := $(filter-out $(OFFSET_SOURCES),$(wildcard $(FOLDERS:%=%/*.c)))
 KERNEL_ASM := $(wildcard $(FOLDERS:%=%/*.asm))
-KERNEL_OBJECTS := $(KERNEL_C:%=$(B)/kernel-obj/%.o) $(KERNEL_ASM:%=$(B)/kernel-obj/%.o)
+KERNEL_OBJECTS := $(KERNEL_C:%=$(B)/kernel-obj/%.o) $(KERNEL_ASM:%=$(B)/kernel-obj/%.o) \
+    $(B)/kernel-obj/$(GNULIB)/sha256.c.o
 OFFSETS := $(OFFSET_SOURCES:%.c=$(B)/%.inc)
 
 WARNINGS := -Wall -Wextra -Werror -Wmissing-prototypes -Wswitch-enum
@@ -16,9 +17,10 @@ KERNEL_FLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone
     -mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-jump-tables \
     -fno-strict-aliasing -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
     $(WARNINGS)
-KERNEL_INCLUDES := -I. -isystem $(NEWLIB_KERNEL)/include -D__DYNAMIC_REENT__
+KERNEL_INCLUDES := -I. -isystem $(NEWLIB_KERNEL)/include -isystem $(GNULIB) \
+    -D__DYNAMIC_REENT__
 
-$(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp
+$(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp $(GNULIB)/stamp
 	@mkdir -p $(@D)
 	@$(CC) $(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(FREESTANDING) -MMD -MP -c $< -o $@
 

@@ -6,7 +6,7 @@
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -fsanitize=address,undefined \
-    -fno-sanitize-recover=undefined -I.
+    -fno-sanitize-recover=undefined -I. -isystem $(GNULIB)
 
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZERS)
@@ -14,7 +14,7 @@ fuzz-programs: $(FUZZERS)
 .PHONY: fuzz
 fuzz: $(FUZZERS:%=%.run) ## each fuzzer for FUZZ_SECONDS (default 60)
 
-$(B)/fuzz-obj/%.c.o: %.c | $(SETUP)
+$(B)/fuzz-obj/%.c.o: %.c | $(SETUP) $(GNULIB)/stamp
 	@mkdir -p $(@D)
 	@clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 

@@ -56,12 +56,13 @@ KERNEL_PURE := $(wildcard kernel/multiboot2.c kernel/config.c kernel/acpi.c kern
     kernel/guest_image.c)
 BACKEND_PURE := svm/event_code.c \
     vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
-HOST_SOURCES := $(KERNEL_PURE) $(BACKEND_PURE) $(wildcard mmu/*.c cpuid/*.c) $(REFERENCE_C)
+HOST_SOURCES := $(KERNEL_PURE) $(BACKEND_PURE) $(wildcard mmu/*.c cpuid/*.c) $(REFERENCE_C) \
+    $(GNULIB)/sha256.c
 HOST_OBJECTS := $(HOST_SOURCES:%=$(B)/host-obj/%.o)
 UNIT_HELPERS := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 HOST_FLAGS := -std=gnu17 -O1 -g $(WARNINGS) -fno-omit-frame-pointer -fsanitize=address,undefined \
-    -fno-sanitize-recover=undefined -I.
+    -fno-sanitize-recover=undefined -I. -isystem $(GNULIB)
 
 .PHONY: unit
 unit: unit-programs ## the host unit tests, under the address and undefined-behaviour sanitizers
@@ -70,7 +71,7 @@ unit: unit-programs ## the host unit tests, under the address and undefined-beha
 .PHONY: unit-programs
 unit-programs: $(UNIT_TESTS)
 
-$(B)/host-obj/%.c.o: %.c | $(SETUP)
+$(B)/host-obj/%.c.o: %.c | $(SETUP) $(GNULIB)/stamp
 	@mkdir -p $(@D)
 	@$(CC) $(HOST_FLAGS) -MMD -MP -c $< -o $@
 
@@ -100,7 +101,7 @@ $(PAYLOAD_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUES
 $(HOST_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(SETUP)
 	$(call TIDY,-std=gnu17 $(WARNINGS) -I.)
 
-$(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_KERNEL)/stamp
+$(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_KERNEL)/stamp $(GNULIB)/stamp
 	$(call TIDY,$(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(CLANG_INCLUDES))
 
 # Linker symbols are arrays to C, and their differences are sizes: not a comparison of strangers.
