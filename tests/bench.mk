@@ -4,13 +4,17 @@
 # for anything else.
 
 BENCH := $(B)/bench
-BENCH_C := $(wildcard tests/bench/payload/*.c)
-BENCH_ASM := $(wildcard tests/bench/payload/*.asm)
-BENCH_PAYLOAD_OBJECTS := $(patsubst %,$(B)/guest-obj/%.o,$(BENCH_C) $(BENCH_ASM))
+BENCH_C := $(wildcard tests/bench/payload/*.c tests/bench/null/*.c)
+BENCH_ROWS := $(filter-out %/main.c,$(wildcard tests/bench/payload/*.c tests/bench/payload/*.asm))
 BENCH_LINK := ld -nostdlib -static -z max-page-size=4096 -z noexecstack \
     -T tests/guest/lib/payload.ld
 
-$(BENCH)/payload.elf: $(BENCH_PAYLOAD_OBJECTS) $(PAYLOAD_LIB_OBJECTS) tests/guest/lib/payload.ld
+$(BENCH)/payload.elf: $(B)/guest-obj/tests/bench/payload/main.c.o
+$(BENCH)/null.elf: $(patsubst %,$(B)/guest-obj/%.o,$(wildcard tests/bench/null/*.c \
+    tests/bench/null/*.asm))
+
+$(BENCH)/payload.elf $(BENCH)/null.elf: $(BENCH_ROWS:%=$(B)/guest-obj/%.o) $(PAYLOAD_LIB_OBJECTS) \
+    tests/guest/lib/payload.ld
 	@mkdir -p $(@D)
 	@$(BENCH_LINK) -o $@ $(filter %.o,$^) --start-group $(NEWLIB_GUEST)/lib/libc.a \
 	    $(shell $(CC) -print-libgcc-file-name) --end-group

@@ -9,14 +9,17 @@
 #include "tests/guest/lib/payload.h"
 
 #define ROUNDS_MAX 4096U
+/* RAM behind the payload that nothing has touched before measure_first_touch(). */
+#define FRESH      0x4000000UL
+#define FRESH_SIZE (2UL * ROUNDS_MAX * 4096UL)
 
 typedef void operation(uint64_t first, uint64_t second);
 
 /* One figure from now to then; the round tells the operands of those that change. */
 typedef int64_t measure_fn(unsigned int round);
 
-/* Rounds for each row, from the command line. */
-extern unsigned int rounds;
+/* First of all: takes rounds=N from the command line, and measures what measuring costs. */
+void rows_begin(void);
 
 /* Measures `op` with these operands and prints it as `name`. */
 void row(const char *name, operation *op, uint64_t first, uint64_t second);
@@ -32,7 +35,9 @@ void set_gate(uint8_t vector, void (*entry)(void));
 void restore_gate(uint8_t vector);
 
 /* The groups of rows. */
-void measure_instructions(void);
+void measure_cpuid(void);
+void measure_instructions(void); /* the former among them */
+void measure_first_touch(void);
 void measure_paging(void);
 void measure_interrupts(void);
 /* With a second processor. */

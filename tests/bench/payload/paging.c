@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a guest's memory manager does, in a window of its own; and the first touch of memory. Free
- * without shadow paging, apart from the touch.
+ * The first touch of memory; and what a guest's memory manager does, in a window of its own: free
+ * without shadow paging.
  */
 #include "tests/bench/payload/bench.h"
 
@@ -11,8 +11,7 @@
 #define PAGE_LARGE  0x200000UL
 #define WINDOW_SLOT 8U /* in the page-directory-pointer table; the runtime uses the first four */
 #define WINDOW      ((uint64_t)WINDOW_SLOT << 30)
-#define RIGHTS      7UL         /* present, writable, the user's */
-#define FRESH       0x4000000UL /* RAM that nothing has touched: 64 MiB, behind the payload */
+#define RIGHTS      7UL /* present, writable, the user's */
 
 extern uint64_t long_pml4[512], long_pdpt[512];
 
@@ -22,8 +21,6 @@ static uint64_t table[512] __attribute__((aligned(4096)));
 static uint64_t spare_table[512] __attribute__((aligned(4096)));
 /* The page that a copy-on-write maps instead has an address that differs in one bit. */
 static uint8_t pages[2 * PAGE] __attribute__((aligned(8192)));
-
-static uint64_t fresh_start;
 
 static void map_window(void)
 {
@@ -38,29 +35,26 @@ static void map_window(void)
 
 static int64_t measure_touch(unsigned int round)
 {
-    return ticks_of(op_read_memory, fresh_start + round * PAGE, 0);
+    return ticks_of(op_read_memory, FRESH + round * PAGE, 0);
 }
 
 static int64_t measure_touch_write(unsigned int round)
 {
-    return ticks_of(op_write_memory, fresh_start + (ROUNDS_MAX + round) * PAGE, 1);
+    return ticks_of(op_write_memory, FRESH + (ROUNDS_MAX + round) * PAGE, 1);
 }
 
-static bool find_fresh(void)
+static bool has_fresh(void)
 {
-    uint64_t size = 2 * PAGE * ROUNDS_MAX;
     for (unsigned int i = 0; i < boot.ranges; i++)
         if (boot.range[i].type == 1 && boot.range[i].start <= FRESH &&
-            boot.range[i].end >= FRESH + size) {
-            fresh_start = FRESH;
+            boot.range[i].end >= FRESH + FRESH_SIZE)
             return true;
-        }
     return false;
 }
 
-static void measure_first_touch(void)
+void measure_first_touch(void)
 {
-    if (!find_fresh()) {
+    if (!has_fresh()) {
         row_absent("first-touch-read", "no RAM there");
         row_absent("first-touch-write", "no RAM there");
         return;
@@ -71,7 +65,6 @@ static void measure_first_touch(void)
 
 void measure_paging(void)
 {
-    measure_first_touch();
     map_window();
     row("cr3-twice", op_cr3, (uint64_t)other_root, (uint64_t)long_pml4);
     row("invlpg", op_invlpg, WINDOW, 0);
