@@ -73,6 +73,8 @@ struct exit {
         } invalidate;
         struct {
             gpa_t gpa;
+            gla_t linear; /* where the instruction's access, or a walk for it, was to */
+            bool linear_valid; /* never on SVM */
             bool read, write, fetch;
             bool walk;       /* the access was the CPU's own, to a guest page table */
             bool delivering; /* or it was made to deliver an event, not by the instruction at RIP */
