@@ -13,6 +13,7 @@ enum kind {
     CHOICE, /* the number of the word in `choices` */
     UART,   /* com1..com4, none or a port's number */
     TEXT,   /* CONFIG_MODEL_MAX characters, the end included */
+    CPU,    /* TEXT of one CPU: the key ends with its number */
     LATER,  /* a name that is kept for a later version */
 };
 
@@ -49,8 +50,11 @@ static const struct key keys[] = {
      .offset = FIELD(test_hypercalls), .help = "hypercalls that only tests need"},
     {.name = "pool", .kind = NUMBER, .min = 2, .max = 1024, .preset = "8", .offset = FIELD(pool),
      .help = "MiB for page tables"},
+    {.name = "shadow", .kind = NUMBER, .min = 2, .max = 1024, .preset = "8",
+     .offset = FIELD(shadow), .help = "MiB for shadow tables, taken if a CPU needs them"},
+    {.name = "cpuN", .kind = CPU, .choices = "SPEC", .preset = "model=", .offset = FIELD(cpu_model),
+     .help = "CPU N's own model, N from 0"},
     {.name = "base", .kind = LATER, .choices = "the guest's memory is where the machine's is"},
-    {.name = "cpuN", .kind = LATER, .choices = "all CPUs have one model, see model="},
 };
 /* clang-format on */
 
@@ -71,27 +75,36 @@ struct word {
     size_t name;   /* of what stands before '=' */
 };
 
-static bool is_cpu_n(const char *name, size_t length)
+/* The N of a key `cpuN`, CONFIG_CPUS for one that is none of ours. */
+static unsigned int cpu_number(const struct word *word)
 {
-    size_t digits = 3;
-    if (length < 4 || memcmp(name, "cpu", 3) != 0) {
-        return false;
+    unsigned int number = 0;
+    for (size_t i = 3; i < word->name; i++) {
+        if (!isdigit((unsigned char)word->text[i]) || number >= CONFIG_CPUS) {
+            return CONFIG_CPUS;
+        }
+        number = 10 * number + (unsigned int)(word->text[i] - '0');
     }
-    while (digits < length && isdigit((unsigned char)name[digits])) {
-        digits++;
+    return number < CONFIG_CPUS ? number : CONFIG_CPUS;
+}
+
+static bool is_key(const struct key *key, const struct word *word)
+{
+    if (key->kind == CPU) {
+        return word->name > 3 && memcmp(word->text, "cpu", 3) == 0 &&
+               cpu_number(word) < CONFIG_CPUS;
     }
-    return digits == length;
+    return strlen(key->name) == word->name && memcmp(key->name, word->text, word->name) == 0;
 }
 
 static const struct key *find_key(const struct word *word)
 {
     for (size_t i = 0; i < KEYS; i++) {
-        if (strlen(keys[i].name) == word->name &&
-            memcmp(keys[i].name, word->text, word->name) == 0) {
+        if (is_key(&keys[i], word)) {
             return &keys[i];
         }
     }
-    return is_cpu_n(word->text, word->name) ? &keys[KEYS - 1] : NULL;
+    return NULL;
 }
 
 /* What may stand behind `key=`, in words. */
@@ -179,6 +192,9 @@ static int set_value(const struct key *key, const struct word *word, const char 
     case NUMBER:
     case PORT:
         break;
+    case CPU:
+        snprintf(config->cpu_model[cpu_number(word)], CONFIG_MODEL_MAX, "%s", value);
+        return 0;
     case LATER:
         return refuse(why, ENOTSUP,
                       "configuration \"%s=\" is not in this version: %s; leave it out", key->name,
@@ -203,11 +219,11 @@ static int set_word(const struct word *word, uint32_t *seen, struct config *conf
     if (key == NULL) {
         return refuse(why, EINVAL,
                       "configuration \"%.*s\": no such key; known are console vcpus paging model "
-                      "exit-port on-end icr-trap test-hypercalls pool",
+                      "exit-port on-end icr-trap test-hypercalls pool shadow cpu0..cpu63",
                       (int)(word->length < 60 ? word->length : 60), word->text);
     }
     uint32_t bit = 1U << (unsigned)(key - keys);
-    if (*seen & bit) {
+    if (key->kind == CPU ? config->cpu_model[cpu_number(word)][0] != '\0' : *seen & bit) {
         return refuse_value(why, EEXIST, word, key, "given twice");
     }
     *seen |= bit;
@@ -228,7 +244,7 @@ static int set_presets(struct config *config, struct refusal *why)
     int error = 0;
     for (size_t i = 0; i < KEYS && error == 0; i++) {
         struct word word = {.text = keys[i].name, .length = strlen(keys[i].name)};
-        if (keys[i].kind != LATER) {
+        if (keys[i].kind != LATER && keys[i].kind != CPU) {
             error = set_value(&keys[i], &word, keys[i].preset, config, why);
         }
     }

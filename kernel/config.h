@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define CONFIG_MODEL_MAX 256U
+#define CONFIG_CPUS      64U
 
 enum config_paging { PAGING_AUTO, PAGING_DIRECT, PAGING_SHADOW };
 enum config_end { ON_END_POWEROFF, ON_END_RESET, ON_END_HALT };
@@ -25,7 +26,9 @@ struct config {
     uint32_t icr_trap;        /* enum config_icr: how long writes to the ICR are trapped */
     uint32_t test_hypercalls; /* enum config_switch */
     uint32_t pool;            /* MiB for page tables */
+    uint32_t shadow;          /* MiB for shadow tables, if there are any */
     char model[CONFIG_MODEL_MAX];
+    char cpu_model[CONFIG_CPUS][CONFIG_MODEL_MAX]; /* of one vCPU, instead of `model`, or empty */
 };
 
 /*

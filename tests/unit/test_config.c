@@ -27,7 +27,9 @@ static void presets(void)
     CHECK_EQ(config.icr_trap, ICR_TRAP_AUTO);
     CHECK_EQ(config.test_hypercalls, SWITCH_OFF);
     CHECK_EQ(config.pool, 8);
+    CHECK_EQ(config.shadow, 8);
     CHECK(strcmp(config.model, "host") == 0);
+    CHECK(strcmp(config.cpu_model[0], "") == 0);
 }
 
 static void all_keys(void)
@@ -52,6 +54,27 @@ static void all_keys(void)
     CHECK_EQ(config.console, 0x2e8);
     CHECK_EQ(config.on_end, ON_END_RESET);
     CHECK_EQ(config.icr_trap, ICR_TRAP_KEEP);
+}
+
+static void models_of_single_cpus(void)
+{
+    CHECK_EQ(
+        config_parse("cpu1=host,maxphyaddr=36 cpu63=file,trim shadow=2 cpu0=host", &config, &why),
+        0);
+    CHECK(strcmp(config.cpu_model[0], "host") == 0);
+    CHECK(strcmp(config.cpu_model[1], "host,maxphyaddr=36") == 0);
+    CHECK(strcmp(config.cpu_model[2], "") == 0);
+    CHECK(strcmp(config.cpu_model[63], "file,trim") == 0);
+    CHECK(strcmp(config.model, "host") == 0);
+    CHECK_EQ(config.shadow, 2);
+    check_refused("cpu1=host cpu2=host cpu1=host", EEXIST, "\"cpu1=host\": given twice");
+    check_refused("cpu1=host cpu01=host", EEXIST, "given twice");
+    check_refused("cpu64=host", EINVAL, "\"cpu64=host\": no such key; known are");
+    check_refused("cpu4294967296=host", EINVAL, "no such key");
+    check_refused("cpu=host", EINVAL, "no such key");
+    check_refused("cpux=host", EINVAL, "no such key");
+    check_refused("cpu1", EINVAL, "no value");
+    check_refused("cpu1=", EINVAL, "no value");
 }
 
 static void refusals(void)
@@ -79,8 +102,6 @@ static void refusals(void)
     check_refused("paging=aut", EINVAL, "no such value");
     check_refused("test-hypercalls=yes", EINVAL, "give test-hypercalls=off|on");
     check_refused("base=0x1000000", ENOTSUP, "\"base=\" is not in this version");
-    check_refused("cpu0=host", ENOTSUP, "not in this version");
-    check_refused("cpux=host", EINVAL, "no such key");
     check_refused("vcpus=\x1b[2J", EINVAL, "vcpus=?[2J");
     memset(line + 6, 'x', 255);
     CHECK_EQ(config_parse(line, &config, &why), 0);
@@ -97,7 +118,7 @@ static void help(void)
         CHECK(strchr(text, '=') != NULL);
         lines++;
     }
-    CHECK_EQ(lines, 9);
+    CHECK_EQ(lines, 11);
     CHECK_EQ(config_help(1, text, sizeof text), 0);
     CHECK(strcmp(text, "vcpus=0..64  the guest's CPUs, 0 for all there are (0)") == 0);
 }
@@ -106,6 +127,7 @@ int main(void)
 {
     RUN(presets);
     RUN(all_keys);
+    RUN(models_of_single_cpus);
     RUN(refusals);
     RUN(help);
     return unit_end();
