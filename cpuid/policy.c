@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define LEAF1_ECX_MONITOR (1U << 3)
-#define LEAF1_ECX_XSAVE   (1U << 26)
-#define XSAVE1_EAX_XSAVES (1U << 3)
-#define XSAVE_LEGACY_SIZE 576U
-#define EXT1_EDX_REPEATED 0x0183f3ffU
+#define LEAF1_ECX_MONITOR  (1U << 3)
+#define LEAF1_ECX_XSAVE    (1U << 26)
+#define LEAF7_EDX_AMX_TILE (1U << 24)
+#define LEAF71_EDX_AVX10   (1U << 19)
+#define XSAVE1_EAX_XSAVES  (1U << 3)
+#define XSAVE_LEGACY_SIZE  576U
+#define EXT1_EDX_REPEATED  0x0183f3ffU
 
 #define HYPERCALL_ABI 1U
 
@@ -76,7 +78,9 @@ int policy_set(struct model *m, const struct policy_feature *f, bool on)
     int error = model_set(m, f->leaf, f->subleaf, &regs);
     if (!error)
         error = raise_last(m, f->leaf & CPUID_EXTENDED, f->leaf);
-    return !error && f->leaf == 7 ? raise_last(m, 7, f->subleaf) : error;
+    /* Subleaf 0's EAX is the last subleaf, save in 0DH. */
+    bool counted = f->subleaf != 0 && f->leaf != 0xd;
+    return !error && counted ? raise_last(m, f->leaf, f->subleaf) : error;
 }
 
 static void or_regs(struct cpuid_regs *to, const struct cpuid_regs *bits)
@@ -96,7 +100,8 @@ struct cpuid_regs policy_data_mask(uint32_t leaf, uint32_t subleaf)
         const struct policy_data *d = &policy_data[i];
         if (d->leaf != leaf)
             continue;
-        if (d->subleaf == subleaf || (d->subleaf == MODEL_SUBLEAF_REST && !exact))
+        bool holds = d->subleaf == subleaf || (d->subleaf == MODEL_SUBLEAF_REST && !exact);
+        if (holds && d->disposition == FEATURE_PASSED)
             or_regs(&mask, &d->mask);
         exact = exact || d->subleaf == subleaf;
     }
@@ -247,5 +252,11 @@ void policy_settle(struct model *m)
         extended->regs.edx &= ~EXT1_EDX_REPEATED | model_get(m, 1, 0).edx;
     if (!(model_get(m, 1, 0).ecx & LEAF1_ECX_MONITOR))
         model_remove_leaf(m, 5);
+    if (!(model_get(m, 7, 0).edx & LEAF7_EDX_AMX_TILE)) {
+        model_remove_leaf(m, 0x1d);
+        model_remove_leaf(m, 0x1e);
+    }
+    if (!(model_get(m, 7, 1).edx & LEAF71_EDX_AVX10))
+        model_remove_leaf(m, 0x24);
     settle_xsave(m);
 }

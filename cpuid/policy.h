@@ -39,17 +39,24 @@ struct policy_feature {
     uint8_t bit;
     uint8_t disposition;   /* enum disposition */
     uint8_t limit;         /* enum machine_limit */
+    bool unprivileged;     /* instructions that run wherever the CPU has them */
     uint32_t cr4, efer;    /* bits that are reserved without the feature */
     uint32_t xcr0, xss;    /* state components that are not there without it */
     uint32_t msrs;         /* 1 << enum msr_group */
     uint32_t instructions; /* 1 << enum instruction_group */
+    uint32_t spec_ctrl;    /* bits of IA32_SPEC_CTRL that are reserved without it */
+    uint32_t pred_cmd;     /* bits of IA32_PRED_CMD that are reserved without it */
 };
 
-/* Registers, or fields of them, that are numbers and not features. */
+/*
+ * Registers, or fields of them, that are numbers, and the leaves that say more of a feature which
+ * has its line elsewhere.
+ */
 struct policy_data {
     uint32_t leaf;
-    uint32_t subleaf;       /* MODEL_SUBLEAF_REST: every one of the leaf */
-    struct cpuid_regs mask; /* what of them is passed */
+    uint32_t subleaf; /* MODEL_SUBLEAF_REST: each that has no line of its own */
+    struct cpuid_regs mask;
+    uint8_t disposition; /* enum disposition: of what is in the mask */
     const char *reason;
 };
 
@@ -79,7 +86,8 @@ int policy_own(struct model *m);
 
 /*
  * Makes an open model agree with its own features: the XSAVE components, their largest size, the
- * MONITOR leaf and AMD's second copy of leaf 1 go where the features that they belong to went.
+ * leaves of MONITOR, AMX and AVX10, and AMD's second copy of leaf 1 go where the features that they
+ * belong to went.
  */
 void policy_settle(struct model *m);
 

@@ -42,6 +42,8 @@ static void load_all_ones(struct model *m)
     CHECK_EQ(model_set(m, 7, 1, &ones), 0);
     CHECK_EQ(model_set(m, 7, 2, &ones), 0);
     CHECK_EQ(model_set(m, 0xd, 1, &ones), 0);
+    CHECK_EQ(model_set(m, 0x1e, 1, &ones), 0);
+    CHECK_EQ(model_set(m, 0x24, 1, &ones), 0);
     for (uint32_t i = 2; i < 20; i++) {
         const struct cpuid_regs state = {.eax = 64, .ebx = 576 + 64 * i};
         CHECK_EQ(model_set(m, 0xd, i, &state), 0);
@@ -115,9 +117,18 @@ static void latch_shows_itself(void)
     }
 }
 
-static bool is_settled_row(const struct cpuid_leaf *row)
+/* Leaves that go when a feature goes, with the features that they hold. */
+static bool leaf_goes_with(uint32_t leaf, const struct policy_feature *f)
 {
-    return row->leaf == 0xd || row->leaf == 5 || row->leaf == 0x80000001;
+    static const struct {
+        const char *name;
+        uint32_t leaf;
+    } leaves[] = {
+        {"monitor", 5}, {"xsave", 0xd}, {"amx_tile", 0x1d}, {"amx_tile", 0x1e}, {"avx10", 0x24}};
+    for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++)
+        if (leaves[i].leaf == leaf && strcmp(leaves[i].name, f->name) == 0)
+            return true;
+    return false;
 }
 
 /* Other rows than the feature's own, and those that are settled after it, must not change. */
@@ -130,13 +141,14 @@ static void check_rows(const struct model *all, const struct model *cut,
         struct cpuid_regs now = model_get(cut, row->leaf, row->subleaf);
         if (row->leaf == f->leaf && row->subleaf == f->subleaf)
             *cpuid_register(&was, f->reg) &= ~(1U << f->bit);
-        if (!is_settled_row(row))
+        if (leaf_goes_with(row->leaf, f))
+            CHECK(!model_find_const(cut, row->leaf, row->subleaf));
+        else if (row->leaf != 0xd && row->leaf != 0x80000001)
             CHECK_EQ(memcmp(&was, &now, sizeof(was)), 0);
     }
     for (size_t k = 0; k < policy_feature_count; k++) {
         const struct policy_feature *g = &policy_features[k];
-        bool xsave_gone = strcmp(f->name, "xsave") == 0 && g->leaf == 0xd;
-        CHECK_EQ(policy_has(cut, g), policy_has(all, g) && g != f && !xsave_gone);
+        CHECK_EQ(policy_has(cut, g), policy_has(all, g) && g != f && !leaf_goes_with(g->leaf, f));
     }
 }
 
