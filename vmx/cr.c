@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the CPU does itself in MOV to CR0, CR4 and WRMSR EFER when it is not intercepted: SDM vol. 3
+ * What the CPU does itself in MOV to CR0, CR3, CR4 and WRMSR EFER when it is not intercepted: SDM vol. 3
  * §2.5, §4.4.1, §10.8.5, §28.3; vol. 2, MOV to control registers. Values are the guest's: CR4
  * without VMXE, CR0 with the NE that it wrote.
  */
 #include "cpuid/rules.h"
+#include "kernel/paging.h"
 #include "kernel/vm.h"
 #include "mmu/reserved.h"
 #include "vmx/controls.h"
+#include "vmx/paging.h"
 #include "vmx/vcpu.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -16,32 +18,22 @@
 #define CR0_DEFINED                                                                                \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
      CR0_PG)
-#define CR0_CACHE        (CR0_CD | CR0_NW)
 #define CR4_CET          (1UL << 23)
 #define CR3_PAE_TABLE    0xffffffe0UL
 #define CR3_PCID         0xfffUL
+#define CR3_NO_FLUSH     (1UL << 63)
 #define TYPE_OF(access)  ((access)&15U)
 #define TYPE_BUSY_TSS_32 11U
 #define PDPTES           4U
 #define PDPTE_PRESENT    1UL
-
-uint64_t vmx_read_cr0(struct vcpu *v)
-{
-    (void)v;
-    return (vmread(VMCS_GUEST_CR0) & ~CR0_NE) | (vmread(VMCS_CR0_SHADOW) & CR0_NE);
-}
-
-uint64_t vmx_read_cr4(struct vcpu *v)
-{
-    (void)v;
-    return vmread(VMCS_GUEST_CR4) & ~CR4_VMXE;
-}
 
 int vmx_load_pdptes(struct vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer)
 {
     if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || (efer & EFER_LMA))
         return 0;
     uint64_t pdpte[PDPTES];
+    if (v->paging == PAGED_SHADOW) /* checked here; loaded are the shadow's */
+        return paging_load_pdptes(v, cr3, efer & EFER_NXE, pdpte);
     gpa_t table = gpa(cr3 & CR3_PAE_TABLE);
     if (vm_read(v->vm, table, pdpte, sizeof(pdpte)) != sizeof(pdpte))
         return -EINVAL;
@@ -57,9 +49,8 @@ int vmx_load_pdptes(struct vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, ui
     return 0;
 }
 
-static bool cr0_valid(uint64_t old, uint64_t new)
+static bool cr0_valid(uint64_t old, uint64_t new, uint64_t cr4)
 {
-    uint64_t cr4 = vmread(VMCS_GUEST_CR4);
     if (new >> 32)
         return false;
     if ((new &CR0_PG) && !(new &CR0_PE))
@@ -74,96 +65,97 @@ static bool cr0_valid(uint64_t old, uint64_t new)
 }
 
 /* The change into IA-32e mode needs PAE, no CS.L and a 32-bit TSS: SDM vol. 3 §10.8.5.1. */
-static bool may_activate_long_mode(void)
+static bool may_activate_long_mode(uint64_t cr4)
 {
-    return (vmread(VMCS_GUEST_CR4) & CR4_PAE) && !(vmread32(VMCS_GUEST_CS_ACCESS) & ACCESS_L) &&
+    return (cr4 & CR4_PAE) && !(vmread32(VMCS_GUEST_CS_ACCESS) & ACCESS_L) &&
            TYPE_OF(vmread32(VMCS_GUEST_TR_ACCESS)) == TYPE_BUSY_TSS_32;
 }
 
-static void set_lma(uint64_t efer, bool active)
+/* With shadow paging backend_load_paging() follows, which flushes. */
+static void flush_linear(struct vcpu *v)
 {
-    uint32_t entry = vmread32(VMCS_ENTRY_CONTROLS);
-    vmwrite32(VMCS_ENTRY_CONTROLS,
-              active ? entry | VMENTRY_IA32E_GUEST : entry & ~VMENTRY_IA32E_GUEST);
-    vmwrite64(VMCS_GUEST_EFER, active ? efer | EFER_LMA : efer & ~EFER_LMA);
+    if (v->paging != PAGED_SHADOW)
+        vmx_flush_linear(v);
 }
 
 static int write_guest_cr0(struct vcpu *v, uint64_t value)
 {
-    uint64_t old = vmx_read_cr0(v);
-    if (!cr0_valid(old, value))
+    uint64_t old = vmx_read_cr0(v), cr4 = vmx_read_cr4(v), efer = vmx_read_efer(v);
+    if (!cr0_valid(old, value, cr4))
         return -EINVAL;
     uint64_t new = (value & CR0_DEFINED & v->rules.cr0_allowed) | CR0_ET;
     uint64_t changed = old ^ new;
-    uint64_t efer = vmread64(VMCS_GUEST_EFER);
     bool long_mode = (new &CR0_PG) && (efer & EFER_LME);
-    if ((changed & CR0_PG) && long_mode && !may_activate_long_mode())
+    if ((changed & CR0_PG) && long_mode && !may_activate_long_mode(cr4))
         return -EINVAL;
-    if ((changed & (CR0_PG | CR0_CACHE)) &&
-        vmx_load_pdptes(v, new, vmread(VMCS_GUEST_CR3), vmread(VMCS_GUEST_CR4),
-                        long_mode ? efer | EFER_LMA : efer & ~EFER_LMA))
+    efer = long_mode ? efer | EFER_LMA : efer & ~EFER_LMA;
+    if ((changed & CR0_LOADS_PDPTES) && vmx_load_pdptes(v, new, vmx_read_cr3(v), cr4, efer))
         return -EINVAL;
     if (changed & CR0_PG)
-        set_lma(efer, long_mode);
+        vmx_put_efer(v, efer);
     /* Neither exits nor entries touch CD and NW: SDM vol. 3 §27.3.2.1, §28.5.1. */
     if (changed & CR0_CACHE)
         write_cr0((read_cr0() & ~CR0_CACHE) | (new &CR0_CACHE));
-    vmwrite(VMCS_GUEST_CR0, new | CR0_NE);
-    vmwrite(VMCS_CR0_SHADOW, new);
+    vmx_put_cr0(v, new);
     if (changed & (CR0_PG | CR0_WP))
-        vmx_flush_linear(v);
+        flush_linear(v);
     return 0;
 }
 
-static bool cr4_valid(uint64_t old, uint64_t new, uint64_t cr0, bool long_mode)
+/* Bit 63 is never a bit of the register: with CR4.PCIDE it asks not to flush (SDM vol. 3 §4.10.4.1),
+ * without it the caller has refused it. */
+static int write_guest_cr3(struct vcpu *v, uint64_t value)
+{
+    uint64_t new = value & ~CR3_NO_FLUSH;
+    if (vmx_load_pdptes(v, vmx_read_cr0(v), new, vmx_read_cr4(v), vmx_read_efer(v)))
+        return -EINVAL;
+    vmx_put_cr3(v, new);
+    if (v->paging != PAGED_SHADOW && !(value & CR3_NO_FLUSH))
+        vmx_flush_local(v);
+    return 0;
+}
+
+static bool cr4_valid(uint64_t old, uint64_t new, uint64_t cr0, uint64_t cr3, bool long_mode)
 {
     if (long_mode && (!(new &CR4_PAE) || ((old ^ new) & CR4_LA57)))
         return false;
-    if ((new &CR4_PCIDE) && !(old & CR4_PCIDE) &&
-        (!long_mode || (vmread(VMCS_GUEST_CR3) & CR3_PCID)))
+    if ((new &CR4_PCIDE) && !(old & CR4_PCIDE) && (!long_mode || (cr3 & CR3_PCID)))
         return false;
     return !(new &CR4_CET) || (cr0 & CR0_WP);
 }
 
 static int write_guest_cr4(struct vcpu *v, uint64_t new)
 {
-    const uint64_t paging = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP;
-    uint64_t old = vmx_read_cr4(v), cr0 = vmx_read_cr0(v);
-    uint64_t efer = vmread64(VMCS_GUEST_EFER);
-    if ((new & ~v->rules.cr4_allowed) || !cr4_valid(old, new, cr0, efer & EFER_LMA))
+    uint64_t old = vmx_read_cr4(v), changed = old ^ new;
+    uint64_t cr0 = vmx_read_cr0(v), cr3 = vmx_read_cr3(v), efer = vmx_read_efer(v);
+    if ((new & ~v->rules.cr4_allowed) || !cr4_valid(old, new, cr0, cr3, efer & EFER_LMA))
         return -EINVAL;
-    uint64_t changed = old ^ new;
-    if ((changed & paging) && vmx_load_pdptes(v, cr0, vmread(VMCS_GUEST_CR3), new, efer))
+    if ((changed & CR4_LOADS_PDPTES) && vmx_load_pdptes(v, cr0, cr3, new, efer))
         return -EINVAL;
-    vmwrite(VMCS_GUEST_CR4, new | CR4_VMXE);
-    vmwrite(VMCS_CR4_SHADOW, new);
-    if (changed & (paging | CR4_PCIDE | CR4_SMAP | CR4_PKE | CR4_LA57))
-        vmx_flush_linear(v);
+    vmx_put_cr4(v, new);
+    if (changed & (CR4_LOADS_PDPTES | CR4_PCIDE | CR4_SMAP | CR4_PKE | CR4_LA57))
+        flush_linear(v);
     return 0;
 }
 
 int vmx_write_cr(struct vcpu *v, unsigned int cr, uint64_t value)
 {
-    return cr == 0 ? write_guest_cr0(v, value) : write_guest_cr4(v, value);
+    if (cr == 0)
+        return write_guest_cr0(v, value);
+    return cr == 3 ? write_guest_cr3(v, value) : write_guest_cr4(v, value);
 }
 
 /* LMA is the CPU's: a write leaves it as it is. */
 int vmx_write_efer(struct vcpu *v, uint64_t value)
 {
-    uint64_t old = vmread64(VMCS_GUEST_EFER);
+    uint64_t old = vmx_read_efer(v);
     uint64_t new = (value & ~EFER_LMA) | (old & EFER_LMA);
     uint64_t changed = old ^ new;
     if ((value & ~(v->rules.efer_allowed | EFER_LMA)) ||
-        ((changed & EFER_LME) && (vmread(VMCS_GUEST_CR0) & CR0_PG)))
+        ((changed & EFER_LME) && (vmx_read_cr0(v) & CR0_PG)))
         return -EINVAL;
-    vmwrite64(VMCS_GUEST_EFER, new);
+    vmx_put_efer(v, new);
     if (changed & EFER_NXE)
-        vmx_flush_linear(v);
+        flush_linear(v);
     return 0;
-}
-
-void vmx_load_paging(struct vcpu *v, const struct hardware_paging *paging)
-{
-    (void)v;
-    (void)paging;
 }

@@ -18,7 +18,8 @@ struct field_name {
 static const struct field_name fields[] = {VMCS_FIELDS(FIELD_NAME)};
 #undef FIELD_NAME
 
-/* The registers are dumped by the neutral part; here it is what the VMCS alone tells. */
+/* The registers are dumped by the neutral part, as the guest reads them; here it is what the VMCS
+ * alone tells. */
 static bool wanted(uint64_t encoding)
 {
     if (encoding == VMCS_INSTRUCTION_ERROR.encoding)
@@ -31,6 +32,7 @@ static bool wanted(uint64_t encoding)
         return encoding == VMCS_GUEST_INTERRUPTIBILITY.encoding ||
                encoding == VMCS_GUEST_ACTIVITY.encoding ||
                encoding == VMCS_GUEST_PENDING_DEBUG.encoding ||
+               (encoding >= VMCS_GUEST_CR0.encoding && encoding <= VMCS_GUEST_CR4.encoding) ||
                (encoding >= VMCS_GUEST_PDPTE0.encoding && encoding <= VMCS_GUEST_PDPTE3.encoding);
     case VMCS_TYPE_HOST:
         break;

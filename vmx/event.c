@@ -106,7 +106,7 @@ void vmx_nmi_window(struct vcpu *v)
     vmx_pend_nmi(v);
 }
 
-void vmx_restore_nmi_blocking(uint64_t qualification, uint32_t vectoring)
+void vmx_restore_nmi_blocking(uint32_t qualification, uint32_t vectoring)
 {
     if (!vectoring && (qualification & QUALIFICATION_NMI_UNBLOCKING))
         vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,

@@ -12,14 +12,37 @@
 
 /* What else an exit may need than its kind and length. */
 struct detail {
-    uint32_t vectoring; /* of the event whose delivery it interrupted, or 0 */
-    uint64_t rsp;       /* as it was: the dispatcher may write v->regs.rsp */
-    bool done;          /* carried out already */
+    uint32_t vectoring;  /* of the event whose delivery it interrupted, or 0 */
+    uint32_t unblocking; /* has QUALIFICATION_NMI_UNBLOCKING if an IRET did that and then faulted */
+    uint64_t rsp;        /* as it was: the dispatcher may write v->regs.rsp */
+    bool done;           /* carried out already */
 };
 
-static void exception_or_nmi(struct detail *detail)
+static void read_vectoring(struct detail *detail)
 {
-    if (EVENT_INFO_TYPE(vmread32(VMCS_EXIT_EVENT)) != INFO_NMI)
+    uint32_t vectoring = vmread32(VMCS_VECTORING_EVENT);
+    detail->vectoring = (vectoring & EVENT_INFO_VALID) ? vectoring : 0;
+}
+
+static void page_fault(uint32_t info, struct exit *exit, struct detail *detail)
+{
+    exit->kind = EXIT_PAGE_FAULT;
+    exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
+    exit->raw_info[1] = vmread32(VMCS_EXIT_EVENT_ERROR_CODE);
+    exit->page_fault.address = gla(exit->raw_info[0]);
+    exit->page_fault.error_code = (uint32_t)exit->raw_info[1];
+    detail->unblocking = info;
+    read_vectoring(detail);
+}
+
+static void exception_or_nmi(struct exit *exit, struct detail *detail)
+{
+    uint32_t info = vmread32(VMCS_EXIT_EVENT);
+    if (EVENT_INFO_TYPE(info) == INFO_EXCEPTION && EVENT_INFO_VECTOR(info) == VECTOR_PF) {
+        page_fault(info, exit, detail);
+        return;
+    }
+    if (EVENT_INFO_TYPE(info) != INFO_NMI)
         return;
     /* The handler finds out whose it is, by vmx_after_nmi() has Latch attend to it, and its IRET
      * lets NMIs through again. */
@@ -37,31 +60,49 @@ static void invd(const struct exit *exit, struct detail *detail)
 
 static void ept(struct vcpu *v, struct exit *exit, struct detail *detail)
 {
-    uint32_t vectoring = vmread32(VMCS_VECTORING_EVENT);
-    detail->vectoring = (vectoring & EVENT_INFO_VALID) ? vectoring : 0;
+    read_vectoring(detail);
     detail->rsp = v->regs.rsp = vmread(VMCS_GUEST_RSP);
     exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
     exit->raw_info[1] = vmread64(VMCS_GUEST_PHYSICAL_ADDRESS);
     if (exit->kind != EXIT_MEMORY)
         return;
-    vmx_restore_nmi_blocking(exit->raw_info[0], detail->vectoring);
-    qualification_ept(exit->raw_info[0], exit->raw_info[1], exit);
+    detail->unblocking = (uint32_t)exit->raw_info[0];
+    uint64_t linear =
+        exit->raw_info[0] & QUALIFICATION_LINEAR ? vmread(VMCS_GUEST_LINEAR_ADDRESS) : 0;
+    qualification_ept(exit->raw_info[0], exit->raw_info[1], linear, exit);
     exit->memory.delivering = detail->vectoring != 0;
 }
 
-static void control_register(struct vcpu *v, struct exit *exit)
+static void control_register(struct vcpu *v, struct exit *exit, struct detail *detail)
 {
-    v->regs.rsp = vmread(VMCS_GUEST_RSP);
+    detail->rsp = v->regs.rsp = vmread(VMCS_GUEST_RSP);
     exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
     if (!qualification_cr(exit->raw_info[0], v->regs.r, vmx_read_cr0(v), vmx_in_64bit_mode(), exit))
         exit->kind = EXIT_UNKNOWN;
+}
+
+static void invalidate_address(struct exit *exit)
+{
+    exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
+    exit->invalidate.address = gla(exit->raw_info[0]);
+    exit->invalidate.everything = false;
+}
+
+static void invalidate_by_descriptor(struct vcpu *v, struct exit *exit)
+{
+    uint32_t info = vmread32(VMCS_EXIT_INSTRUCTION_INFO);
+    uint64_t base = vmx_segment_base((enum segment_index)OPERAND_SEGMENT(info));
+    v->regs.rsp = vmread(VMCS_GUEST_RSP);
+    exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
+    exit->raw_info[1] = info;
+    qualification_invpcid(info, exit->raw_info[0], base, v->regs.r, vmx_in_64bit_mode(), exit);
 }
 
 static void read_detail(struct vcpu *v, uint32_t reason, struct exit *exit, struct detail *detail)
 {
     switch (reason) {
     case REASON_EXCEPTION_OR_NMI:
-        exception_or_nmi(detail);
+        exception_or_nmi(exit, detail);
         break;
     case REASON_INVD:
         invd(exit, detail);
@@ -73,7 +114,13 @@ static void read_detail(struct vcpu *v, uint32_t reason, struct exit *exit, stru
         exit->sipi.vector = (uint8_t)vmread(VMCS_EXIT_QUALIFICATION);
         break;
     case REASON_CR_ACCESS:
-        control_register(v, exit);
+        control_register(v, exit, detail);
+        break;
+    case REASON_INVLPG:
+        invalidate_address(exit);
+        break;
+    case REASON_INVPCID:
+        invalidate_by_descriptor(v, exit);
         break;
     case REASON_IO:
         exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
@@ -113,6 +160,7 @@ static bool carry_out(struct vcpu *v, struct exit *exit, const struct detail *de
             skip_decoded(v);
         return true;
     case EXIT_RETRY:
+        vmx_restore_nmi_blocking(detail->unblocking, detail->vectoring);
         if (detail->vectoring)
             vmx_redeliver();
         return true;
@@ -141,7 +189,7 @@ __attribute__((noinline)) static bool detailed_exit(struct vcpu *v, uint32_t rea
     if (detail.done)
         return true;
     enum exit_action action = exit_dispatch(v, exit);
-    if (exit->kind == EXIT_MEMORY && v->regs.rsp != detail.rsp)
+    if ((exit->kind == EXIT_MEMORY || exit->kind == EXIT_CR_READ) && v->regs.rsp != detail.rsp)
         vmwrite(VMCS_GUEST_RSP, v->regs.rsp);
     return carry_out(v, exit, &detail, action);
 }

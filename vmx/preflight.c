@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/x86.h"
 #include "vmx/controls.h"
+#include "vmx/paging.h"
 #include "vmx/vmx.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -164,6 +165,11 @@ int vmx_preflight(struct preflight *table)
     return 0;
 }
 
+static uint32_t may_be_1(enum control_word word)
+{
+    return (uint32_t)(rdmsr(control_msr(word, rdmsr(MSR_VMX_BASIC) & BASIC_TRUE)) >> 32);
+}
+
 void vmx_caps(struct backend_caps *caps)
 {
     uint64_t cap = rdmsr(MSR_VMX_EPT_VPID);
@@ -172,6 +178,7 @@ void vmx_caps(struct backend_caps *caps)
         .execute_only = cap & EPT_CAP_EXECUTE_ONLY,
         .accessed_dirty = cap & EPT_CAP_ACCESSED_DIRTY,
         .five_level = cap & EPT_CAP_5_LEVELS,
+        .narrow = !(paging_controls(PAGED_NARROW) & ~may_be_1(WORD_PROC)),
         .init_exits = rdmsr(MSR_VMX_MISC) & MISC_WAIT_FOR_SIPI,
         .format = "EPT",
     };

@@ -42,6 +42,11 @@ static uint16_t attributes_of(uint32_t access)
     return (uint16_t)((access & ACCESS_UNUSABLE) ? attributes & ~SEGMENT_P : attributes);
 }
 
+uint64_t vmx_segment_base(enum segment_index segment)
+{
+    return vmread(base_field(segment));
+}
+
 static void set_segments(const struct vcpu_state *state)
 {
     for (unsigned int i = 0; i < SEGMENTS; i++) {
@@ -78,16 +83,10 @@ static void get_segments(struct vcpu_state *state)
 
 static void set_control_registers(struct vcpu *v, const struct vcpu_state *state)
 {
-    uint32_t entry = vmread32(VMCS_ENTRY_CONTROLS) & ~VMENTRY_IA32E_GUEST;
-    if (state->efer & EFER_LMA)
-        entry |= VMENTRY_IA32E_GUEST;
-    vmwrite32(VMCS_ENTRY_CONTROLS, entry);
-    vmwrite64(VMCS_GUEST_EFER, state->efer);
-    vmwrite(VMCS_GUEST_CR0, state->cr0 | CR0_NE);
-    vmwrite(VMCS_CR0_SHADOW, state->cr0);
-    vmwrite(VMCS_GUEST_CR3, state->cr3);
-    vmwrite(VMCS_GUEST_CR4, state->cr4 | CR4_VMXE);
-    vmwrite(VMCS_CR4_SHADOW, state->cr4);
+    vmx_put_efer(v, state->efer);
+    vmx_put_cr0(v, state->cr0);
+    vmx_put_cr3(v, state->cr3);
+    vmx_put_cr4(v, state->cr4);
     write_cr2(state->cr2);
     if (vmx_load_pdptes(v, state->cr0, state->cr3, state->cr4, state->efer))
         console_line("vCPU %u: the PDPTEs at CR3 %lx have reserved bits set", v->index, state->cr3);
@@ -144,9 +143,9 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *state)
         .rflags = vmread(VMCS_GUEST_RFLAGS),
         .cr0 = vmx_read_cr0(v),
         .cr2 = read_cr2(),
-        .cr3 = vmread(VMCS_GUEST_CR3),
+        .cr3 = vmx_read_cr3(v),
         .cr4 = vmx_read_cr4(v),
-        .efer = vmread64(VMCS_GUEST_EFER),
+        .efer = vmx_read_efer(v),
         .dr6 = read_dr6(),
         .dr7 = vmread(VMCS_GUEST_DR7),
         .pat = vmread64(VMCS_GUEST_PAT),
@@ -165,16 +164,16 @@ void vmx_get_state(struct vcpu *v, struct vcpu_state *state)
     v->regs.rsp = vmread(VMCS_GUEST_RSP);
 }
 
+bool vmx_in_64bit_code(struct vcpu *v)
+{
+    (void)v;
+    return vmx_in_64bit_mode();
+}
+
 uint64_t vmx_rflags(struct vcpu *v)
 {
     (void)v;
     return vmread(VMCS_GUEST_RFLAGS);
-}
-
-uint64_t vmx_read_efer(struct vcpu *v)
-{
-    (void)v;
-    return vmread64(VMCS_GUEST_EFER);
 }
 
 /* SS.DPL is the CPL in every mode: SDM vol. 3 table 25-2, footnote. */

@@ -4,14 +4,14 @@
 #include "kernel/console.h"
 #include "kernel/memory.h"
 #include "vmx/controls.h"
+#include "vmx/paging.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 #include <errno.h>
 #include <string.h>
 
-#define EPTP_WB       6UL
-#define EPTP_4_LEVELS (3UL << 3)
-#define MODELLED_CR0  (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define VECTOR_BIT(vector) (1U << (vector))
+#define MODELLED_CR0       (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 
 struct word {
     struct vmcs_field_32 field;
@@ -50,7 +50,7 @@ static int set_controls(const struct vcpu *v)
         {.field = VMCS_PIN_CONTROLS, .word = WORD_PIN},
         {.field = VMCS_PROC_CONTROLS,
          .word = WORD_PROC,
-         .wanted = control_instructions(v->rules.instructions, proc1)},
+         .wanted = control_instructions(v->rules.instructions, proc1) | paging_controls(v->paging)},
         {.field = VMCS_PROC_CONTROLS2,
          .word = WORD_PROC2,
          .wanted = (proc2 & PROC2_VPID) | control_instructions2(v->rules.instructions, proc2)},
@@ -82,18 +82,21 @@ static void set_bitmaps(const struct vcpu *v)
         vmwrite64(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
     if (proc2 & PROC2_PCONFIG)
         vmwrite64(VMCS_PCONFIG_EXITING_BITMAP, 0);
-    vmwrite32(VMCS_EXCEPTION_BITMAP, 0);
-    vmwrite32(VMCS_PF_ERROR_CODE_MASK, 0);
-    vmwrite32(VMCS_PF_ERROR_CODE_MATCH, 0);
+    const struct paging_filter filter = paging_filter(v->paging);
+    vmwrite32(VMCS_EXCEPTION_BITMAP, filter.exits ? VECTOR_BIT(VECTOR_PF) : 0);
+    vmwrite32(VMCS_PF_ERROR_CODE_MASK, filter.mask);
+    vmwrite32(VMCS_PF_ERROR_CODE_MATCH, filter.match);
     vmwrite32(VMCS_CR3_TARGET_COUNT, 0);
     vmwrite32(VMCS_EXIT_MSR_STORE_COUNT, 0);
     vmwrite32(VMCS_EXIT_MSR_LOAD_COUNT, 0);
     vmwrite32(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
 }
 
-/* NE must be 1 in hardware: SDM vol. 3 §24.8. All else that the model has is the guest's own. */
-static int set_masks(const struct vcpu *v)
+/* NE must be 1 in hardware: SDM vol. 3 §24.8. Of all else that the model has only what paging needs
+ * is not the guest's own. */
+static int set_masks(struct vcpu *v)
 {
+    struct vmx_vcpu *vmx = vmx_of(v);
     uint64_t beyond = v->rules.cr4_allowed & ~rdmsr(MSR_VMX_CR4_FIXED1);
     if (beyond) {
         console_line("vCPU %u: its model has the CR4 bits %lx, which IA32_VMX_CR4_FIXED1 does not "
@@ -101,8 +104,10 @@ static int set_masks(const struct vcpu *v)
                      v->index, beyond);
         return -ENOTSUP;
     }
-    vmwrite(VMCS_CR0_MASK, CR0_NE | (MODELLED_CR0 & ~v->rules.cr0_allowed));
-    vmwrite(VMCS_CR4_MASK, CR4_VMXE | ~v->rules.cr4_allowed);
+    vmx->cr0_owned = CR0_NE | (MODELLED_CR0 & ~v->rules.cr0_allowed) | paging_owned_cr0(v->paging);
+    vmx->cr4_owned = CR4_VMXE | ~v->rules.cr4_allowed | paging_owned_cr4(v->paging);
+    vmwrite(VMCS_CR0_MASK, vmx->cr0_owned);
+    vmwrite(VMCS_CR4_MASK, vmx->cr4_owned);
     return 0;
 }
 
@@ -188,7 +193,7 @@ int vmx_vcpu_create(struct vcpu *v, hpa_t root)
     struct vmx_vcpu *vmx = memory_at(page[0]);
     vmx->msr_bitmap = memory_at(page[1]);
     vmx->vmcs = page[2];
-    vmx->eptp = root.raw | EPTP_4_LEVELS | EPTP_WB;
+    vmx->eptp = vmx_eptp(root);
     vmx->ept_cap = rdmsr(MSR_VMX_EPT_VPID);
     memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
     v->backend = vmx;

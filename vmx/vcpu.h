@@ -16,7 +16,12 @@ struct vmx_vcpu {
     hpa_t vmcs;
     uint8_t *msr_bitmap; /* four bitmaps of 1 KiB: SDM vol. 3 §25.6.9 */
     uint64_t eptp;
-    uint64_t ept_cap;     /* IA32_VMX_EPT_VPID_CAP */
+    uint64_t other_eptp; /* the one before, of which translations may be cached still; or 0 */
+    uint64_t ept_cap;    /* IA32_VMX_EPT_VPID_CAP */
+    /* What stands in the VMCS, and only Latch changes: the masks, the guest's values of the bits
+     * in them, and, with PAGED_SHADOW, CR3. */
+    uint64_t cr0_owned, cr0_shadow, cr4_owned, cr4_shadow, shadow_cr3;
+    uint64_t efer;        /* PAGED_SHADOW: the guest's */
     uint16_t vpid;        /* 0: there is none, and each entry flushes by itself */
     bool nmi_pending;     /* for the guest, whose NMIs are blocked or who is taking an event */
     _Atomic bool attend;  /* an NMI came in Latch: look what it was before the next entry */
@@ -84,6 +89,8 @@ void vmx_load_host_state(struct vcpu *v);
 bool vmx_in_64bit_mode(void);
 /* Go on behind an instruction of `length` bytes, as if it had completed. */
 void vmx_skip(unsigned int length);
+/* The base of a segment register. */
+uint64_t vmx_segment_base(enum segment_index segment);
 
 /* event.c. `vectoring` is the interruption information of the event that the exit interrupted, 0
  * for exits that cannot or did not. */
@@ -95,15 +102,28 @@ void vmx_redeliver(void);
 void vmx_pend_nmi(struct vcpu *v);
 /* An NMI-window exit: no longer wait for it, and deliver the NMI that did. */
 void vmx_nmi_window(struct vcpu *v);
-/* An IRET that unblocked NMIs was interrupted: block them again (SDM vol. 3 §28.2.3). */
-void vmx_restore_nmi_blocking(uint64_t qualification, uint32_t vectoring);
+/* An IRET that unblocked NMIs was interrupted and is to run again: block them again (SDM vol. 3
+ * §28.2.3). */
+void vmx_restore_nmi_blocking(uint32_t qualification, uint32_t vectoring);
 
 /* tlb.c */
 void vmx_flush_nested(const struct vmx_vcpu *vmx); /* all that came from the vCPU's EPT */
 void vmx_flush_all(uint64_t ept_cap);              /* everything, after VMXON */
+void vmx_flush_local(struct vcpu *v);              /* what MOV to CR3 drops: global pages stay */
 
 /* permissions.c */
 hpa_t vmx_io_bitmap(unsigned int half); /* 0: ports 0 to 7FFFH, 1: the rest */
+
+/* paging.c */
+/* EPTP for tables whose root is at `root`. */
+uint64_t vmx_eptp(hpa_t root);
+/* The guest's registers, to where it and the hardware see them; `efer` with the mode that its LMA
+ * says. */
+void vmx_put_cr0(struct vcpu *v, uint64_t cr0);
+void vmx_put_cr3(struct vcpu *v, uint64_t cr3);
+void vmx_put_cr4(struct vcpu *v, uint64_t cr4);
+void vmx_put_efer(struct vcpu *v, uint64_t efer);
+uint64_t vmx_read_cr3(const struct vcpu *v);
 
 /* cr.c */
 /* Load the PDPTE fields from guest memory if `cr0`, `cr4` and `efer` mean PAE paging. -EINVAL: a

@@ -8,10 +8,11 @@
  *
  *   vmcs.h           fields and their widths             controls.c     capability MSRs
  *   preflight.c      what the hardware must have         enable.c       VMXON and VMXOFF
- *   vcpu.c, state.c  making, loading and reading a vCPU  cr.c           CR0, CR4, EFER
+ *   vcpu.c, state.c  making, loading and reading a vCPU  cr.c           CR0, CR3, CR4, EFER
  *   entry.asm        entry and exit                      exit.c         decode, dispatch, carry out
  *   event.c          injection and delivery again        tlb.c          INVEPT and INVVPID
  *   permissions.c    MSR and I/O bitmaps                 dump.c         the VMCS in words
+ *   paging.c         the guest's registers, the hardware's
  *   reason.c         exit reasons and errors by name     qualification.c  their details
  *
  * The functions below are kernel/backend.h's, with the contracts that stand there.
@@ -38,6 +39,7 @@ int vmx_write_efer(struct vcpu *v, uint64_t value);
 uint64_t vmx_read_cr0(struct vcpu *v);
 uint64_t vmx_read_cr4(struct vcpu *v);
 uint64_t vmx_rflags(struct vcpu *v);
+bool vmx_in_64bit_code(struct vcpu *v);
 void vmx_load_paging(struct vcpu *v, const struct hardware_paging *paging);
 void vmx_flush_address(struct vcpu *v, gla_t address);
 void vmx_flush_linear(struct vcpu *v);

@@ -37,14 +37,16 @@ static void io(void)
 static void ept(void)
 {
     struct exit exit = {0};
-    qualification_ept(0x182, 0xfee00300, &exit);
+    qualification_ept(0x182, 0xfee00300, 0xffff8000fee00300, &exit);
     CHECK_EQ(exit.memory.gpa.raw, 0xfee00300);
+    CHECK(exit.memory.linear_valid);
+    CHECK_EQ(exit.memory.linear.raw, 0xffff8000fee00300);
     CHECK(exit.memory.write && !exit.memory.read && !exit.memory.fetch && !exit.memory.walk);
-    qualification_ept(0x083, 0x1000, &exit); /* an A bit in the guest's own table */
-    CHECK(exit.memory.read && exit.memory.write && exit.memory.walk);
-    qualification_ept(0x001, 0x1000, &exit); /* the load of a PDPTE: no linear address */
-    CHECK(exit.memory.walk);
-    qualification_ept(0x184, 0x2000, &exit);
+    qualification_ept(0x083, 0x1000, 0x2000, &exit); /* an A bit in the guest's own table */
+    CHECK(exit.memory.linear_valid && exit.memory.read && exit.memory.write && exit.memory.walk);
+    qualification_ept(0x001, 0x1000, 0, &exit); /* the load of a PDPTE: no linear address */
+    CHECK(exit.memory.walk && !exit.memory.linear_valid);
+    qualification_ept(0x184, 0x2000, 0x2000, &exit);
     CHECK(exit.memory.fetch && !exit.memory.walk);
 }
 
@@ -62,15 +64,116 @@ static void control_registers(void)
         CHECK_EQ(exit.cr.cr, 0);
         CHECK_EQ(exit.cr.value, i);
     }
-    CHECK(!qualification_cr(3, gpr, 0, true, &exit));
     CHECK(!qualification_cr(8, gpr, 0, true, &exit));
-    CHECK(!qualification_cr(0x10, gpr, 0, true, &exit)); /* a read */
+    CHECK(!qualification_cr(2, gpr, 0, true, &exit));
+    CHECK(!qualification_cr(0x10, gpr, 0, true, &exit)); /* a read that never exits */
+    CHECK(!qualification_cr(0x14, gpr, 0, true, &exit));
     CHECK(qualification_cr(0x20, gpr, CR0_PG | CR0_PE | CR0_TS, true, &exit));
     CHECK_EQ(exit.cr.value, CR0_PG | CR0_PE);
     CHECK(qualification_cr(0x30 | 0xfff0UL << 16, gpr, CR0_PG | CR0_PE | CR0_EM, true, &exit));
     CHECK_EQ(exit.cr.value, CR0_PG | CR0_PE); /* LMSW does not clear PE, nor set what it cannot */
     CHECK(qualification_cr(0x30 | 0xfUL << 16, gpr, CR0_NE, true, &exit));
     CHECK_EQ(exit.cr.value, CR0_NE | 0xf);
+}
+
+/* Each register, as it is where its number means RSP, R8 or none of the old eight. */
+static void cr3_moves(void)
+{
+    uint64_t gpr[16];
+    struct exit exit = {0};
+    for (unsigned int i = 0; i < 16; i++)
+        gpr[i] = 0x8000000100000000UL * (i + 1) + i;
+    for (unsigned int i = 0; i < 16; i++) {
+        CHECK(qualification_cr(3 | i << 8, gpr, 0, true, &exit));
+        CHECK(exit.kind == EXIT_CR_WRITE && exit.cr.cr == 3);
+        CHECK_EQ(exit.cr.value, gpr[i]);
+        CHECK(qualification_cr(3 | i << 8, gpr, 0, false, &exit));
+        CHECK_EQ(exit.cr.value, i);
+        CHECK(qualification_cr(0x13 | i << 8, gpr, 0, true, &exit));
+        CHECK(exit.kind == EXIT_CR_READ && exit.cr.cr == 3);
+        CHECK(exit.cr.gpr == i && exit.cr.size == 8);
+        CHECK(qualification_cr(0x13 | i << 8, gpr, 0, false, &exit));
+        CHECK(exit.cr.gpr == i && exit.cr.size == 4);
+    }
+    CHECK(qualification_cr(0x20, gpr, 0, true, &exit));
+    CHECK(exit.kind == EXIT_CR_WRITE);
+}
+
+enum segment { ES, CS, SS, DS, FS, GS };
+
+/* The fields of the information, SDM vol. 3 §28.2.5. */
+struct operand {
+    unsigned int scale, size, segment, index, base, type;
+    bool no_index, no_base;
+};
+
+static uint32_t information(const struct operand *o)
+{
+    return o->scale | o->size << 7 | o->segment << 15 | o->index << 18 |
+           (uint32_t)o->no_index << 22 | o->base << 23 | (uint32_t)o->no_base << 27 | o->type << 28;
+}
+
+struct invpcid_case {
+    struct operand operand;
+    uint64_t displacement, segment_base;
+    bool mode_64bit;
+    uint64_t address, type; /* what must come out */
+};
+
+/* gpr[n] is n * 1_0001_0001H + 1000H. */
+static const struct invpcid_case invpcid_cases[] = {
+    /* (%rax), type in %rcx */
+    {{.size = 2, .no_index = true, .base = 0, .type = 1}, 0, 0x5000, true, 0x1000, 0x100011001},
+    /* 0x10(%r15, %r8, 8): both above 7 */
+    {{.size = 2, .scale = 3, .index = 8, .base = 15, .type = 2},
+     0x10,
+     0,
+     true,
+     0xf000f100f + 8 * 0x800081008 + 0x10,
+     0x200021002},
+    /* -8 alone: a displacement is sign-extended */
+    {{.size = 2, .no_index = true, .no_base = true}, -8UL, 0, true, -8UL, 0x1000},
+    /* in 64-bit mode DS has no base, FS and GS do */
+    {{.size = 2, .no_index = true, .segment = DS}, 0, 0x5000, true, 0x1000, 0x1000},
+    {{.size = 2, .no_index = true, .segment = FS}, 0, 0x5000, true, 0x6000, 0x1000},
+    {{.size = 2, .no_index = true, .segment = GS}, 0, 1UL << 63, true, 1UL << 63 | 0x1000, 0x1000},
+    /* a 32-bit address in 64-bit mode is cut before the base comes in, a sum with it is not */
+    {{.size = 1, .no_index = true, .base = 3, .segment = GS},
+     0,
+     0xffff800000000000,
+     true,
+     0xffff800000031003,
+     0x1000},
+    /* outside 64-bit mode the sum wraps, and the type has 32 bits */
+    {{.size = 1, .no_index = true, .no_base = true, .segment = DS, .type = 1},
+     0xfffffff0,
+     0x20,
+     false,
+     0x10,
+     0x11001},
+    {{.size = 0, .scale = 0, .index = 6, .base = 3, .segment = SS},
+     0xfff0,
+     0x70000,
+     false,
+     0x70000 + ((0x1003 + 0x1006 + 0x90000 + 0xfff0) & 0xffff),
+     0x1000},
+};
+
+static void invpcid(void)
+{
+    uint64_t gpr[16];
+    for (unsigned int i = 0; i < 16; i++)
+        gpr[i] = 0x100010001UL * i + 0x1000;
+    for (unsigned int i = 0; i < sizeof(invpcid_cases) / sizeof(invpcid_cases[0]); i++) {
+        const struct invpcid_case *c = &invpcid_cases[i];
+        struct exit exit = {.invalidate = {.everything = true}};
+        uint32_t info = information(&c->operand);
+        CHECK_EQ(OPERAND_SEGMENT(info), c->operand.segment);
+        qualification_invpcid(info, c->displacement, c->segment_base, gpr, c->mode_64bit, &exit);
+        CHECK_EQ(exit.invalidate.address.raw, c->address);
+        CHECK_EQ(exit.invalidate.type, c->type);
+        CHECK(!exit.invalidate.everything);
+    }
 }
 
 static const uint32_t valid = EVENT_INFO_VALID;
@@ -128,6 +231,8 @@ int main(void)
     RUN(io);
     RUN(ept);
     RUN(control_registers);
+    RUN(cr3_moves);
+    RUN(invpcid);
     RUN(double_faults);
     RUN(the_ext_bit);
     return unit_end();
