@@ -112,6 +112,16 @@ int backend_write_efer(struct vcpu *v, uint64_t value)
     return intel ? vmx_write_efer(v, value) : svm_write_efer(v, value);
 }
 
+bool backend_in_64bit_code(struct vcpu *v)
+{
+    return intel ? vmx_in_64bit_code(v) : svm_in_64bit_code(v);
+}
+
+uint8_t backend_hypercall_opcode(void)
+{
+    return intel ? 0xc1 : 0xd9;
+}
+
 uint64_t backend_read_cr0(struct vcpu *v)
 {
     return intel ? vmx_read_cr0(v) : svm_read_cr0(v);

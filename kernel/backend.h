@@ -100,6 +100,10 @@ void backend_load_paging(struct vcpu *v, const struct hardware_paging *paging);
 void backend_flush_address(struct vcpu *v, gla_t address);
 void backend_flush_linear(struct vcpu *v);
 
+/* Whether the guest runs 64-bit code. */
+bool backend_in_64bit_code(struct vcpu *v);
+/* The last byte of the hypercall instruction, after 0F 01: VMCALL's or VMMCALL's. */
+uint8_t backend_hypercall_opcode(void);
 /* The privilege level of the guest, 0 to 3. */
 unsigned int backend_cpl(struct vcpu *v);
 /* Exit instructions and their state for the dump: a few lines by `line`. */

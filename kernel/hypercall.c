@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/hypercall.h"
+#include "cpuid/digest.h"
 #include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/memory.h"
@@ -103,16 +104,24 @@ static int64_t console(struct vcpu *v, uint64_t address, uint64_t length)
     return 0;
 }
 
-static bool in_64bit_code(struct vcpu *v)
+static int64_t get_digest(struct vcpu *v, uint64_t address)
 {
-    struct vcpu_state state;
-    backend_get_state(v, &state);
-    return (state.efer & EFER_LMA) && (state.segment[SEG_CS].attributes & SEGMENT_L);
+    uint8_t digest[DIGEST_BYTES];
+    if (address % sizeof(uint64_t) != 0)
+        return -EINVAL;
+    uint8_t *to = vm_memory(v->vm, gpa(address), sizeof(digest));
+    if (to == NULL)
+        return -EFAULT;
+    int error = digest_seal(&v->vm->seal, digest);
+    if (error == 0)
+        memcpy(to, digest, sizeof(digest));
+    return error;
 }
 
 enum exit_action hypercall(struct vcpu *v, struct exit *exit)
 {
-    uint64_t mask = in_64bit_code(v) ? UINT64_MAX : UINT32_MAX;
+    bool long_mode = backend_in_64bit_code(v);
+    uint64_t mask = long_mode ? UINT64_MAX : UINT32_MAX;
     uint64_t a = v->regs.rdi & mask, b = v->regs.rsi & mask, c = v->regs.rdx & mask;
     int64_t result = -ENOSYS;
     (void)exit;
@@ -147,6 +156,15 @@ enum exit_action hypercall(struct vcpu *v, struct exit *exit)
         break;
     case HYPERCALL_LATCH_RANGE:
         result = a == 0 ? (int64_t)latch_range.start : a == 1 ? (int64_t)latch_range.end : -EINVAL;
+        break;
+    case HYPERCALL_DIGEST:
+        result = get_digest(v, a);
+        break;
+    case HYPERCALL_VCPU_OP:
+        result = xen_vcpu_op(v, a, b, c, long_mode);
+        break;
+    case HYPERCALL_GENERATION:
+        result = (int64_t)v->vm->seal.generation;
         break;
     default:
         break;

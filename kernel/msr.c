@@ -37,6 +37,7 @@ static const struct msr_rule common_rules[] = {
     MSR_RULE(0x830, 0x830, MSR_GROUP_X2APIC, MSR_ICR_RULE, "INIT and SIPI start vCPUs"),
     MSR_RULE(0x831, 0x83f, MSR_GROUP_X2APIC, MSR_PASS, "the interrupt controller is the guest's"),
     MSR_RULE(0xda0, 0xda0, MSR_GROUP_XSS, MSR_XSS_RULE, "by the model's components"),
+    MSR_RULE(0x40000000, 0x40000000, ANY, MSR_HYPERCALL_PAGE_RULE, "fills the hypercall page"),
     MSR_RULE(0xc0000080, 0xc0000080, ANY, MSR_EFER_RULE, "by the model's rules"),
     MSR_RULE(0xc0000081, 0xc0000084, MSR_GROUP_SYSCALL, MSR_PASS, "Latch uses no SYSCALL"),
     MSR_RULE(0xc0000100, 0xc0000102, MSR_GROUP_LONG_MODE, MSR_PASS, "switched with the segments"),
@@ -71,7 +72,8 @@ static const struct msr_rule *find(const struct vcpu *v, uint32_t msr)
 /* EFER is read by Latch only, since it may hold bits of Latch's own. */
 static bool reads_pass(uint8_t action)
 {
-    return action != MSR_EFER_RULE && action != MSR_CONSTANT && action != MSR_READ_HOST;
+    return action != MSR_EFER_RULE && action != MSR_CONSTANT && action != MSR_READ_HOST &&
+           action != MSR_HYPERCALL_PAGE_RULE;
 }
 
 static void pass_rules(struct vcpu *v, const struct msr_rule *rules, size_t count)
@@ -114,6 +116,8 @@ enum exit_action msr_read(struct vcpu *v, struct exit *exit)
         if (rdmsr_safe(msr, &value) != 0)
             value = 0;
         break;
+    case MSR_HYPERCALL_PAGE_RULE:
+        return exit_fault_code(exit, VECTOR_GP, 0);
     case MSR_PASS:
     case MSR_PASS_READ:
     case MSR_APIC_BASE_RULE:
@@ -177,6 +181,10 @@ enum exit_action msr_write(struct vcpu *v, struct exit *exit)
         return write_mtrr(v, exit, msr, value);
     case MSR_CONSTANT:
     case MSR_READ_HOST:
+        return EXIT_NEXT;
+    case MSR_HYPERCALL_PAGE_RULE:
+        if (xen_hypercall_page(v, value, backend_in_64bit_code(v)) != 0)
+            break;
         return EXIT_NEXT;
     case MSR_XSS_RULE:
         if (value & ~v->rules.xss_allowed)

@@ -19,6 +19,7 @@ enum msr_action {
     MSR_APIC_BASE_RULE,
     MSR_ICR_RULE, /* passed once no IPI needs to be seen any more */
     MSR_MTRR_RULE,
+    MSR_HYPERCALL_PAGE_RULE, /* write-only: see kernel/hypercall.h */
     MSR_XSS_RULE, /* reads are the hardware's; writes only of components that the model has */
 };
 

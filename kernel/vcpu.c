@@ -107,6 +107,19 @@ unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t
     return done;
 }
 
+int vcpu_translate(struct vcpu *v, uint64_t linear, unsigned int access, gpa_t *address)
+{
+    const struct walk_env env = {.ctx = v->vm, .read = walk_read};
+    struct vcpu_state state;
+    struct paging_state paging;
+    struct walk_result result;
+    backend_get_state(v, &state);
+    vcpu_paging_state(v, &state, &paging);
+    int error = guest_walk(&env, &paging, gla(linear), access, &result);
+    *address = result.address;
+    return error;
+}
+
 static enum insn_mode code_mode(const struct vcpu_state *state)
 {
     uint16_t attributes = state->segment[SEG_CS].attributes;
@@ -186,6 +199,13 @@ static void take_init(struct vcpu *v)
     write_dr3(0);
 }
 
+static void enter_xen_state(struct vcpu *v, enum xen_runstate state)
+{
+    vm_lock(v);
+    xen_enter_state(v, state);
+    vm_unlock(v);
+}
+
 int vcpu_main(void *vcpu)
 {
     struct vcpu *v = vcpu;
@@ -195,6 +215,7 @@ int vcpu_main(void *vcpu)
         if (v->index != 0 || v->ran) {
             if (v->ran)
                 take_init(v);
+            enter_xen_state(v, XEN_OFFLINE);
             if (!wait_for_sipi(v))
                 break;
             start_at_sipi(v);
@@ -203,6 +224,7 @@ int vcpu_main(void *vcpu)
             v->vm->started++;
         v->ran = true;
         v->status = VCPU_RUNNING;
+        enter_xen_state(v, XEN_RUNNING);
         if (v->vm->ender == NULL)
             backend_run(v);
     }

@@ -53,11 +53,15 @@ static void env_flush(void *ctx)
 
 void vm_lock(struct vcpu *v)
 {
-    while (atomic_flag_test_and_set_explicit(&vm.lock.held, memory_order_acquire)) {
+    if (!atomic_flag_test_and_set_explicit(&vm.lock.held, memory_order_acquire))
+        return;
+    uint64_t begin = rdtsc();
+    do {
         v->at_lock = true;
         cpu_pause();
-    }
+    } while (atomic_flag_test_and_set_explicit(&vm.lock.held, memory_order_acquire));
     v->at_lock = false;
+    xen_stolen(v, rdtsc() - begin);
 }
 
 void vm_unlock(struct vcpu *v)

@@ -28,6 +28,7 @@ struct vm {
     struct guest_map guest_map;   /* (v) */
     struct mtrr_state mtrr;       /* (v) what the tables are built from */
     struct direct direct;         /* (v) */
+    struct xen_vm xen;            /* (v) */
     uint64_t filled;              /* (c) below it all is mapped before the guest starts */
     _Atomic unsigned int started; /* (a) vCPUs that have left wait-for-SIPI at least once */
     _Atomic bool icr_trapped;     /* (a) writes to the ICR exit */
