@@ -33,7 +33,7 @@ const struct policy_feature *policy_find(const char *name, size_t length)
 {
     for (size_t i = 0; i < policy_feature_count; i++) {
         const char *candidate = policy_features[i].name;
-        if (strlen(candidate) == length && memcmp(candidate, name, length) == 0)
+        if (strncmp(candidate, name, length) == 0 && candidate[length] == '\0')
             return &policy_features[i];
     }
     return NULL;

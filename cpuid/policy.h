@@ -60,6 +60,19 @@ struct policy_data {
     const char *reason;
 };
 
+/* Features that have no meaning without another. */
+struct policy_dependency {
+    const char *needs;    /* a feature's name */
+    const char *features; /* names with blanks between them: each needs it */
+    const char *reason;
+};
+
+/* A feature that a model has without another that it needs. */
+struct policy_broken {
+    const struct policy_feature *feature, *needs;
+    const char *reason;
+};
+
 /* What the caller knows of the machine. */
 struct policy_input {
     bool emulator;   /* a software emulator whose fast-string hint leads guests astray */
@@ -70,6 +83,8 @@ extern const struct policy_feature policy_features[];
 extern const size_t policy_feature_count;
 extern const struct policy_data policy_data[];
 extern const size_t policy_data_count;
+extern const struct policy_dependency policy_dependencies[];
+extern const size_t policy_dependency_count;
 
 /*
  * Makes a captured host (open) into the most that a guest may see on it: passes what the table
@@ -101,6 +116,20 @@ typedef void policy_note_fn(void *ctx, const char *line);
  */
 int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_note_fn *note,
                void *ctx);
+
+/*
+ * True if the open model breaks a dependency, the first of which *broken then names. What the host
+ * itself has without what it needs, as emulators do, is no fault of the model.
+ */
+bool policy_find_broken(const struct model *m, const struct model *host,
+                        struct policy_broken *broken);
+
+/*
+ * Calls `note` with the name of each feature that the model hides though the host has it and
+ * nothing makes its instructions fault: they work all the same, for a guest that does not ask.
+ */
+void policy_unenforced(const struct model *m, const struct model *host, policy_note_fn *note,
+                       void *ctx);
 
 /* The feature of a name that ends after `length` characters, or NULL. */
 const struct policy_feature *policy_find(const char *name, size_t length);

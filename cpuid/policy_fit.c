@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define ENCRYPTION_LEAF 0x8000001fU
+
 struct fit {
     struct model *m;
     const struct model *allowed;
@@ -21,13 +23,22 @@ static void fit_note(struct fit *f, const char *line)
         f->note(f->ctx, line);
 }
 
+/*
+ * A C-bit as cbit= gives one, and as text_print() then writes it, is no feature of the host's: it
+ * comes with SME alone, which no CPU has without its kin.
+ */
+static bool is_cbit_alone(const struct fit *f, uint32_t leaf)
+{
+    return leaf == ENCRYPTION_LEAF && model_get(f->m, leaf, 0).eax == 1;
+}
+
 static int fit_features(struct fit *f)
 {
     char line[160];
 
     for (size_t i = 0; i < policy_feature_count; i++) {
         const struct policy_feature *p = &policy_features[i];
-        if (!policy_has(f->m, p) || policy_has(f->allowed, p))
+        if (!policy_has(f->m, p) || policy_has(f->allowed, p) || is_cbit_alone(f, p->leaf))
             continue;
         if (p->disposition != FEATURE_DYNAMIC) {
             bool hidden = p->disposition != FEATURE_PASSED;
@@ -52,7 +63,7 @@ static void fit_unknown(struct fit *f)
 
     for (uint32_t i = 0; i < f->m->count; i++) {
         struct cpuid_leaf *row = &f->m->leaves[i];
-        if (row->leaf >> 30 == CPUID_HYPERVISOR >> 30)
+        if (row->leaf >> 30 == CPUID_HYPERVISOR >> 30 || is_cbit_alone(f, row->leaf))
             continue; /* Latch's own */
         struct cpuid_regs known = policy_data_mask(row->leaf, row->subleaf);
         for (size_t k = 0; k < policy_feature_count; k++)

@@ -66,6 +66,8 @@ void rules_derive(struct cpu_rules *rules, const struct model *m)
         rules->xss_allowed |= f->xss;
         rules->msr_groups |= f->msrs;
         rules->instructions |= f->instructions;
+        rules->spec_ctrl |= f->spec_ctrl;
+        rules->pred_cmd |= f->pred_cmd;
     }
     bool xsave = model_get(m, 1, 0).ecx & LEAF1_ECX_XSAVE;
     rules->xcr0_allowed &= xsave ? (uint64_t)user.edx << 32 | user.eax : 0;

@@ -80,7 +80,7 @@ enum msr_group {
 
 /* Instructions that a control or an intercept can make fault where the model hides them. */
 enum instruction_group {
-    INSTRUCTION_RDTSCP, /* and RDPID: SDM vol. 3 §25.6.2, "enable RDTSCP" */
+    INSTRUCTION_RDTSCP, /* and RDPID with it: SDM vol. 3 §25.6.2, "enable RDTSCP" */
     INSTRUCTION_INVPCID,
     INSTRUCTION_XSAVES,
     INSTRUCTION_WAITPKG,
@@ -94,6 +94,7 @@ enum instruction_group {
     INSTRUCTION_RDPRU,
     INSTRUCTION_MCOMMIT,
     INSTRUCTION_INVLPGB,
+    INSTRUCTION_RDPID, /* faults where RDTSCP does; nothing else makes it fault */
     INSTRUCTION_GROUPS,
 };
 
@@ -107,6 +108,8 @@ struct cpu_rules {
     uint64_t xss_allowed;  /* CPUID.0DH.1:EDX:ECX */
     uint32_t msr_groups;   /* 1 << enum msr_group */
     uint32_t instructions; /* 1 << enum instruction_group: those that do not fault */
+    uint32_t spec_ctrl;    /* bits of IA32_SPEC_CTRL that may be set */
+    uint32_t pred_cmd;     /* bits of IA32_PRED_CMD that may be written */
     struct paging_props paging;
 };
 
