@@ -8,6 +8,7 @@ struct machine {
     const char *signature; /* of CPUID leaf 4000_0000, "" for none */
     const char *oem;       /* of the RSDP, NULL: whichever */
     bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, checks_cr4, marks_pdptes;
+    bool intercepts_task_switch;
 };
 
 /* The first line that fits. */
@@ -24,13 +25,15 @@ static const struct machine machines[] = {
      .oem = "BOCHS ",
      .emulated = true,
      .intercepts_xsetbv = true,
-     .checks_cr4 = true},
+     .checks_cr4 = true,
+     .intercepts_task_switch = true},
     {.name = "a machine without known faults",
      .signature = NULL,
      .catches_init = true,
      .keeps_mwait = true,
      .intercepts_xsetbv = true,
-     .checks_cr4 = true},
+     .checks_cr4 = true,
+     .intercepts_task_switch = true},
 };
 static const struct machine *machine = &machines[sizeof(machines) / sizeof(machines[0]) - 1];
 
@@ -68,6 +71,10 @@ bool machine_keeps_mwait(void)
 bool machine_intercepts_xsetbv(void)
 {
     return machine->intercepts_xsetbv;
+}
+bool machine_intercepts_task_switch(void)
+{
+    return machine->intercepts_task_switch;
 }
 bool machine_marks_pdptes(void)
 {

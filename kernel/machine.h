@@ -19,6 +19,8 @@ bool machine_catches_init(void);
 bool machine_keeps_mwait(void);
 /* It takes SVM's intercepts of XSETBV and RDTSCP. */
 bool machine_intercepts_xsetbv(void);
+/* It takes SVM's intercept of hardware task switches. */
+bool machine_intercepts_task_switch(void);
 /* It refuses reserved bits in CR4. */
 bool machine_checks_cr4(void);
 /* Its page walks set the accessed bit in PAE's PDPTEs, where it is reserved. */

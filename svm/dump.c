@@ -6,6 +6,7 @@ void svm_dump(struct vcpu *v, void (*line)(const char *text))
 {
     const struct svm_vcpu *svm = svm_of(v);
     const struct vmcb_control *control = &svm->vmcb->control;
+    const struct vmcb_save *save = &svm->vmcb->save;
     char text[120];
 
     snprintf(text, sizeof(text), "VMCB: exit %#lx, info %#lx %#lx, EXITINTINFO %#lx, next RIP %#lx",
@@ -15,7 +16,7 @@ void svm_dump(struct vcpu *v, void (*line)(const char *text))
     snprintf(text, sizeof(text), "VMCB: EVENTINJ %#lx, shadow %lu, CPL %u, NMIs %s%s%s",
              control->event_injection, control->interrupt_shadow & INTERRUPT_SHADOW,
              svm->vmcb->save.cpl, svm->nmi_blocked ? "blocked" : "open",
-             svm->nmi_pending ? ", one pending" : "", svm->stepping ? ", stepping IRET" : "");
+             svm->nmi_pending ? ", one pending" : "", svm->step == STEP_NONE ? "" : ", stepping");
     line(text);
     snprintf(text, sizeof(text), "VMCB: intercepts %08x %08x %08x %08x %08x %08x",
              control->intercepts[0], control->intercepts[1], control->intercepts[2],
@@ -23,5 +24,8 @@ void svm_dump(struct vcpu *v, void (*line)(const char *text))
     line(text);
     snprintf(text, sizeof(text), "VMCB: ASID %u, TLB control %u, clean %#x, nCR3 %#lx",
              control->asid, control->tlb_control, control->clean, control->nested_cr3);
+    line(text);
+    snprintf(text, sizeof(text), "VMCB: CR0 %#lx, CR3 %#lx, CR4 %#lx, EFER %#lx%s", save->cr0,
+             save->cr3, save->cr4, save->efer, svm->shadow ? ", shadow tables" : "");
     line(text);
 }

@@ -8,6 +8,7 @@
 #define DR6_BS         (1UL << 14)
 #define DR6_CAUSES     0xe00fUL /* BT, BS, BD, B3-B0 */
 #define ALL_EXCEPTIONS 0xffffffffU
+#define CR0_MSW        0xfUL /* what LMSW writes */
 
 void svm_reinject(struct vcpu *v)
 {
@@ -30,19 +31,106 @@ static bool is_fault(const struct event *event)
            event->vector != VECTOR_DF && event->vector != VECTOR_MC;
 }
 
+void svm_intercept_exceptions(struct vcpu *v)
+{
+    uint32_t always = v->paging == PAGED_SHADOW ? 1U << VECTOR_PF : 0;
+
+    vmcb_intercept(vmcb_of(v), INTERCEPT_EXCEPTIONS, ~always, false);
+    vmcb_intercept(vmcb_of(v), INTERCEPT_EXCEPTIONS, always, true);
+}
+
+/*
+ * The instruction runs with RFLAGS.TF set, without its intercept. With every exception intercepted,
+ * its own faults end the step too.
+ */
+static void begin_step(struct vcpu *v, enum svm_step step)
+{
+    struct svm_vcpu *svm = svm_of(v);
+    struct vmcb *vmcb = svm->vmcb;
+
+    svm->step = step;
+    svm->step_own_tf = vmcb->save.rflags & RFLAGS_TF;
+    svm->step_own_dr6 = vmcb->save.dr6;
+    svm->step_own_cr0 = vmcb->save.cr0;
+    vmcb->save.rflags |= RFLAGS_TF;
+    vmcb_set_dr6(vmcb, vmcb->save.dr6 & ~DR6_CAUSES);
+    vmcb_intercept(vmcb, INTERCEPT_EXCEPTIONS, ALL_EXCEPTIONS, true);
+}
+
+/* NMIs open again behind the IRET, not before it. The intercept comes before it, and it loads TF
+ * from its frame, yet traps by the TF that it began with (§13.1.4). */
+void svm_step_iret(struct vcpu *v)
+{
+    begin_step(v, STEP_IRET);
+    vmcb_intercept(vmcb_of(v), 3, INTERCEPT_IRET, false);
+}
+
+/* No interrupt may come before it, and push TF. */
+void svm_step_msw(struct vcpu *v, bool write)
+{
+    struct vmcb *vmcb = vmcb_of(v);
+
+    if (svm_of(v)->step != STEP_MSW)
+        begin_step(v, STEP_MSW);
+    vmcb->control.interrupt_shadow |= INTERRUPT_SHADOW;
+    vmcb_intercept(vmcb, 0, write ? INTERCEPT_CR_WRITE(0) : INTERCEPT_CR_READ(0), false);
+    if (write)
+        vmcb_intercept(vmcb, 3, INTERCEPT_CR0_SELECTIVE, false);
+}
+
+/* Another vCPU may have made a MOV to CR0 of the LMSW meanwhile: no more than that may change. */
+static void end_msw(struct vcpu *v)
+{
+    struct svm_vcpu *svm = svm_of(v);
+    struct vmcb *vmcb = svm->vmcb;
+    uint64_t msw = vmcb->save.cr0 & CR0_MSW;
+
+    vmcb_set_cr0(vmcb, (svm->step_own_cr0 & ~CR0_MSW) | msw);
+    vmcb_intercept(vmcb, 3, INTERCEPT_CR0_SELECTIVE, true);
+    svm_settle_lma(v);
+    if (!svm->step_own_tf)
+        vmcb->save.rflags &= ~RFLAGS_TF;
+}
+
+static void end_step(struct vcpu *v, uint64_t causes)
+{
+    struct svm_vcpu *svm = svm_of(v);
+
+    vmcb_set_dr6(svm->vmcb, svm->step_own_dr6 | causes);
+    svm_intercept_exceptions(v);
+    if (svm->step == STEP_MSW)
+        end_msw(v);
+    else
+        svm_block_nmis(v, false);
+    svm->step = STEP_NONE;
+}
+
+/* An event comes before the instruction, which is still to come: one event at a time, so an NMI
+ * that waited for the IRET goes on waiting, for that handler's. */
+static void abandon_step(struct vcpu *v)
+{
+    struct svm_vcpu *svm = svm_of(v);
+
+    end_step(v, 0);
+    if (!svm->step_own_tf)
+        svm->vmcb->save.rflags &= ~RFLAGS_TF;
+    svm_block_nmis(v, svm->nmi_blocked || svm->nmi_pending);
+}
+
 bool svm_inject(struct vcpu *v, const struct event *event)
 {
     struct svm_vcpu *svm = svm_of(v);
     struct vmcb *vmcb = svm->vmcb;
     uint64_t code = event_code(event, vmcb->save.cr0 & CR0_PE);
 
-    if (event->type == EVENT_NMI) {
-        if (svm->nmi_blocked) {
-            svm->nmi_pending = true;
-            return true;
-        }
-        svm_block_nmis(v, true);
+    if (event->type == EVENT_NMI && svm->nmi_blocked) {
+        svm->nmi_pending = true;
+        return true;
     }
+    if (svm->step != STEP_NONE)
+        abandon_step(v);
+    if (event->type == EVENT_NMI)
+        svm_block_nmis(v, true);
     if (!event_code_combine(vmcb->control.event_injection, code, &code))
         return false;
     if (event->type == EVENT_EXCEPTION && event->vector == VECTOR_PF)
@@ -52,25 +140,6 @@ bool svm_inject(struct vcpu *v, const struct event *event)
     vmcb->control.interrupt_shadow &= ~INTERRUPT_SHADOW;
     vmcb->control.event_injection = code;
     return true;
-}
-
-/*
- * NMIs open again behind the IRET, not before it. The intercept comes before it, so it runs with
- * RFLAGS.TF set: IRET loads TF from its frame, yet traps by the TF that it began with (§13.1.4).
- * With every exception intercepted, its own faults end the step too.
- */
-void svm_step_iret(struct vcpu *v)
-{
-    struct svm_vcpu *svm = svm_of(v);
-    struct vmcb *vmcb = svm->vmcb;
-
-    svm->stepping = true;
-    svm->step_own_tf = vmcb->save.rflags & RFLAGS_TF;
-    svm->step_own_dr6 = vmcb->save.dr6;
-    vmcb->save.rflags |= RFLAGS_TF;
-    vmcb_set_dr6(vmcb, vmcb->save.dr6 & ~DR6_CAUSES);
-    vmcb_intercept(vmcb, 3, INTERCEPT_IRET, false);
-    vmcb_intercept(vmcb, INTERCEPT_EXCEPTIONS, ALL_EXCEPTIONS, true);
 }
 
 static void deliver_intercepted(struct vcpu *v, uint8_t vector)
@@ -89,7 +158,7 @@ static void deliver_intercepted(struct vcpu *v, uint8_t vector)
 
 static void deliver_pending_nmi(struct vcpu *v)
 {
-    if (!svm_of(v)->nmi_pending)
+    if (!svm_of(v)->nmi_pending || svm_of(v)->nmi_blocked)
         return;
     svm_of(v)->nmi_pending = false;
     (void)svm_inject(v, &(struct event){.type = EVENT_NMI});
@@ -98,25 +167,22 @@ static void deliver_pending_nmi(struct vcpu *v)
 void svm_step_done(struct vcpu *v)
 {
     struct svm_vcpu *svm = svm_of(v);
-    struct vmcb *vmcb = svm->vmcb;
-    uint8_t vector = (uint8_t)(vmcb->control.exit_code - VMEXIT_EXCEPTION_FIRST);
-    uint64_t causes = vector == VECTOR_DB ? vmcb->save.dr6 & DR6_CAUSES : 0;
+    uint8_t vector = (uint8_t)(svm->vmcb->control.exit_code - VMEXIT_EXCEPTION_FIRST);
+    uint64_t causes = svm->vmcb->save.dr6 & DR6_CAUSES;
 
+    if (vector != VECTOR_DB) {
+        deliver_intercepted(v, vector);
+        return;
+    }
     if (!svm->step_own_tf)
         causes &= ~DR6_BS;
-    svm->stepping = false;
-    vmcb_set_dr6(vmcb, svm->step_own_dr6 | causes);
-    vmcb_intercept(vmcb, INTERCEPT_EXCEPTIONS, ALL_EXCEPTIONS, false);
-    svm_block_nmis(v, false);
+    end_step(v, causes);
     /* Bochs does not save DR6.BS here, so a #DB without a cause was the step's. */
-    if (vector == VECTOR_DB && !causes && !svm->step_own_tf) {
+    if (!causes && !svm->step_own_tf) {
         deliver_pending_nmi(v);
         return;
     }
-    /* A fault: the IRET is still to come. */
-    if (vector != VECTOR_DB && !svm->step_own_tf)
-        vmcb->save.rflags &= ~RFLAGS_TF;
     deliver_intercepted(v, vector);
-    /* One event at a time: an NMI that waited goes on waiting, for that handler's IRET. */
-    svm_block_nmis(v, svm->nmi_pending);
+    /* One event at a time. */
+    svm_block_nmis(v, svm->nmi_blocked || svm->nmi_pending);
 }

@@ -7,12 +7,11 @@
 #define DR6_BS (1UL << 14)
 #define DR7_GD (1UL << 13)
 
-/* EXITINFO1 of a port exit (§15.10.2) and of a MOV to CR with decode assists (§15.8.1). */
+/* EXITINFO1 of a port exit (§15.10.2). */
 #define IOIO_IN         (1UL << 0)
 #define IOIO_STRING     (1UL << 2)
 #define IOIO_REP        (1UL << 3)
 #define IOIO_SIZE_SHIFT 4U
-#define CR_IS_MOV       (1UL << 63)
 #define MSR_IS_WRITE    1UL
 
 /* How long the instruction is by its own and the next one's RIP; 0 if that cannot be. */
@@ -22,7 +21,7 @@ static uint8_t length_to(const struct vmcb *vmcb, uint64_t next_rip)
     return length <= INSN_LENGTH_MAX ? (uint8_t)length : 0;
 }
 
-static uint8_t saved_length(const struct svm_vcpu *svm)
+uint8_t svm_saved_length(const struct svm_vcpu *svm)
 {
     return svm->cpu->next_rip ? length_to(svm->vmcb, svm->vmcb->control.next_rip) : 0;
 }
@@ -46,6 +45,7 @@ static void decode_memory(struct exit *exit, const struct vmcb *vmcb)
 
     exit->kind = EXIT_MEMORY;
     exit->memory.gpa = gpa(vmcb->control.exit_info_2);
+    exit->memory.linear_valid = false;
     exit->memory.write = info & NPF_WRITE;
     exit->memory.fetch = info & NPF_FETCH;
     exit->memory.read = !exit->memory.write && !exit->memory.fetch;
@@ -53,34 +53,32 @@ static void decode_memory(struct exit *exit, const struct vmcb *vmcb)
     exit->memory.delivering = vmcb->control.event_injection & EVENT_CODE_VALID;
 }
 
-/* False if the instruction is no longer there; it then simply runs again. */
-static bool decode_cr4_write(struct vcpu *v, struct exit *exit)
+/* QEMU's TCG has no intercept of task switches: one that loaded CR3 shows here. */
+static void decode_page_fault(struct exit *exit, const struct svm_vcpu *svm)
 {
-    const struct svm_vcpu *svm = svm_of(v);
-    unsigned int gpr = exit->raw_info[0] & 15;
+    if (svm->vmcb->save.cr3 != svm->cr3)
+        return;
+    exit->kind = EXIT_PAGE_FAULT;
+    exit->page_fault.address = gla(exit->raw_info[1]);
+    exit->page_fault.error_code = (uint32_t)exit->raw_info[0];
+}
 
-    exit->kind = EXIT_CR_WRITE;
-    exit->cr.cr = 4;
-    exit->length = saved_length(svm);
-    if (!svm->cpu->decode_assists || !(exit->raw_info[0] & CR_IS_MOV)) {
-        struct vcpu_state state;
-        struct insn insn;
-        svm_get_state(v, &state);
-        exit->length = (uint8_t)vcpu_decode(v, &state, &insn);
-        if (!exit->length || insn.kind != INSN_MOV_TO_CR || insn.reg != 4)
-            return false;
-        gpr = insn.rm;
-    }
-    exit->cr.value = v->regs.r[gpr];
-    if (!svm_in_64_bit_mode(svm->vmcb))
-        exit->cr.value = (uint32_t)exit->cr.value;
-    return true;
+/* The intercept gives the address of the descriptor and the type (§15.9). */
+static void decode_invpcid(struct vcpu *v, struct exit *exit)
+{
+    exit->kind = EXIT_FORBIDDEN;
+    if (!(v->rules.instructions >> INSTRUCTION_INVPCID & 1))
+        return;
+    exit->kind = EXIT_INVPCID;
+    exit->length = svm_saved_length(svm_of(v));
+    exit->invalidate.address = gla(exit->raw_info[0]);
+    exit->invalidate.type = exit->raw_info[1];
 }
 
 static void decode_instruction(const struct svm_vcpu *svm, struct exit *exit, enum exit_kind kind)
 {
     exit->kind = kind;
-    exit->length = saved_length(svm);
+    exit->length = svm_saved_length(svm);
 }
 
 /* Fill *exit from the VMCB. False if the exit was svm/'s own business and is done with. */
@@ -113,8 +111,24 @@ static bool decode(struct vcpu *v, struct exit *exit)
     case VMEXIT_NPF:
         decode_memory(exit, vmcb);
         return true;
+    case VMEXIT_PAGE_FAULT:
+        if (v->paging != PAGED_SHADOW)
+            break;
+        decode_page_fault(exit, svm);
+        return true;
+    case VMEXIT_CR0_READ:
+    case VMEXIT_CR3_READ:
+    case VMEXIT_CR4_READ:
+    case VMEXIT_CR0_WRITE:
+    case VMEXIT_CR3_WRITE:
     case VMEXIT_CR4_WRITE:
-        return decode_cr4_write(v, exit);
+    case VMEXIT_CR0_SELECTIVE:
+        return svm_decode_cr(v, exit);
+    case VMEXIT_INVLPG:
+        return svm_decode_invlpg(v, exit);
+    case VMEXIT_INVPCID:
+        decode_invpcid(v, exit);
+        return true;
     case VMEXIT_VMRUN:
     case VMEXIT_VMLOAD:
     case VMEXIT_VMSAVE:
@@ -127,7 +141,6 @@ static bool decode(struct vcpu *v, struct exit *exit)
     case VMEXIT_MWAIT:
     case VMEXIT_MWAIT_ARMED:
     case VMEXIT_RDPRU:
-    case VMEXIT_INVPCID:
     case VMEXIT_MCOMMIT:
         exit->kind = EXIT_FORBIDDEN;
         return true;
@@ -154,10 +167,12 @@ static bool decode(struct vcpu *v, struct exit *exit)
     }
     if ((uint32_t)exit->raw_reason == VMEXIT_INVALID_LOW) {
         exit->kind = EXIT_BAD_STATE;
-    } else if (svm->stepping && exit->raw_reason >= VMEXIT_EXCEPTION_FIRST &&
+    } else if (svm->step != STEP_NONE && exit->raw_reason >= VMEXIT_EXCEPTION_FIRST &&
                exit->raw_reason <= VMEXIT_EXCEPTION_LAST) {
-        svm_step_done(v);
         exit->kind = EXIT_NMI_WINDOW;
+        bool nmis = svm->step == STEP_IRET;
+        svm_step_done(v);
+        return nmis;
     }
     return true;
 }

@@ -2,6 +2,7 @@
 #ifndef LATCH_SVM_INTERNAL_H
 #define LATCH_SVM_INTERNAL_H
 /* What the files of svm/ share among themselves. */
+#include "svm/control_registers.h"
 #include "svm/svm.h"
 #include "svm/vmcb.h"
 
@@ -32,6 +33,13 @@ struct svm_cpu {
 };
 _Static_assert(sizeof(struct svm_cpu) <= 4096, "it has one page");
 
+/* An instruction that the guest executes alone, without the intercept that it met. */
+enum svm_step {
+    STEP_NONE,
+    STEP_IRET, /* the one that ends an NMI handler */
+    STEP_MSW,  /* LMSW, or SMSW to memory */
+};
+
 /* One vCPU; one page. (c) constant after svm_vcpu_create(), (o) its own CPU only. */
 struct svm_vcpu {
     struct vmcb *vmcb;         /* (c) */
@@ -42,9 +50,14 @@ struct svm_vcpu {
     uint32_t clean;            /* (c) the clean bits that the CPU knows */
     bool nmi_blocked;          /* (o) an NMI was delivered and its IRET is still to come */
     bool nmi_pending;          /* (o) another came meanwhile */
-    bool stepping;             /* (o) that IRET is being stepped over */
+    enum svm_step step;        /* (o) */
     bool step_own_tf;          /* (o) the guest's own RFLAGS.TF before the step, */
-    uint64_t step_own_dr6;     /* (o) and its DR6 */
+    uint64_t step_own_dr6;     /* (o) its DR6, */
+    uint64_t step_own_cr0;     /* (o) and the hardware's CR0 */
+    bool shadow;               /* (o) the hardware walks the shadow tables */
+    uint64_t cr3;              /* (o) what Latch loaded into it: PAGED_SHADOW only */
+    /* (o) Bits that are otherwise in hardware than the guest reads them. */
+    struct control_registers differ;
 };
 
 static inline struct svm_vcpu *svm_of(struct vcpu *v)
@@ -80,11 +93,33 @@ void svm_reinject(struct vcpu *v);
 bool svm_inject(struct vcpu *v, const struct event *event);
 /* Mark NMIs as blocked or not. */
 void svm_block_nmis(struct vcpu *v, bool blocked);
+/* Intercept the exceptions that are always intercepted, and no others. */
+void svm_intercept_exceptions(struct vcpu *v);
 /* The guest is about to execute the IRET that ends its NMI handler: let it, alone. */
 void svm_step_iret(struct vcpu *v);
-/* An exception was intercepted, which happens only while that IRET is stepped over: NMIs are
- * open again, and an exception of the guest's own is delivered to it. */
+/* The same for an LMSW (write), which changes nothing that shadow paging depends on, or an SMSW,
+ * which sees nothing of it. */
+void svm_step_msw(struct vcpu *v, bool write);
+/* An exception was intercepted that only a step intercepts, so the step is over: NMIs are open again
+ * behind an IRET, and an exception of the guest's own is delivered to it. */
 void svm_step_done(struct vcpu *v);
+
+/* cr.c */
+/* The guest's own CR3. */
+uint64_t svm_read_cr3(const struct vcpu *v);
+/* Have the guest read these, and the hardware what it needs besides. */
+void svm_put_control_registers(struct vcpu *v, const struct control_registers *guest);
+/* Intercept those accesses that would show or miss what differs. */
+void svm_intercept_differences(struct vcpu *v);
+/* EFER.LMA as CR0 has it. Bochs has set it by the CR0 write that an intercept then refused. */
+void svm_settle_lma(struct vcpu *v);
+
+/* operand.c: exits whose instruction has operands. False if the instruction is no longer there, or
+ * was dealt with: the guest then goes on where it is. */
+bool svm_decode_cr(struct vcpu *v, struct exit *exit);
+bool svm_decode_invlpg(struct vcpu *v, struct exit *exit);
+/* The length of the instruction that exited, or 0 if this CPU does not save the next RIP. */
+uint8_t svm_saved_length(const struct svm_vcpu *svm);
 
 /* permissions.c: the physical address of the VM's I/O permission map (§15.10.1). */
 hpa_t svm_iopm(void);

@@ -46,17 +46,27 @@ static uint8_t cpl_of(const struct vcpu_state *state)
     return state->segment[SEG_SS].attributes >> SEGMENT_DPL_SHIFT & 3;
 }
 
+/* The shadow tables, if any, are loaded next: svm_load_paging(). */
+static void put_control_registers(struct vcpu *v, const struct vcpu_state *state)
+{
+    const struct control_registers guest = {
+        .cr0 = state->cr0, .cr4 = state->cr4, .efer = state->efer};
+    struct svm_vcpu *svm = svm_of(v);
+
+    svm->shadow = false;
+    svm->cr3 = 0;
+    v->cr3 = state->cr3;
+    vmcb_set_cr3(svm->vmcb, v->paging == PAGED_SHADOW ? svm->cr3 : state->cr3);
+    svm_put_control_registers(v, &guest);
+}
+
 static void put_registers(struct vmcb *vmcb, const struct vcpu_state *state)
 {
     struct vmcb_save *save = &vmcb->save;
 
     save->rip = state->rip;
     save->rflags = state->rflags | RFLAGS_FIXED1;
-    vmcb_set_cr0(vmcb, state->cr0);
     vmcb_set_cr2(vmcb, state->cr2);
-    vmcb_set_cr3(vmcb, state->cr3);
-    vmcb_set_cr4(vmcb, state->cr4);
-    vmcb_set_efer(vmcb, state->efer | EFER_SVME);
     vmcb_set_dr6(vmcb, state->dr6);
     vmcb_set_dr7(vmcb, state->dr7);
     vmcb_set_pat(vmcb, state->pat);
@@ -78,12 +88,13 @@ void svm_set_state(struct vcpu *v, const struct vcpu_state *state)
 
     put_segments(vmcb, state);
     put_registers(vmcb, state);
+    put_control_registers(v, state);
     vmcb->control.interrupt_shadow = state->interrupt_shadow ? INTERRUPT_SHADOW : 0;
     vmcb->control.event_injection = 0;
     vmcb->control.exit_interrupt_info = 0;
-    svm->stepping = false;
+    svm->step = STEP_NONE;
     svm->nmi_pending = false;
-    vmcb_intercept(vmcb, INTERCEPT_EXCEPTIONS, UINT32_MAX, false);
+    svm_intercept_exceptions(v);
     svm_block_nmis(v, state->nmi_blocked);
     svm_tlb_flush(v);
     vmcb->control.clean = 0;
@@ -117,11 +128,11 @@ void svm_get_state(struct vcpu *v, struct vcpu_state *state)
     state->segment[SEG_SS].attributes |= (uint16_t)(save->cpl << SEGMENT_DPL_SHIFT);
     state->rip = save->rip;
     state->rflags = save->rflags;
-    state->cr0 = save->cr0;
+    state->cr0 = svm_read_cr0(v);
     state->cr2 = save->cr2;
-    state->cr3 = save->cr3;
-    state->cr4 = save->cr4;
-    state->efer = save->efer & ~EFER_SVME;
+    state->cr3 = svm_read_cr3(v);
+    state->cr4 = svm_read_cr4(v);
+    state->efer = svm_read_efer(v);
     state->dr6 = save->dr6;
     state->dr7 = save->dr7;
     state->pat = save->pat;

@@ -5,12 +5,16 @@
  * svm/: all that is AMD's alone. The VMCB and who may write it (vmcb.h), the preflight table,
  * enabling (enable.c), a vCPU's control structures (vcpu.c) and its state (state.c), the entry
  * stub (entry.asm), the decoding of exits (exit.c), events and NMI blocking (event.c), the
- * permission maps (permissions.c), control registers (cr.c), TLB control (tlb.c) and what is
- * printed of a VMCB (dump.c).
+ * permission maps (permissions.c), control registers (cr.c, control_registers.h) and what their
+ * instructions move (operand.c, cr_code.h), TLB control (tlb.c) and what is printed of a VMCB
+ * (dump.c).
  *
  * The guest runs with its own interrupts, its own CR3, CR0, DRs, FPU and HLT; GIF is 0 from before
  * VMRUN until an exit is handled, so that no NMI, INIT or machine check comes in between
  * (APM vol. 2 §15.17). Chapter numbers are those of APM vol. 2 unless another volume is named.
+ *
+ * With shadow paging CR3 is Latch's, and of CR0, CR4 and EFER the guest's view is kept as the bits
+ * in which the hardware differs from it. Nested paging is always on.
  *
  * SVM's own instructions are intercepted, and give #UD; from user mode they give #GP, because the
  * CPU looks at the privilege level first (§15.9). That would take an exit at every #GP to mend.
@@ -39,6 +43,7 @@ int svm_write_efer(struct vcpu *v, uint64_t value);
 uint64_t svm_read_cr0(struct vcpu *v);
 uint64_t svm_read_cr4(struct vcpu *v);
 uint64_t svm_rflags(struct vcpu *v);
+bool svm_in_64bit_code(struct vcpu *v);
 void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging);
 void svm_flush_address(struct vcpu *v, gla_t address);
 void svm_flush_linear(struct vcpu *v);

@@ -26,8 +26,7 @@ void svm_tlb_flush(struct vcpu *v)
 
 void svm_flush_address(struct vcpu *v, gla_t address)
 {
-    (void)address;
-    svm_tlb_flush(v);
+    __asm__ volatile("invlpga" : : "a"(address.raw), "c"(vmcb_of(v)->control.asid) : "memory");
 }
 
 void svm_flush_linear(struct vcpu *v)

@@ -70,8 +70,8 @@ static uint64_t intercept_registers(struct vcpu *v)
     const struct svm_cpu *cpu = svm_of(v)->cpu;
     uint64_t xcr0 = cpu->xcr0 & ~v->rules.xcr0_allowed;
 
-    vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR4_WRITE,
-                   !machine_checks_cr4() || (cpu->cr4 & ~v->rules.cr4_allowed));
+    if (!machine_checks_cr4() || (cpu->cr4 & ~v->rules.cr4_allowed))
+        vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR_WRITE(4), true);
     if (!(v->rules.cr4_allowed & CR4_OSXSAVE) || !xcr0)
         return 0;
     vmcb_intercept(vmcb_of(v), 4, INTERCEPT_XSETBV, true);
@@ -96,6 +96,24 @@ static void say_not_enforced(const struct vcpu *v, uint32_t instructions, uint64
                      v->index, text);
 }
 
+/* What a guest on shadow tables must not do without Latch; svm_intercept_differences() adds what
+ * depends on its registers. */
+static void intercept_paging(struct vcpu *v)
+{
+    struct vmcb *vmcb = vmcb_of(v);
+
+    vmcb_intercept(vmcb, 0, INTERCEPT_CR_READ(3) | INTERCEPT_CR_WRITE(3) | INTERCEPT_CR_WRITE(4),
+                   true);
+    vmcb_intercept(vmcb, 3, INTERCEPT_CR0_SELECTIVE | INTERCEPT_INVLPG | INTERCEPT_TASK_SWITCH,
+                   true);
+    if (svm_of(v)->cpu->instructions & INSTRUCTION(INVPCID))
+        vmcb_intercept(vmcb, 5, INTERCEPT_INVPCID, true);
+    if (!machine_intercepts_task_switch())
+        console_line("vcpu %u: shadow paging, but this CPU has no intercept for hardware task "
+                     "switches: the first page fault behind one ends the run",
+                     v->index);
+}
+
 static int intercept(struct vcpu *v)
 {
     struct vmcb *vmcb = vmcb_of(v);
@@ -109,6 +127,9 @@ static int intercept(struct vcpu *v)
                    INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
                        INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT,
                    true);
+    svm_intercept_exceptions(v);
+    if (v->paging == PAGED_SHADOW)
+        intercept_paging(v);
     uint32_t not_faulting;
     int error = intercept_instructions(v, &not_faulting);
     if (!error)

@@ -15,11 +15,14 @@
 enum vmcb_intercept_3 {
     INTERCEPT_NMI = 1U << 1,
     INTERCEPT_INIT = 1U << 3,
+    INTERCEPT_CR0_SELECTIVE = 1U << 5, /* writes that change more than TS and MP; any LMSW */
     INTERCEPT_CPUID = 1U << 18,
     INTERCEPT_IRET = 1U << 20,
+    INTERCEPT_INVLPG = 1U << 25,
     INTERCEPT_INVLPGA = 1U << 26,
     INTERCEPT_IOIO = 1U << 27,
     INTERCEPT_MSR = 1U << 28,
+    INTERCEPT_TASK_SWITCH = 1U << 29,
     INTERCEPT_SHUTDOWN = 1U << 31,
 };
 enum vmcb_intercept_4 {
@@ -41,17 +44,27 @@ enum vmcb_intercept_5 {
     INTERCEPT_INVPCID = 1U << 2,
     INTERCEPT_MCOMMIT = 1U << 3,
 };
-#define INTERCEPT_CR4_WRITE (1U << 20) /* word 0: CR reads in 15:0, writes in 31:16 */
+/* Word 0. */
+#define INTERCEPT_CR_READ(cr)  (1U << (cr))
+#define INTERCEPT_CR_WRITE(cr) (1U << (16 + (cr)))
 
 /* Exit codes (appendix C). */
 enum vmcb_exit {
+    VMEXIT_CR0_READ = 0,
+    VMEXIT_CR3_READ = 0x3,
+    VMEXIT_CR4_READ = 0x4,
+    VMEXIT_CR0_WRITE = 0x10,
+    VMEXIT_CR3_WRITE = 0x13,
     VMEXIT_CR4_WRITE = 0x14,
     VMEXIT_EXCEPTION_FIRST = 0x40,
+    VMEXIT_PAGE_FAULT = 0x4e,
     VMEXIT_EXCEPTION_LAST = 0x5f,
     VMEXIT_NMI = 0x61,
     VMEXIT_INIT = 0x63,
+    VMEXIT_CR0_SELECTIVE = 0x65,
     VMEXIT_CPUID = 0x72,
     VMEXIT_IRET = 0x74,
+    VMEXIT_INVLPG = 0x79,
     VMEXIT_INVLPGA = 0x7a,
     VMEXIT_IOIO = 0x7b,
     VMEXIT_MSR = 0x7c,
