@@ -19,6 +19,18 @@ $(BENCH)/payload.elf $(BENCH)/null.elf: $(BENCH_ROWS:%=$(B)/guest-obj/%.o) $(PAY
 	@$(BENCH_LINK) -o $@ $(filter %.o,$^) --start-group $(NEWLIB_GUEST)/lib/libc.a \
 	    $(shell $(CC) -print-libgcc-file-name) --end-group
 
+BENCH_QUICK := $(B)/latch.elf $(BENCH)/payload.elf $(BENCH)/null.elf
+
+.PHONY: bench bench-quick bench-check
+bench: $(BENCH_QUICK) ## Latch beside no hypervisor, the least stub and KVM, in instructions
+	@tests/bench/run $(ARGS)
+
+bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux first
+	@tests/bench/run --quick $(ARGS)
+
+bench-check: ## what grew by more than 2 % between two results (A=OLD.json B=NEW.json)
+	@tests/bench/check $(A) $(if $(filter build,$(B)),$(BENCH)/bench.json,$(B))
+
 # --- lint
 
 $(BENCH_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUEST)/stamp

@@ -63,7 +63,7 @@ static enum flavour chosen(void)
     const char *value = "nothing";
     if (boot_word("flavour", &value))
         for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-            if (strcmp(value, names[i]) == 0)
+            if (strncmp(value, names[i], strcspn(value, " ")) == 0)
                 return (enum flavour)i;
     broken("flavour=%s: wanted floor, gpr or full", value);
 }

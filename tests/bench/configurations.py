@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is compared: the columns of the table, and how each is booted on a machine."""
+
+import dataclasses
+import pathlib
+import re
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = ROOT / "build"
+BENCH = BUILD / "bench"
+MACHINES = ["qemu-amd", "bochs-intel", "bochs-amd"]
+
+PAYLOAD = BENCH / "payload.elf"
+NULL = BENCH / "null.elf"
+KVM_KERNEL = BENCH / "debian/vmlinuz"
+KVM_INITRD = BENCH / "kvm.gz"
+
+# Without these Debian's kernel spends most of its time in self-tests on Bochs.
+KVM_KERNEL_WORDS = ("console=ttyS0 quiet panic=-1 cryptomgr.notests nokaslr mitigations=off"
+                    " no_timer_check tsc=reliable random.trust_cpu=on 8250.nr_uarts=1 nowatchdog"
+                    " nopku clearcpuid=fsrm,mwaitx")
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One configuration. `boots` are the further arguments of iso/run, one tuple for each boot."""
+
+    name: str
+    about: str
+    boots: tuple
+    peer: bool = False
+    quick: bool = True
+    needs: tuple = ()
+
+
+def payload(*arguments, processors=True):
+    """The bench's guest on one CPU; and on two, for what needs a second one."""
+    one = ("--guest", PAYLOAD, "--vcpus", "1", *arguments)
+    two = ("--guest", PAYLOAD, "--vcpus", "2", "--append", "processors", *arguments)
+    return (one, two) if processors else (one,)
+
+
+def null(flavour):
+    return (("--bare", "--guest", NULL, "--vcpus", "1", "--append", f"flavour={flavour}"),)
+
+
+def kvm(words):
+    arguments = f"{KVM_KERNEL_WORDS} {words}"
+    return (("--bare", "--guest", KVM_KERNEL, "--initrd", KVM_INITRD, "--vcpus", "1", "--mem", "1024",
+             "--timeout", "400", "--append", arguments),)
+
+
+COLUMNS = [
+    Column("bare", "no hypervisor", payload("--bare")),
+    Column("floor", "stub that keeps nothing of the guest's", null("floor")),
+    Column("gpr", "stub that keeps the general registers", null("gpr")),
+    Column("full", "stub that keeps all that a guest could see change", null("full")),
+    Column("latch", "Latch, direct paging", payload("--paging", "direct")),
+    Column("latch-sh", "Latch, shadow paging", payload("--paging", "shadow", processors=False)),
+    Column("kvm", "KVM of Debian's kernel, nested paging", kvm("bench.nested=1"), peer=True,
+           quick=False, needs=(KVM_KERNEL, KVM_INITRD)),
+    Column("kvm-sh", "the same, shadow paging", kvm("bench.nested=0"), peer=True, quick=False,
+           needs=(KVM_KERNEL, KVM_INITRD)),
+]
+# The columns that Latch's two are compared with.
+LIMIT = "full"
+PEERS = {"latch": ["kvm"], "latch-sh": ["kvm-sh"]}
+
+
+def boot(machine, arguments, log):
+    """Boot once; the console's text, and iso/run's exit status."""
+    words = [ROOT / "iso/run", "--batch", "--machine", machine, *arguments]
+    if machine == "qemu-amd":
+        words.append("--icount")
+    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    text = done.stdout.decode(errors="replace").replace("\r", "")
+    with open(log, "a", encoding="utf-8") as file:
+        file.write(text)
+    return text, done.returncode
+
+
+ROW = re.compile(r"^bench: (\S+) (?:median (-?\d+) min (-?\d+) rounds (\d+)(?: exits (\d+))?"
+                 r"|absent (.*))$", re.M)
+REFUSED = re.compile(r"[Ll]atch: refused: (.*)|^iso/run: (.*)$", re.M)
+
+
+def read(text):
+    """The rows in a console's text, in its order: {name: figures}, or {"absent": why} for some."""
+    rows = {}
+    for name, median, least, rounds, exits, why in ROW.findall(text):
+        if why:
+            rows[name] = {"absent": why}
+        elif name != "empty":
+            rows[name] = {"median": int(median), "min": int(least), "rounds": int(rounds)}
+            if exits:
+                rows[name]["exits"] = int(exits)
+    return rows
+
+
+def measure(machine, column, rounds, logs):
+    """All boots of a column on a machine: {"rows", and "missing" with the reason if one failed}."""
+    result = {"rows": {}}
+    for file in column.needs:
+        if not file.exists():
+            result["missing"] = f"{file.name} is not built"
+            return result
+    log = logs / f"{machine}-{column.name}.log"
+    log.unlink(missing_ok=True)
+    for arguments in column.boots:
+        arguments = list(arguments)
+        if "--append" not in arguments:
+            arguments += ["--append", ""]
+        at = arguments.index("--append") + 1
+        arguments[at] = f"{arguments[at]} rounds={rounds}".strip()
+        text, status = boot(machine, arguments, log)
+        result["rows"].update(read(text))
+        if status != 0:
+            found = [first or second for first, second in REFUSED.findall(text)
+                     if first or not second.startswith(machine)]
+            result["missing"] = found[0] if found else f"iso/run ended with status {status}"
+            break
+    return result
