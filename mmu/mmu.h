@@ -63,7 +63,7 @@ enum cache_type {
 struct paging_state {
     uint64_t cr0, cr3, cr4, efer;
     uint64_t pdpte[4]; /* PAE: as loaded with CR3, if pdpte_held; else they are read from memory */
-    uint32_t pkru;
+    uint32_t pkru, pkrs; /* rights by key of user pages, of supervisor pages */
     bool pdpte_held;
     bool ac; /* RFLAGS.AC */
     const struct paging_props *props;

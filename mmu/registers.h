@@ -14,6 +14,7 @@
 #define CR4_SMEP (1UL << 20)
 #define CR4_SMAP (1UL << 21)
 #define CR4_PKE  (1UL << 22)
+#define CR4_PKS  (1UL << 24)
 #define EFER_LME (1UL << 8)
 #define EFER_LMA (1UL << 10)
 #define EFER_NXE (1UL << 11)

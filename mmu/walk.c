@@ -123,18 +123,21 @@ static unsigned int denied(const struct walk *walk, uint64_t entry, unsigned int
     return rights;
 }
 
-/* Whether the protection key forbids a data access to a user page: SDM vol. 3 §4.6.2. */
+/* Whether the protection key forbids a data access: SDM vol. 3 §4.6.2. */
 static bool key_forbids(const struct walk *walk, uint64_t leaf)
 {
+    const struct paging_state *state = walk->state;
+    bool user_page = walk->result->rights & ACCESS_USER;
     unsigned int shift = (unsigned int)(leaf >> 59 & 15U) * 2U;
-    uint32_t rights = walk->state->pkru >> shift;
+    uint32_t rights = (user_page ? state->pkru : state->pkrs) >> shift;
 
-    if (!is_long(walk->mode) || !(walk->state->cr4 & CR4_PKE) || (walk->access & ACCESS_EXECUTE))
+    if (!is_long(walk->mode) || !(state->cr4 & (user_page ? CR4_PKE : CR4_PKS)) ||
+        (walk->access & ACCESS_EXECUTE))
         return false;
     if (rights & 1U)
         return true;
     return (rights & 2U) && (walk->access & ACCESS_WRITE) &&
-           ((walk->access & ACCESS_USER) || (walk->state->cr0 & CR0_WP));
+           ((user_page && (walk->access & ACCESS_USER)) || (state->cr0 & CR0_WP));
 }
 
 /* Whether the rights forbid the access, keys left aside: SDM vol. 3 §4.6.1. */
@@ -158,7 +161,7 @@ static bool rights_forbid(const struct walk *walk)
 
 static int check_rights(struct walk *walk, uint64_t leaf)
 {
-    bool key = (walk->result->rights & ACCESS_USER) && key_forbids(walk, leaf);
+    bool key = key_forbids(walk, leaf);
 
     if (!key && !rights_forbid(walk))
         return 0;

@@ -421,11 +421,48 @@ static void pse36(void)
     CHECK_EQ(result.address.raw, 0x80400000UL);
 }
 
+/* Keys of supervisor pages: IA32_PKRS decides, its WD bits only with CR0.WP=1 (§4.6.2). */
+static void supervisor_keys(void)
+{
+    static struct guest g;
+    struct walk_env env = {.ctx = &g, .read = guest_read};
+    struct paging_state s = {.cr0 = CR0_PG | CR0_WP,
+                             .cr3 = BASE,
+                             .cr4 = CR4_PAE | CR4_PKE | CR4_PKS,
+                             .efer = EFER_LMA,
+                             .pkru = ~0U,
+                             .pkrs = 2U << 10,
+                             .props = &usual};
+    struct walk_result result;
+
+    put(&g, BASE, (BASE + PAGE_SIZE) | 7);
+    put(&g, BASE + PAGE_SIZE, 5UL << 59 | 0x83);
+    CHECK_EQ(guest_walk(&env, &s, gla(0), ACCESS_READ, &result), 0);
+    CHECK_EQ(guest_walk(&env, &s, gla(0), ACCESS_EXECUTE, &result), 0);
+    CHECK_EQ(guest_walk(&env, &s, gla(0), ACCESS_WRITE, &result), -EFAULT);
+    CHECK_EQ(result.error_code, PF_PRESENT | PF_WRITE | PF_KEY);
+    s.cr0 = CR0_PG;
+    CHECK_EQ(guest_walk(&env, &s, gla(0), ACCESS_WRITE, &result), 0);
+    CHECK_EQ(guest_walk(&env, &s, gla(0), ACCESS_WRITE | ACCESS_USER, &result), -EFAULT);
+    CHECK_EQ(result.error_code, PF_PRESENT | PF_WRITE | PF_USER);
+    s.pkrs = 1U << 10;
+    CHECK_EQ(guest_walk(&env, &s, gla(0), ACCESS_READ | WALK_IMPLICIT, &result), -EFAULT);
+    CHECK_EQ(result.error_code, PF_PRESENT | PF_KEY);
+    s.cr4 &= ~CR4_PKS;
+    CHECK_EQ(guest_walk(&env, &s, gla(0), ACCESS_READ, &result), 0);
+    s.cr4 |= CR4_PKS;
+    s.pkru = 0;
+    s.pkrs = ~0U;
+    put(&g, BASE + PAGE_SIZE, 5UL << 59 | 0x87); /* a user page is PKRU's */
+    CHECK_EQ(guest_walk(&env, &s, gla(0), ACCESS_WRITE, &result), 0);
+}
+
 int main(void)
 {
     RUN(random_trees);
     RUN(hostile_tables);
     RUN(reads_only);
     RUN(pse36);
+    RUN(supervisor_keys);
     return unit_end();
 }
