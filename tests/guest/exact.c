@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every bit of every kind of page-table entry, in every paging mode that the model allows: read,
+ * write and fetch, as supervisor and user, with WP, SMEP, SMAP and NXE both ways; and loads of CR3
+ * and of PDPTEs. Each outcome is compared with the reference walker's.
+ *
+ * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults, bochs-faults (trial.c);
+ * only=MODE.
+ */
+#include "tests/guest/paging/trial.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The page under test, and the tables of levels 1 to 5. Any two differ in three address bits or
+ * more, so that no change of one bit leads from one to another or to the same neighbour. */
+#define PAGE 0x0d540000UL
+static const uint64_t tables[REFERENCE_LEVELS + 1] = {
+    PAGE, PAGE | 0x07000, PAGE | 0x19000, PAGE | 0x1e000, PAGE | 0x2a000, PAGE | 0x2d000,
+};
+
+struct mode {
+    const char *name;
+    unsigned int levels;
+    bool legacy, wide;
+    uint64_t cr4;
+    unsigned int large_levels; /* the highest level with leaves */
+    uint64_t linear;
+};
+
+static const struct mode modes[] = {
+    {"32bit", 2, true, false, 0, 1, 1UL << 30 | PAGE},
+    {"32bit-pse", 2, true, false, CR4_PSE, 2, 1UL << 30 | PAGE},
+    {"pae", 3, true, true, CR4_PAE, 2, 1UL << 30 | PAGE},
+    {"4level", 4, false, true, CR4_PAE, 3, 5UL << 39 | 1UL << 30 | PAGE},
+    {"5level", 5, false, true, CR4_PAE | CR4_LA57, 3, 3UL << 48 | 5UL << 39 | 1UL << 30 | PAGE},
+};
+
+static struct model model;
+static struct reference_cpu runtime; /* the registers before and after each mode */
+static uint64_t kernel_pml4[512] __attribute__((aligned(4096)));
+static uint64_t first_pdpt[4] __attribute__((aligned(32)));
+static struct tally total;
+
+static unsigned int index_low(const struct mode *mode, unsigned int level)
+{
+    return 12U + (level - 1U) * (mode->wide ? 9U : 10U);
+}
+
+static uint64_t slot_address(const struct mode *mode, unsigned int level)
+{
+    uint64_t index = mode->linear >> index_low(mode, level) & (mode->wide ? 511U : 1023U);
+    if (mode->legacy && mode->wide && level == 3)
+        index &= 3U;
+    return tables[level] + index * (mode->wide ? 8U : 4U);
+}
+
+static uint64_t table_entry(const struct mode *mode, unsigned int level)
+{
+    if (mode->legacy && mode->wide && level == 3)
+        return tables[level - 1] | PAGE_P;
+    return tables[level - 1] | PAGE_P | PAGE_W | PAGE_U;
+}
+
+static uint64_t leaf_entry(const struct mode *mode, unsigned int level)
+{
+    uint64_t page = PAGE & ~((1UL << index_low(mode, level)) - 1U);
+    return page | (level > 1 ? PAGE_PS : 0) | PAGE_P | PAGE_W | PAGE_U;
+}
+
+/* Where an entry that has lost its PS bit leads: nothing may be there. */
+static void blank_large_pages(void)
+{
+    memset(at(PAGE & ~0x1fffffUL), 0, 4096);
+    *(volatile uint64_t *)at((PAGE >> 21) * 8U) = 0; /* in the page at 0: a vector of the BIOS */
+}
+
+static void lay_tables(const struct mode *mode)
+{
+    fill_neighbours(tables[0], false);
+    for (unsigned int level = 1; level <= REFERENCE_LEVELS; level++)
+        fill_neighbours(tables[level], true);
+    blank_large_pages();
+    uint64_t *root = at(tables[mode->levels]);
+    fill_kernel_pml4(kernel_pml4);
+    if (mode->levels == 5)
+        root[0] = (uint64_t)kernel_pml4 | PAGE_P | PAGE_W | PAGE_U | PAGE_A;
+    else if (mode->levels == 4)
+        fill_kernel_pml4(root);
+    else if (mode->wide)
+        fill_kernel_pdpt(root);
+    else
+        fill_kernel_directory((uint32_t *)root);
+    if (mode->legacy && mode->wide)
+        memcpy(first_pdpt, root, sizeof(first_pdpt));
+}
+
+static struct trial begin_trial(const struct mode *mode)
+{
+    struct trial t = {
+        .mode = mode->name,
+        .bit = -1,
+        .legacy = mode->legacy,
+        .wide = mode->wide,
+        .pdptes_held = model.pdptes_held,
+        .cpu = runtime,
+        .slots = mode->levels,
+    };
+    t.cpu.props = model.props;
+    t.cpu.cr3 = tables[mode->levels];
+    t.cpu.cr4 |= mode->cr4;
+    t.first_cr3 = mode->wide ? (uint64_t)first_pdpt : t.cpu.cr3;
+    if (mode->legacy) {
+        t.cpu.efer &= ~(EFER_LME | EFER_LMA);
+        t.cpu.cr4 &= ~CR4_PAE | mode->cr4;
+    }
+    for (unsigned int level = mode->levels; level >= 1; level--)
+        t.slot[mode->levels - level] = (struct slot){
+            .address = slot_address(mode, level),
+            .value = level == 1 ? leaf_entry(mode, 1) : table_entry(mode, level),
+        };
+    return t;
+}
+
+/* The six or eight ways to access. */
+static void try_accesses(struct trial *t, const struct mode *mode, struct tally *tally)
+{
+    for (unsigned int i = 0; i < 8; i++) {
+        t->access = i < 6 ? REFERENCE_READ << i % 3U : REFERENCE_READ << i % 2U;
+        t->access |= i >= 3 && i < 6 ? REFERENCE_USER : 0;
+        t->cpu.ac = i >= 6;
+        if (t->cpu.ac && !(t->cpu.cr4 & CR4_SMAP))
+            break;
+        t->linear = mode->linear + (t->access & REFERENCE_FETCH ? CODE_OFFSET : DATA_OFFSET);
+        try_trial(t, tally);
+    }
+}
+
+static void try_entry(struct trial *t, const struct mode *mode, unsigned int level, bool leaf,
+                      struct tally *tally)
+{
+    static char name[16];
+    struct slot *slot = &t->slot[mode->levels - level];
+    uint64_t usual = slot->value;
+    uint64_t entry = leaf ? leaf_entry(mode, level) : table_entry(mode, level);
+    t->slots = leaf ? mode->levels - level + 1U : mode->levels;
+    snprintf(name, sizeof(name), "level %u %s", level, leaf ? "page" : "table");
+    t->entry = name;
+    for (unsigned int variant = 0; variant < 2; variant++) {
+        if (variant == 1)
+            entry &= ~(PAGE_W | PAGE_U);
+        for (t->bit = -1; t->bit < (mode->wide ? 64 : 32); t->bit++) {
+            slot->value = t->bit < 0 ? entry : entry ^ 1UL << t->bit;
+            try_accesses(t, mode, tally);
+        }
+    }
+    slot->value = usual;
+}
+
+static void try_entries(struct trial *t, const struct mode *mode, struct tally *tally)
+{
+    for (unsigned int level = mode->levels; level >= 1; level--) {
+        if (level > 1)
+            try_entry(t, mode, level, false, tally);
+        if (level <= mode->large_levels)
+            try_entry(t, mode, level, true, tally);
+    }
+}
+
+/* A PDPTE that the access does not use: bad, it matters only where all four are loaded. */
+static void try_unused_pdpte(struct trial *t, const struct mode *mode, struct tally *tally)
+{
+    uint64_t *unused = (uint64_t *)at(tables[3]) + 3;
+    t->entry = "unused PDPTE";
+    for (t->bit = 0; t->bit < 64; t->bit++) {
+        *unused = PAGE_P | 1UL << t->bit;
+        try_accesses(t, mode, tally);
+        *unused = 1UL << t->bit & ~PAGE_P;
+        try_accesses(t, mode, tally);
+    }
+    *unused = 0;
+}
+
+static void write_pkru(uint32_t value)
+{
+    __asm__ volatile("wrpkru" : : "a"(value), "c"(0), "d"(0));
+}
+
+/* Key 1 cannot be accessed, key 2 not be written, key 4 neither, key 8 is free. */
+#define PKRU_TESTED (1U << 2 | 2U << 4 | 3U << 8)
+
+static void enter(struct trial *t)
+{
+    if (t->legacy)
+        return;
+    enter_long(&t->cpu);
+    if (t->cpu.cr4 & CR4_PKE)
+        write_pkru(t->cpu.pkru);
+}
+
+/* WP, SMEP, SMAP, NXE and, in long mode, protection keys: each on and off, as far as there. */
+static void try_combination(const struct mode *mode, unsigned int combination, struct tally *tally)
+{
+    struct trial t = begin_trial(mode);
+    uint64_t cr4 = (combination & 2U ? CR4_SMEP : 0) | (combination & 4U ? CR4_SMAP : 0) |
+                   (combination & 16U ? CR4_PKE : 0) | (combination & 1U ? CR4_PGE : 0);
+    if ((cr4 & ~CR4_PGE & ~model_cr4(&model)) || (mode->legacy && (cr4 & CR4_PKE)))
+        return;
+    if ((combination & 8U) && !model.props.nx)
+        return;
+    t.cpu.cr0 = combination & 1U ? t.cpu.cr0 | CR0_WP : t.cpu.cr0 & ~CR0_WP;
+    t.cpu.cr4 |= cr4 & model_cr4(&model);
+    t.cpu.efer = combination & 8U ? t.cpu.efer | EFER_NXE : t.cpu.efer & ~EFER_NXE;
+    t.cpu.pkru = cr4 & CR4_PKE ? PKRU_TESTED : 0;
+    enter(&t);
+    try_entries(&t, mode, tally);
+    if (mode->legacy && mode->wide && combination % 8U == 1)
+        try_unused_pdpte(&t, mode, tally);
+    if (!mode->legacy)
+        enter_long(&runtime);
+    printf("info exact: %s cr0 %lx cr4 %lx efer %lx: %lu cases so far\n", mode->name, t.cpu.cr0,
+           t.cpu.cr4, t.cpu.efer, tally->cases);
+}
+
+static void load_cr3(void *argument)
+{
+    write_cr3(*(uint64_t *)argument);
+}
+
+/* A copy of the root stands wherever a bit that is an address's leads in RAM. */
+static void try_cr3(const struct mode *mode, struct tally *tally)
+{
+    struct trial t = begin_trial(mode);
+    enter_long(&t.cpu);
+    for (unsigned int bit = 3; bit < 64; bit++) {
+        uint64_t value = t.cpu.cr3 ^ 1UL << bit, error_code = 0;
+        bool faults = reference_cr3_faults(&t.cpu, value);
+        bool cbit = bit == model.props.cbit;
+        if (!faults && !cbit && !is_ram(value & ~PAGE_OFFSET_BITS)) {
+            tally->skipped++;
+            continue;
+        }
+        if (faults && known_unchecked_cr3())
+            continue;
+        if (!faults && !cbit)
+            memcpy(at(value & ~PAGE_OFFSET_BITS), at(t.cpu.cr3), 4096);
+        unsigned int vector = fault_of(load_cr3, &value, &error_code, NULL);
+        write_cr3(t.cpu.cr3);
+        tally->cases++;
+        if (vector == (faults ? VECTOR_GP : NO_FAULT) && error_code == 0)
+            continue;
+        tally->differences++;
+        printf("difference: %s CR3 %lx: wanted %s, found vector %u error %lx\n", mode->name, value,
+               faults ? "#GP(0)" : "no fault", vector, error_code);
+    }
+    enter_long(&runtime);
+}
+
+static void try_mode(const struct mode *mode)
+{
+    struct tally tally = {.cases = 0};
+    char name[32];
+    lay_tables(mode);
+    for (unsigned int combination = 0; combination < 32; combination++)
+        try_combination(mode, combination, &tally);
+    if (!mode->legacy)
+        try_cr3(mode, &tally);
+    printf("exact: %s %lu cases %lu differences, %lu skipped", mode->name, tally.cases,
+           tally.differences, tally.skipped);
+    known_faults_print();
+    printf("\n");
+    snprintf(name, sizeof(name), "exact.%s", mode->name);
+    check(tally.differences == 0 && tally.cases > 1000, name, "%lu differences in %lu cases",
+          tally.differences, tally.cases);
+    total.cases += tally.cases;
+    total.differences += tally.differences;
+}
+
+static bool is_wanted(const struct mode *mode)
+{
+    const char *only;
+    if (!boot_word("only", &only))
+        return true;
+    size_t length = strlen(mode->name);
+    return strncmp(only, mode->name, length) == 0 && (only[length] == ' ' || only[length] == '\0');
+}
+
+int main(void)
+{
+    attempt_init();
+    find_nothing();
+    model_read(&model);
+    model_print("exact", &model);
+    known_faults_init(&model);
+    read_registers(&runtime);
+    for (unsigned int i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (modes[i].levels == 5 && !model.props.la57)
+            check_absent("exact.5level", "CPUID has no LA57");
+        else if (is_wanted(&modes[i]))
+            try_mode(&modes[i]);
+    }
+    printf("exact: total %lu cases %lu differences\n", total.cases, total.differences);
+    return 0;
+}

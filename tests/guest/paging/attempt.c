@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/guest/lib/runtime.h"
+#include "tests/guest/paging/paging.h"
+
+#include <string.h>
+
+#define LEGACY_BASE      0x30000UL
+#define VECTOR_DONE      0x80U
+#define LEGACY_USER_CODE 0x23U
+#define LEGACY_USER_DATA 0x2bU
+#define STUB_WRITE       16U
+#define STACK_SIZE       4096U
+
+extern uint8_t legacy_blob[], legacy_entry[], legacy_stub[], legacy_blob_end[];
+void attempt_enter(const uint64_t frame[5], uint64_t linear, uint64_t value, uint64_t *saved);
+
+/* The beginning of legacy_blob. */
+struct area {
+    uint32_t switch_only, first_cr3, cr0, cr3, cr4, efer;
+    uint32_t frame[5]; /* EIP, CS, EFLAGS, ESP, SS */
+    uint32_t edi, esi;
+    uint32_t vector, error, cr2, eax;
+    uint32_t back_cr0, back_cr3, back_cr4, back_efer;
+};
+
+static uint8_t stacks[PROCESSORS_MAX][STACK_SIZE] __attribute__((aligned(16)));
+static uint32_t value_read[PROCESSORS_MAX];
+
+/* INT 80H of the code that accessed: the value that it read is in EAX. */
+static void done(struct frame *frame)
+{
+    struct processor *here = this_processor();
+    value_read[here->index] = (uint32_t)frame->rax;
+    ring3_leave(&here->ring3_saved);
+}
+
+void attempt_init(void)
+{
+    memcpy(at(LEGACY_BASE), legacy_blob, (size_t)(legacy_blob_end - legacy_blob));
+    set_handler(VECTOR_DONE, done);
+}
+
+uint64_t stub_page(void)
+{
+    return LEGACY_BASE + (uint64_t)(legacy_stub - legacy_blob);
+}
+
+/* The offset of the code that makes such an access; a fetch goes to the address itself. */
+static uint64_t stub_offset(unsigned int access)
+{
+    return access & REFERENCE_WRITE ? STUB_WRITE : 0;
+}
+
+struct request {
+    const struct reference_cpu *cpu;
+    uint64_t linear;
+    unsigned int access;
+    uint32_t value;
+};
+
+static void enter(void *argument)
+{
+    const struct request *r = argument;
+    struct processor *here = this_processor();
+    bool user = r->access & REFERENCE_USER;
+    uint64_t stub = (user ? STUB_LINEAR_LONG : stub_page()) + stub_offset(r->access);
+    const uint64_t frame[5] = {
+        r->access & REFERENCE_FETCH ? r->linear : stub, user ? SELECTOR_USER_CODE : SELECTOR_CODE64,
+        RFLAGS_FIXED1 | (r->cpu->ac ? RFLAGS_AC : 0),   (uint64_t)stacks[here->index] + STACK_SIZE,
+        user ? SELECTOR_USER_DATA : SELECTOR_DATA,
+    };
+    attempt_enter(frame, r->linear, r->value, &here->ring3_saved);
+}
+
+struct outcome attempt(const struct reference_cpu *cpu, uint64_t linear, unsigned int access,
+                       uint32_t value)
+{
+    struct request request = {.cpu = cpu, .linear = linear, .access = access, .value = value};
+    struct outcome found = {.error_code = 0, .cr2 = 0};
+    found.vector = fault_of(enter, &request, &found.error_code, &found.cr2);
+    if (found.vector == NO_FAULT && (access & REFERENCE_READ))
+        found.value = value_read[this_processor()->index];
+    if (found.vector != VECTOR_PF)
+        found.cr2 = 0;
+    return found;
+}
+
+static void run_legacy(void)
+{
+    uint64_t entry = LEGACY_BASE + (uint64_t)(legacy_entry - legacy_blob);
+    ((void (*)(void))at(entry))();
+    processor_load_tables(0);
+}
+
+static struct area *prepare(void)
+{
+    struct area *area = at(LEGACY_BASE);
+    area->back_cr0 = (uint32_t)read_cr0();
+    area->back_cr3 = (uint32_t)read_cr3();
+    area->back_cr4 = (uint32_t)read_cr4();
+    area->back_efer = (uint32_t)(rdmsr(MSR_EFER) & ~EFER_LMA);
+    return area;
+}
+
+struct outcome attempt_legacy(const struct reference_cpu *cpu, uint64_t first_cr3, uint64_t linear,
+                              unsigned int access, uint32_t value)
+{
+    bool user = access & REFERENCE_USER;
+    uint64_t stub = (user ? STUB_LINEAR_LEGACY : stub_page()) + stub_offset(access);
+    struct area *area = prepare();
+    area->switch_only = 0;
+    area->first_cr3 = (uint32_t)first_cr3;
+    area->cr0 = (uint32_t)cpu->cr0;
+    area->cr3 = (uint32_t)cpu->cr3;
+    area->cr4 = (uint32_t)cpu->cr4;
+    area->efer = (uint32_t)cpu->efer;
+    area->frame[0] = (uint32_t)(access & REFERENCE_FETCH ? linear : stub);
+    area->frame[1] = user ? LEGACY_USER_CODE : SELECTOR_CODE32;
+    area->frame[2] = (uint32_t)(RFLAGS_FIXED1 | (cpu->ac ? RFLAGS_AC : 0));
+    area->frame[3] = 0;
+    area->frame[4] = LEGACY_USER_DATA;
+    area->edi = (uint32_t)linear;
+    area->esi = value;
+    run_legacy();
+    struct outcome found = {.vector = area->vector};
+    if (area->vector == VECTOR_DONE) {
+        found.vector = NO_FAULT;
+        found.value = access & REFERENCE_READ ? area->eax : 0;
+        return found;
+    }
+    found.error_code = area->error;
+    found.cr2 = area->vector == VECTOR_PF ? area->cr2 : 0;
+    return found;
+}
+
+/* CR4.LA57 changes outside long mode only. */
+static void change_levels(const struct reference_cpu *cpu)
+{
+    struct area *area = prepare();
+    area->switch_only = 1;
+    area->back_cr0 = (uint32_t)cpu->cr0;
+    area->back_cr3 = (uint32_t)cpu->cr3;
+    area->back_cr4 = (uint32_t)cpu->cr4;
+    area->back_efer = (uint32_t)(cpu->efer & ~EFER_LMA);
+    run_legacy();
+}
+
+/* SMEP and SMAP only when the tables are right for them: the runtime's own are the users' too. */
+void enter_long(const struct reference_cpu *cpu)
+{
+    write_cr4(read_cr4() & ~(CR4_SMEP | CR4_SMAP));
+    if ((cpu->cr4 ^ read_cr4()) & CR4_LA57)
+        change_levels(cpu);
+    wrmsr(MSR_EFER, cpu->efer);
+    write_cr3(cpu->cr3);
+    write_cr4(cpu->cr4);
+    write_cr0(cpu->cr0);
+    write_cr3(cpu->cr3);
+}
+
+void read_registers(struct reference_cpu *cpu)
+{
+    cpu->cr0 = read_cr0();
+    cpu->cr3 = read_cr3();
+    cpu->cr4 = read_cr4();
+    cpu->efer = rdmsr(MSR_EFER);
+}
+
+struct outcome expected(const struct reference_cpu *cpu, uint64_t linear, unsigned int access,
+                        struct reference_result *walk)
+{
+    struct outcome wanted = {.vector = NO_FAULT};
+    reference_walk(cpu, &physical_memory, linear, access, walk);
+    if (walk->outcome == REFERENCE_NON_CANONICAL)
+        wanted.vector = VECTOR_GP;
+    if (walk->outcome == REFERENCE_PAGE_FAULT) {
+        wanted.vector = VECTOR_PF;
+        wanted.error_code = walk->error_code;
+        wanted.cr2 = linear;
+    }
+    return wanted;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/guest/paging/trial.h"
+
+#include <stdio.h>
+
+#define PRINTED 20U
+
+/* What an attempt should give, what it gave, and the entries that it went through. */
+struct comparison {
+    struct reference_result walk;
+    struct outcome wanted, found;
+    uint64_t after[REFERENCE_LEVELS];
+    bool code_is_missing, memory_is_wrong;
+};
+
+/* Faults of the emulators. Each changes what is expected, exactly; some meet in one access. */
+enum known {
+    RESERVED_WITHOUT_PRESENT, /* TCG: the error code of a reserved bit lacks P */
+    PML4E_BIT_8_IGNORED,      /* TCG, Bochs: reserved by AMD's rules */
+    HUGE_ACCESSED_EARLY,      /* TCG: sets A in a 1 GiB page's entry, then refuses the access */
+    CR3_UNCHECKED,            /* TCG */
+    KNOWN
+};
+#define WALK_FAULTS ((1U << CR3_UNCHECKED) - 1U) /* those that show in a walk */
+
+static const char *const known_names[KNOWN] = {
+    [RESERVED_WITHOUT_PRESENT] = "reserved-without-present",
+    [PML4E_BIT_8_IGNORED] = "pml4e-bit-8-ignored",
+    [HUGE_ACCESSED_EARLY] = "1g-accessed-early",
+    [CR3_UNCHECKED] = "cr3-unchecked",
+};
+static unsigned int allowed; /* a bit for each */
+static unsigned long met[KNOWN];
+
+void known_faults_init(const struct model *model)
+{
+    if (boot_word("tcg-faults", NULL))
+        allowed = 1U << RESERVED_WITHOUT_PRESENT | 1U << PML4E_BIT_8_IGNORED |
+                  1U << HUGE_ACCESSED_EARLY | 1U << CR3_UNCHECKED;
+    if (boot_word("bochs-faults", NULL))
+        allowed = 1U << PML4E_BIT_8_IGNORED;
+    if (model->props.vendor != PAGING_AMD)
+        allowed &= ~(1U << PML4E_BIT_8_IGNORED);
+}
+
+bool known_unchecked_cr3(void)
+{
+    if (!(allowed & 1U << CR3_UNCHECKED))
+        return false;
+    met[CR3_UNCHECKED]++;
+    return true;
+}
+
+void known_faults_print(void)
+{
+    for (unsigned int i = 0; i < KNOWN; i++) {
+        if (met[i] != 0)
+            printf(", known %s %lu", known_names[i], met[i]);
+        met[i] = 0;
+    }
+}
+
+static void write_entry(const struct trial *t, uint64_t address, uint64_t value)
+{
+    if (t->wide)
+        *(volatile uint64_t *)at(address) = value;
+    else
+        *(volatile uint32_t *)at(address) = (uint32_t)value;
+}
+
+static uint64_t read_entry(const struct trial *t, uint64_t address)
+{
+    return physical_memory.read(NULL, address, t->wide ? 8 : 4);
+}
+
+static void lay(const struct trial *t)
+{
+    for (unsigned int i = 0; i < t->slots; i++)
+        if (read_entry(t, t->slot[i].address) != t->slot[i].value)
+            write_entry(t, t->slot[i].address, t->slot[i].value);
+}
+
+/* PDPTEs that are loaded with CR3 are checked then: a bad one is that instruction's #GP(0). */
+static void expect(const struct trial *t, struct reference_cpu *cpu, struct comparison *c)
+{
+    bool pae = t->legacy && t->wide;
+    cpu->pdpte_held = pae && t->pdptes_held;
+    for (unsigned int i = 0; i < 4 && cpu->pdpte_held; i++) {
+        cpu->pdpte[i] = read_entry(t, cpu->cr3 + 8UL * i);
+        if (!reference_pdpte_bad(cpu, cpu->pdpte[i]))
+            continue;
+        c->wanted = (struct outcome){.vector = VECTOR_GP};
+        c->walk = (struct reference_result){.entries = 0};
+        return;
+    }
+    c->wanted = expected(cpu, t->linear, t->access, &c->walk);
+}
+
+static uint64_t old_content(const struct trial *t, struct comparison *c)
+{
+    c->code_is_missing = false;
+    c->memory_is_wrong = false;
+    if (c->wanted.vector != NO_FAULT)
+        return 0;
+    bool ram = is_ram(c->walk.address);
+    if (t->access & REFERENCE_FETCH)
+        c->code_is_missing = !ram || *(volatile uint16_t *)at(c->walk.address) != 0x80cdU;
+    return ram ? *(volatile uint32_t *)at(c->walk.address) : 0;
+}
+
+static void check_memory(const struct trial *t, struct comparison *c, uint32_t old, uint32_t value)
+{
+    if (c->wanted.vector != NO_FAULT || c->found.vector != NO_FAULT || !is_ram(c->walk.address))
+        return;
+    volatile uint32_t *word = at(c->walk.address);
+    if (t->access & REFERENCE_READ)
+        c->memory_is_wrong = c->found.value != old;
+    if (t->access & REFERENCE_WRITE) {
+        c->memory_is_wrong = *word != value;
+        *word = old;
+    }
+}
+
+static bool entries_agree(const struct comparison *c)
+{
+    for (unsigned int i = 0; i < c->walk.entries; i++) {
+        const struct reference_entry *e = &c->walk.entry[i];
+        if (is_ram(e->address) && (c->after[i] & ~e->may) != (e->value | e->set))
+            return false;
+    }
+    return true;
+}
+
+/* The entry's bits up to 51 from MAXPHYADDR on, and bit 63 without NXE, TCG checks in time. */
+static bool high_bits_are_good(const struct reference_cpu *cpu, uint64_t entry)
+{
+    uint64_t high = (UINT64_MAX << reference_width(&cpu->props)) & ((1UL << 52) - 1U);
+    return !(entry & high) && (!(entry & PAGE_XD) || (cpu->efer & EFER_NXE));
+}
+
+static void bend_outcome(const struct reference_cpu *cpu, unsigned int faults, struct comparison *c)
+{
+    if (c->wanted.vector != VECTOR_PF || c->walk.entries == 0)
+        return;
+    struct reference_entry *last = &c->walk.entry[c->walk.entries - 1U];
+    bool huge = last->level == 3 && (last->value & PAGE_P) && (last->value & PAGE_PS);
+    if ((faults & 1U << HUGE_ACCESSED_EARLY) && huge && high_bits_are_good(cpu, last->value))
+        last->set |= PAGE_A & ~last->value;
+    if ((faults & 1U << RESERVED_WITHOUT_PRESENT) && (c->wanted.error_code & PF_RESERVED))
+        c->wanted.error_code &= ~(uint64_t)PF_PRESENT;
+}
+
+/* The access itself. `faults`: the known ones to expect. */
+static bool agrees(const struct trial *t, unsigned int faults, struct comparison *c)
+{
+    static uint32_t value = 0x1000;
+    struct reference_cpu cpu = t->cpu;
+    lay(t);
+    if (faults & 1U << PML4E_BIT_8_IGNORED)
+        cpu.props.vendor = PAGING_INTEL;
+    expect(t, &cpu, c);
+    bend_outcome(&cpu, faults, c);
+    uint32_t old = (uint32_t)old_content(t, c);
+    if (c->code_is_missing)
+        return true;
+    value++;
+    if (t->legacy) {
+        c->found = attempt_legacy(&t->cpu, t->first_cr3, t->linear, t->access, value);
+    } else {
+        invlpg(t->linear);
+        c->found = attempt(&t->cpu, t->linear, t->access, value);
+    }
+    for (unsigned int i = 0; i < c->walk.entries; i++)
+        c->after[i] = read_entry(t, c->walk.entry[i].address);
+    check_memory(t, c, old, value);
+    return c->found.vector == c->wanted.vector && c->found.error_code == c->wanted.error_code &&
+           c->found.cr2 == c->wanted.cr2 && !c->memory_is_wrong && entries_agree(c);
+}
+
+/* The fewest known faults that explain it. */
+static bool is_known(const struct trial *t)
+{
+    struct comparison c;
+    for (int count = 1; count <= CR3_UNCHECKED; count++)
+        for (unsigned int faults = 1; faults <= WALK_FAULTS; faults++) {
+            if ((faults & ~allowed) || __builtin_popcount(faults) != count ||
+                !agrees(t, faults, &c) || c.code_is_missing)
+                continue;
+            for (unsigned int i = 0; i < KNOWN; i++)
+                met[i] += faults >> i & 1U;
+            return true;
+        }
+    return false;
+}
+
+static void print_outcome(const char *which, const struct outcome *o)
+{
+    if (o->vector == NO_FAULT)
+        printf(" %s no fault", which);
+    else
+        printf(" %s vector %u error %lx cr2 %lx", which, o->vector, o->error_code, o->cr2);
+}
+
+static void print_difference(const struct trial *t, const struct comparison *c)
+{
+    printf("difference: %s %s bit %d, %s%s%s%s at %lx, cr0 %lx cr3 %lx cr4 %lx efer %lx pkru %x:",
+           t->mode, t->entry, t->bit, t->access & REFERENCE_USER ? "user " : "supervisor ",
+           t->access & REFERENCE_READ ? "read" : "", t->access & REFERENCE_WRITE ? "write" : "",
+           t->access & REFERENCE_FETCH ? "fetch"
+           : t->cpu.ac                 ? " (AC)"
+                                       : "",
+           t->linear, t->cpu.cr0, t->cpu.cr3, t->cpu.cr4, t->cpu.efer, t->cpu.pkru);
+    print_outcome("wanted", &c->wanted);
+    print_outcome("found", &c->found);
+    if (c->memory_is_wrong)
+        printf(", other memory than %lx", c->walk.address);
+    printf("; entries:");
+    for (unsigned int i = 0; i < c->walk.entries; i++) {
+        const struct reference_entry *e = &c->walk.entry[i];
+        printf(" %u: %lx set %lx may %lx found %lx", e->level, e->value, e->set, e->may,
+               c->after[i]);
+    }
+    printf("\n");
+}
+
+void try_trial(const struct trial *t, struct tally *tally)
+{
+    static unsigned int printed;
+    struct comparison c;
+    bool good = agrees(t, 0, &c);
+    if (c.code_is_missing) {
+        tally->skipped++;
+        return;
+    }
+    tally->cases++;
+    if (good || is_known(t))
+        return;
+    tally->differences++;
+    if (printed++ < PRINTED)
+        print_difference(t, &c);
+}

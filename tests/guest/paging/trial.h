@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_TESTS_GUEST_PAGING_TRIAL_H
+#define LATCH_TESTS_GUEST_PAGING_TRIAL_H
+/*
+ * One access under given registers and tables, compared with what the model says of it: vector,
+ * error code, CR2, what was read or written where, and the A and D bits afterwards.
+ */
+#include "tests/guest/paging/paging.h"
+
+/* An entry on the way to the page. */
+struct slot {
+    uint64_t address, value;
+};
+
+struct trial {
+    const char *mode, *entry; /* for people: which mode, which kind of entry */
+    int bit;                  /* that is changed in it, or -1 */
+    bool legacy, wide;        /* in a 32-bit mode; entries of 8 bytes */
+    bool pdptes_held;
+    uint64_t first_cr3;
+    struct reference_cpu cpu;
+    uint64_t linear;
+    unsigned int access;
+    unsigned int slots;
+    struct slot slot[REFERENCE_LEVELS];
+};
+
+struct tally {
+    unsigned long cases, skipped, differences;
+};
+
+/* The emulators' own faults that the command line allows; each is matched exactly, and counted. */
+void known_faults_init(const struct model *model);
+/* TCG takes any value for CR3, after which nothing is mapped: so it is not tried there. Counts. */
+bool known_unchecked_cr3(void);
+/* "name count" of each that was met, on the current line. */
+void known_faults_print(void);
+
+/* Makes the access and counts it; prints the first differences in full. A fetch from where no code
+ * was laid is skipped. */
+void try_trial(const struct trial *trial, struct tally *tally);
+
+#endif
