@@ -12,18 +12,9 @@
 
 #include "cpuid/model.h"
 
-/* What of a model that differs from its host the caller can enforce. */
+/* What the guest that a model is for asks of it. */
 struct enforceable {
-    bool maxphyaddr;   /* a smaller one */
-    bool gbpages;      /* hidden */
-    bool nx;           /* hidden */
-    bool pse36;        /* hidden */
-    bool pat;          /* hidden */
-    bool la57;         /* hidden */
-    bool vendor;       /* the other vendor's rules for page tables */
-    bool cbit;         /* a C-bit where the host has none, or elsewhere */
-    bool reduction;    /* an address-width reduction other than the host's */
-    bool cpuid_vendor; /* another vendor string in leaf 0 */
+    unsigned int memory_bits; /* of its highest memory address, 32 at least */
 };
 
 /* How many characters of the spec are its base; *is_host says whether that is `host`. */
@@ -32,16 +23,17 @@ size_t spec_base(const char *spec, bool *is_host);
 /*
  * Applies the changes of `spec` (its base is skipped) to *m, an open copy of the base: `host` as
  * policy_apply() left it, or a file as text_parse() read it; then checks that the whole can be
- * kept on `host`. Returns 0, or -EINVAL for a text that is not understood, -ENOTSUP for what the
- * host has not or the caller cannot enforce, -E2BIG for a full table; then `message` (at most
- * `size` bytes with its NUL, one line) says what was wanted, what was found and what to do.
+ * kept on `host` for the guest that `can` describes. Returns 0, or
+ * -EINVAL for a text that is not understood, -ENOTSUP for what the host has not or cannot be kept,
+ * -E2BIG for a full table; then `message` (at most `size` bytes with its NUL, one line) says what
+ * was wanted, what was found and what to do.
  */
 int spec_apply(const char *spec, struct model *m, const struct model *host,
                const struct enforceable *can, char *message, size_t size);
 
 /*
- * The last step of spec_apply() alone: -ENOTSUP with `message` filled if the model's vendor or
- * paging properties are beyond what `host` has or the caller can enforce, else 0.
+ * The last step of spec_apply() alone: -ENOTSUP with `message` filled if the model's paging
+ * properties are beyond what `host` has, or contradict each other or the guest's memory, else 0.
  */
 int spec_check(const struct model *m, const struct model *host, const struct enforceable *can,
                char *message, size_t size);

@@ -12,11 +12,17 @@
 
 static const struct config *config;
 static const struct acpi_info *acpi;
+static bool inexact;
 
 void end_configure(const struct config *new_config, const struct acpi_info *new_acpi)
 {
     config = new_config;
     acpi = new_acpi;
+}
+
+void end_mark_inexact(void)
+{
+    inexact = true;
 }
 
 static void power_off(void)
@@ -90,7 +96,7 @@ void end_run(enum verdict verdict)
         [VERDICT_ERROR] = "ERROR",
         [VERDICT_FAILURE] = "FAILURE",
     };
-    console_verdict_line("Test result: %s", names[verdict]);
+    console_verdict_line("Test result: %s%s", names[verdict], inexact ? ", inexact" : "");
     end_machine(verdict);
 }
 

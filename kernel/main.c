@@ -9,6 +9,7 @@
 #include "kernel/config.h"
 #include "kernel/console.h"
 #include "kernel/end.h"
+#include "kernel/exact.h"
 #include "kernel/guest.h"
 #include "kernel/ipi.h"
 #include "kernel/machine.h"
@@ -152,8 +153,12 @@ static void make_vm(void)
     if (vm.vcpu_count > cpu_count)
         end_refuse("vcpus=%u: wanted at most one for each CPU, found %u CPUs; ask for fewer",
                    vm.vcpu_count, cpu_count);
-    if (config.paging == PAGING_SHADOW)
-        end_refuse("paging=shadow: this version has direct paging only; use auto or direct");
+    for (unsigned int i = vm.vcpu_count; i < CONFIG_CPUS; i++) {
+        if (config.cpu_model[i][0] != '\0')
+            end_refuse("cpu%u=%s: wanted a vCPU of this number, found vcpus=%u; leave it out, or "
+                       "ask for more vCPUs",
+                       i, config.cpu_model[i], vm.vcpu_count);
+    }
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         hpa_t page;
         _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vCPU comes from a page");
@@ -172,6 +177,17 @@ static void make_vm(void)
         vm.vcpu[i] = v;
     }
     vm.icr_trapped = ipi_trap_needed();
+}
+
+static void choose_paging(void)
+{
+    exact_choose();
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        if (vm.vcpu[i]->paging == PAGED_SHADOW)
+            end_refuse("paging: vcpu %u needs shadow tables, and this version has direct paging "
+                       "only; use paging=direct, or another model",
+                       i);
+    }
 }
 
 static void build_guest_tables(void)
@@ -228,6 +244,8 @@ static _Noreturn void enter_guest(void)
     console_line("dma: no IOMMU is used: the guest's devices can reach Latch's memory");
     if (config.icr_trap == ICR_TRAP_STARTUP && !machine_catches_init() && cpu_count > 1)
         console_line("ipi: icr-trap=startup: an INIT after all vCPUs are up escapes Latch here");
+    if (!exact_everywhere())
+        end_mark_inexact();
     console_line("launch: %u vCPUs, %u CPUs parked, the console is the guest's now", vm.vcpu_count,
                  cpu_count - vm.vcpu_count);
     for (unsigned int i = 1; i < cpu_count; i++) {
@@ -251,10 +269,12 @@ static _Noreturn void main_at_top(void)
     check_memory();                /* nothing that can be written can run, their start is over */
     make_vm();                     /* one vCPU for each CPU, or as many as configured */
     require(models_seal(&info, &why)); /* from here on the guest's CPUs cannot change */
+    choose_paging();               /* by what the hardware enforces of them */
     enable_virtualization();       /* on every CPU: those without a vCPU are parked, and deaf */
     require(guest_map_memory(&info, &why)); /* what RAM the guest has */
     build_guest_tables();          /* guest-physical to host-physical, all at once */
     create_vcpus();                /* control structures that follow from the sealed models */
+    xen_start();                   /* the vCPUs' run times begin */
     load_guest();                  /* images into its memory, its registers */
     enter_guest();                 /* the point of no return */
 }

@@ -13,6 +13,7 @@
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include <errno.h>
+#include <string.h>
 
 #define MODEL_PAGES 2U
 
@@ -47,14 +48,38 @@ static int capture_host(struct vcpu *v, struct refusal *why)
                                MODEL_MAX_LEAVES, v->index);
 }
 
+/* What model= or the vCPU's own cpuN= says. */
+static const char *spec_of(const struct vcpu *v)
+{
+    const char *own = vm.config->cpu_model[v->index];
+    return own[0] != '\0' ? own : vm.config->model;
+}
+
+/* The model file of the spec's name, or for `file` the first. */
+static const struct boot_module *find_file(const struct boot_info *info, const char *spec)
+{
+    bool is_host;
+    size_t length = spec_base(spec, &is_host);
+    if (length == 4 && memcmp(spec, "file", 4) == 0)
+        return boot_find_module(info, MODULE_MODEL);
+    for (unsigned int i = 0; i < info->module_count; i++) {
+        const struct boot_module *module = &info->module[i];
+        if (module->role == MODULE_MODEL && strlen(module->args) == length &&
+            memcmp(module->args, spec, length) == 0)
+            return module;
+    }
+    return NULL;
+}
+
 static int read_file(const struct boot_info *info, const struct vcpu *v, struct refusal *why)
 {
-    const struct boot_module *file = boot_find_module(info, MODULE_MODEL);
+    const struct boot_module *file = find_file(info, spec_of(v));
     struct text_error wrong;
     if (file == NULL)
         return refuse(why, ENOENT,
-                      "model: '%s' wants a module of role 'model', found none; load one",
-                      vm.config->model);
+                      "model: '%s' wants a module of role 'model' of this name, found none; load "
+                      "one, or name the first 'file'",
+                      spec_of(v));
     const char *text = memory_at(hpa(file->start));
     size_t size = file->end - file->start;
     int error = text_parse(&wanted, text, size, v->index, &wrong);
@@ -66,22 +91,43 @@ static int read_file(const struct boot_info *info, const struct vcpu *v, struct 
     return 0;
 }
 
+/* Bits of the guest's highest memory address. */
+static unsigned int memory_bits(const struct boot_info *info)
+{
+    uint64_t last = UINT32_MAX;
+    for (unsigned int i = 0; i < info->map.count; i++) {
+        const struct memory_range *range = &info->map.range[i];
+        if (range->type != MEMORY_RESERVED && range->type != MEMORY_BAD && range->end - 1 > last)
+            last = range->end - 1;
+    }
+    return 64U - (unsigned int)__builtin_clzl(last);
+}
+
+static bool other_vendor(const struct model *a, const struct model *b)
+{
+    struct cpuid_regs x = model_get(a, 0, 0), y = model_get(b, 0, 0);
+    return x.ebx != y.ebx || x.ecx != y.ecx || x.edx != y.edx;
+}
+
 static int make_model(struct vcpu *v, const struct boot_info *info, struct refusal *why)
 {
-    static const struct enforceable nothing_yet;
+    const struct enforceable can = {.memory_bits = memory_bits(info)};
+    const char *spec = spec_of(v);
     bool is_host;
     char message[REFUSAL_TEXT];
     int error = capture_host(v, why);
-    (void)spec_base(vm.config->model, &is_host);
+    (void)spec_base(spec, &is_host);
     if (error == 0 && is_host)
         model_copy(&wanted, &host);
     else if (error == 0)
         error = read_file(info, v, why);
     if (error != 0)
         return error;
-    error = spec_apply(vm.config->model, &wanted, &host, &nothing_yet, message, sizeof(message));
+    error = spec_apply(spec, &wanted, &host, &can, message, sizeof(message));
     if (error != 0)
         return refuse(why, -error, "model of vcpu %u: %s", v->index, message);
+    v->host = rules_paging(&host);
+    v->foreign = other_vendor(&wanted, &host);
     error = model_finish(&wanted);
     if (error == 0)
         error = seal_set_model(&vm.seal, v->index, &wanted);
@@ -131,12 +177,7 @@ int models_seal(const struct boot_info *info, struct refusal *why)
                           "on; turn that off in firmware, or x2apic on in the model",
                           i);
     }
-    const struct paging_props *props = &vm.vcpu[0]->props;
     console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu", vm.config->model,
                  vm.vcpu_count, seal_models(&vm.seal), vm.seal.generation);
-    console_line("model: MAXPHYADDR %u, 1 GiB pages %s, NX %s, LA57 %s, C-bit %s, rules %s",
-                 props->maxphyaddr, props->gbpages ? "yes" : "no", props->nx ? "yes" : "no",
-                 props->la57 ? "yes" : "no", props->cbit ? "yes" : "no",
-                 props->vendor == PAGING_AMD ? "AMD" : "Intel");
     return 0;
 }

@@ -13,6 +13,8 @@
 #include "cpuid/rules.h"
 #include "kernel/cpu.h"
 #include "kernel/exit.h"
+#include "kernel/xen.h"
+#include "kernel/paging_choice.h"
 #include "mmu/address.h"
 #include <stdatomic.h>
 
@@ -66,13 +68,6 @@ enum vcpu_status {
 
 struct vm;
 
-/* How a vCPU's paging is enforced: chosen at launch by its model, see kernel/paging.h. */
-enum vcpu_paging {
-    PAGED_DIRECT, /* the hardware walks the guest's tables, and that is exact */
-    PAGED_NARROW, /* the same, with a smaller MAXPHYADDR that Latch checks: VMX only */
-    PAGED_SHADOW, /* the hardware walks Latch's tables */
-};
-
 struct vcpu {
     union gprs regs;                  /* (o) first: the entry stubs rely on offset 0 */
     void *backend;                    /* (c) struct vmx_vcpu or struct svm_vcpu */
@@ -91,13 +86,17 @@ struct vcpu {
     _Atomic bool at_lock;         /* (a) it waits in Latch for the VM's lock */
     _Atomic bool flush;           /* (a) the nested tables lost rights: the back end flushes, and
                                     * clears it, before the next entry */
+    struct paging_props host;     /* (c) the most that props could have been on its CPU */
+    bool foreign;                 /* (c) leaf 0 spells another vendor than its CPU's */
     enum vcpu_paging paging;      /* (c) */
+    struct paging_choice choice;  /* (c) why */
     struct shadow_cpu *shadow;    /* (c) NULL unless PAGED_SHADOW; what it points to: (v) */
     uint64_t cr3;                 /* (o) PAGED_SHADOW: the guest's own */
     struct table_page *root;      /* (c) of the nested tables; PAGED_SHADOW: while CR0.PG is 0 */
     struct cpuid_dynamic dynamic; /* (o) what CPUID shows beside the model; cr4 is filled in late */
     uint32_t apic_ldr, apic_dfr;  /* the logical APIC id, as far as its own writes were trapped */
     volatile bool wake;           /* set, before a kick, by who wants it to look up from waiting */
+    struct xen_vcpu xen;          /* (v) areas that Latch keeps in the guest's memory */
     bool ran;                     /* (o) it has entered the guest since launch */
     _Atomic bool icr_passed;      /* (a) its writes to the x2APIC ICR are no longer trapped */
 };
@@ -114,6 +113,10 @@ void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vect
  */
 unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
                         void *buffer, unsigned int size);
+
+/* The guest-physical address that a linear one means for a supervisor's access (enum access) by the
+ * guest's page tables, A and D bits left as they are. -EFAULT, -EINVAL as guest_walk(). */
+int vcpu_translate(struct vcpu *v, uint64_t linear, unsigned int access, gpa_t *address);
 
 /* The walk of the guest's page tables to a linear address, in words, by `line`. */
 void vcpu_dump_walk(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,

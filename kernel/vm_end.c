@@ -4,6 +4,7 @@
 #include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/end.h"
+#include "kernel/exact.h"
 #include "kernel/smp.h"
 #include "kernel/tsc.h"
 #include "kernel/vm.h"
@@ -57,6 +58,7 @@ static void print_summary(void)
 {
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         print_exits(vm.vcpu[i]);
+    exact_report();
     if (vm.forbidden != 0)
         console_line("guest: %lu accesses to Latch's memory, which gave it nothing",
                      (uint64_t)vm.forbidden);

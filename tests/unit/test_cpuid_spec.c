@@ -7,23 +7,12 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct enforceable nothing = {.maxphyaddr = false};
-static const struct enforceable all = {.maxphyaddr = true,
-                                       .gbpages = true,
-                                       .nx = true,
-                                       .pse36 = true,
-                                       .pat = true,
-                                       .la57 = true,
-                                       .vendor = true,
-                                       .cbit = true,
-                                       .reduction = true,
-                                       .cpuid_vendor = true};
+static const struct enforceable guest = {.memory_bits = 34}; /* 16 GiB */
 
 static char message[256];
 
 /* Applies a spec to the dump `base`, on the host that the dump `machine` is. */
-static int apply(const char *spec, const char *base, const char *machine,
-                 const struct enforceable *can, struct model *m)
+static int apply(const char *spec, const char *base, const char *machine, struct model *m)
 {
     struct model host;
     bool is_host;
@@ -33,7 +22,7 @@ static int apply(const char *spec, const char *base, const char *machine,
         model_copy(m, &host);
     else
         load_model(m, base, 0);
-    return spec_apply(spec, m, &host, can, message, sizeof(message));
+    return spec_apply(spec, m, &host, &guest, message, sizeof(message));
 }
 
 static void the_base_is_found(void)
@@ -64,12 +53,12 @@ static void good_specs_are_taken(void)
     };
     struct model m;
     for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
-        CHECK_EQ(apply(specs[i], NULL, "zen3", &nothing, &m), 0);
+        CHECK_EQ(apply(specs[i], NULL, "zen3", &m), 0);
         CHECK_EQ(strcmp(message, ""), 0);
         CHECK_EQ(model_finish(&m), 0);
     }
-    CHECK_EQ(apply("f,trim", "zen3", "zen3", &nothing, &m), 0);
-    CHECK_EQ(apply("f,trim,-hypervisor", "zen3", "zen3", &nothing, &m), 0);
+    CHECK_EQ(apply("f,trim", "zen3", "zen3", &m), 0);
+    CHECK_EQ(apply("f,trim,-hypervisor", "zen3", "zen3", &m), 0);
     CHECK_EQ(model_get(&m, 1, 0).ecx >> 31, 0);
 }
 
@@ -79,12 +68,11 @@ struct refusal_case {
     const char *says; /* part of the message */
 };
 
-static void check_refused(const struct refusal_case *cases, size_t count,
-                          const struct enforceable *can)
+static void check_refused(const struct refusal_case *cases, size_t count)
 {
     struct model m;
     for (size_t i = 0; i < count; i++) {
-        int error = apply(cases[i].spec, "skylake-server", "zen3", can, &m);
+        int error = apply(cases[i].spec, "skylake-server", "zen3", &m);
         CHECK_EQ(-error, -cases[i].error);
         CHECK(strstr(message, cases[i].says) != NULL);
         CHECK(strchr(message, '\n') == NULL);
@@ -130,44 +118,60 @@ static void bad_specs_are_named(void)
         {"host,maxphyaddr=49", -ENOTSUP, "the host has 48 bits"},
         {"f", -ENOTSUP, "take it out with -, or all such with trim"},
     };
-    check_refused(cases, sizeof(cases) / sizeof(cases[0]), &all);
-    check_refused(cases, sizeof(cases) / sizeof(cases[0]), &nothing);
+    check_refused(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
-static void what_cannot_be_enforced_is_named(void)
+static void every_smaller_cpu_is_taken(void)
 {
-    static const struct refusal_case cases[] = {
-        {"host,maxphyaddr=40", -ENOTSUP, "maxphyaddr=40: the host has 48 bits"},
-        {"host,gbpages=off", -ENOTSUP, "gbpages=off"},
-        {"host,-pdpe1gb", -ENOTSUP, "gbpages=off"},
-        {"host,nx=off", -ENOTSUP, "nx=off"},
-        {"host,pse36=off", -ENOTSUP, "pse36=off"},
-        {"host,pat=off", -ENOTSUP, "pat=off"},
-        {"host,vendor=intel", -ENOTSUP, "vendor=intel"},
-        {"host,cbit=47", -ENOTSUP, "cbit=47"},
-        {"host,addr-reduction=1", -ENOTSUP, "addr-reduction=1"},
-        {"host,cpuid-vendor=GenuineIntel", -ENOTSUP, "cpuid-vendor"},
-        {"f,trim", -ENOTSUP, "cpuid-vendor"},
+    static const char *const specs[] = {
+        "host,maxphyaddr=34",
+        "host,maxphyaddr=40",
+        "host,gbpages=off",
+        "host,-pdpe1gb",
+        "host,nx=off",
+        "host,pse36=off",
+        "host,pat=off",
+        "host,vendor=intel",
+        "host,cbit=34",
+        "host,cbit=47",
+        "host,cbit=47,addr-reduction=14",
+        "host,cpuid-vendor=GenuineIntel",
     };
     struct model m;
-    check_refused(cases, sizeof(cases) / sizeof(cases[0]), &nothing);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) - 1; i++)
-        CHECK_EQ(apply(cases[i].spec, NULL, "zen3", &all, &m), 0);
+    for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
+        CHECK_EQ(apply(specs[i], NULL, "zen3", &m), 0);
+        CHECK_EQ(strcmp(message, ""), 0);
+    }
+    CHECK_EQ(apply("f,trim", "skylake-server", "zen3", &m), 0);
+}
+
+/* The guest's memory must be in reach, and a C-bit must not be a part of its addresses. */
+static void what_does_not_agree_is_named(void)
+{
+    static const struct refusal_case cases[] = {
+        {"host,maxphyaddr=33", -ENOTSUP, "memory has addresses of 34 bits: give maxphyaddr=34"},
+        {"host,addr-reduction=1", -ENOTSUP, "addr-reduction=1: wanted a C-bit"},
+        {"host,cbit=33", -ENOTSUP, "cbit=33: wanted one above the 34 bits"},
+        {"host,cbit=48", -ENOTSUP, "below maxphyaddr=48: give cbit=34 to 47"},
+        {"host,maxphyaddr=40,cbit=40", -ENOTSUP, "give cbit=34 to 39"},
+        {"host,cbit=47,addr-reduction=15", -ENOTSUP, "addr-reduction=15: of maxphyaddr=48"},
+    };
+    check_refused(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 static void numbers_reach_the_paging_properties(void)
 {
     struct model m;
-    CHECK_EQ(apply("host,maxphyaddr=36,gbpages=off,nx=off,pse36=off,pat=off,vendor=intel,cbit=47,"
+    CHECK_EQ(apply("host,maxphyaddr=40,gbpages=off,nx=off,pse36=off,pat=off,vendor=intel,cbit=39,"
                    "addr-reduction=5",
-                   NULL, "zen3", &all, &m),
+                   NULL, "zen3", &m),
              0);
     CHECK_EQ(model_finish(&m), 0);
     const struct paging_props wanted = {
-        .maxphyaddr = 36, .cbit = 47, .reduction = 5, .vendor = PAGING_INTEL};
+        .maxphyaddr = 40, .cbit = 39, .reduction = 5, .vendor = PAGING_INTEL};
     CHECK(paging_props_equal(&m.paging, &wanted));
-    CHECK_EQ(model_lookup(&m, 0x8000001f, 0)->regs.ebx, 47 | 5 << 6);
-    CHECK_EQ(model_lookup(&m, 0x80000008, 0)->regs.eax, 48 << 8 | 36);
+    CHECK_EQ(model_lookup(&m, 0x8000001f, 0)->regs.ebx, 39 | 5 << 6);
+    CHECK_EQ(model_lookup(&m, 0x80000008, 0)->regs.eax, 48 << 8 | 40);
     CHECK_EQ(model_lookup(&m, 0x80000001, 0)->regs.edx & (1 << 17 | 1 << 16), 0);
     CHECK_EQ(model_lookup(&m, 0, 0)->regs.ebx, 0x68747541);
 }
@@ -177,18 +181,19 @@ static void an_added_feature_is_in_reach(void)
 {
     static const char old[] = "0x00000000 0x00: eax=0x1 ebx=0x68747541 ecx=0x444d4163 "
                               "edx=0x69746e65\n";
+    static const struct enforceable small = {.memory_bits = 32};
     static const char *const names[] = {"fsrm", "pdpe1gb", "autoibrs"};
     struct model host, m;
     struct text_error error;
     load_model(&host, "zen3", 0);
-    struct cpuid_regs more = {.eax = 1 << 4};
+    struct cpuid_regs more = {.eax = 1 << 10};
     CHECK_EQ(model_set(&host, 7, 1, &more), 0);
     const struct policy_input input = {.emulator = false};
     CHECK_EQ(policy_apply(&host, &input), 0);
     CHECK_EQ(policy_set(&host, policy_find("autoibrs", 8), true), 0);
     CHECK_EQ(text_parse(&m, old, sizeof(old) - 1, 0, &error), 0);
-    CHECK_EQ(spec_apply("f,trim,+fsrm,+pdpe1gb,+avx_vnni,+autoibrs", &m, &host, &all, message,
-                        sizeof(message)),
+    CHECK_EQ(spec_apply("f,trim,+fsrm,+msr,+pae,+lm,+pdpe1gb,+fzrm,+autoibrs", &m, &host, &small,
+                        message, sizeof(message)),
              0);
     CHECK_EQ(model_finish(&m), 0);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -197,7 +202,7 @@ static void an_added_feature_is_in_reach(void)
         CHECK_EQ(*cpuid_register(&r, f->reg) >> f->bit & 1, 1);
     }
     CHECK_EQ(model_lookup(&m, 7, 0)->regs.eax, 1);
-    CHECK_EQ(model_lookup(&m, 7, 1)->regs.eax, 1 << 4);
+    CHECK_EQ(model_lookup(&m, 7, 1)->regs.eax, 1 << 10);
     CHECK(m.paging.gbpages);
 }
 
@@ -207,9 +212,9 @@ static void a_short_message_is_cut(void)
     char small[8];
     load_host(&host, "zen3");
     model_copy(&m, &host);
-    CHECK_EQ(spec_apply("host,x", &m, &host, &all, small, sizeof(small)), -EINVAL);
+    CHECK_EQ(spec_apply("host,x", &m, &host, &guest, small, sizeof(small)), -EINVAL);
     CHECK_EQ(strlen(small), 7);
-    CHECK_EQ(spec_apply("host,x", &m, &host, &all, NULL, 0), -EINVAL);
+    CHECK_EQ(spec_apply("host,x", &m, &host, &guest, NULL, 0), -EINVAL);
 }
 
 int main(void)
@@ -217,7 +222,8 @@ int main(void)
     RUN(the_base_is_found);
     RUN(good_specs_are_taken);
     RUN(bad_specs_are_named);
-    RUN(what_cannot_be_enforced_is_named);
+    RUN(every_smaller_cpu_is_taken);
+    RUN(what_does_not_agree_is_named);
     RUN(numbers_reach_the_paging_properties);
     RUN(an_added_feature_is_in_reach);
     RUN(a_short_message_is_cut);

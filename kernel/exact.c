@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/exact.h"
+#include "kernel/backend.h"
+#include "kernel/console.h"
+#include "kernel/vm.h"
+#include <stdio.h>
+
+#define TEXT 160U
+
+/*
+ * What CPUs of the two vendors do differently however their CPUID reads, and nothing that can be
+ * intercepted changes: SDM vol. 2 and APM vol. 3, at each instruction.
+ */
+static const char *const vendor_differences[] = {
+    "SYSCALL and SYSRET outside 64-bit mode: AMD has them, Intel #UD",
+    "SYSENTER and SYSEXIT in long mode: Intel has them, AMD #UD",
+    "SYSRET to an address that is not canonical: #GP at CPL 0 on Intel, at CPL 3 on AMD",
+    "near branches with prefix 66H in 64-bit mode: Intel ignores it, AMD takes 16 bits of RIP",
+    "a null selector in FS or GS: Intel clears the base, AMD keeps it",
+    "FXSAVE and XSAVE without an x87 exception pending: Intel saves its address, AMD does not",
+};
+#define VENDOR_DIFFERENCES (sizeof(vendor_differences) / sizeof(vendor_differences[0]))
+
+static struct paging_question question_of(const struct vcpu *v)
+{
+    static const enum paging_wanted wanted[] = {
+        [PAGING_AUTO] = WANTED_AUTO,
+        [PAGING_DIRECT] = WANTED_DIRECT,
+        [PAGING_SHADOW] = WANTED_SHADOW,
+    };
+    struct backend_caps caps = {.format = NULL};
+    backend_caps(&caps);
+    return (struct paging_question){
+        .model = &v->props,
+        .host = &v->host,
+        .cr4 = v->rules.cr4_allowed,
+        .efer = v->rules.efer_allowed,
+        .narrow = caps.narrow,
+        .wanted = wanted[v->vm->config->paging],
+    };
+}
+
+/* Unlike CPUs can make like models differ in what they ask for. */
+static bool alike(const struct vcpu *a, const struct vcpu *b)
+{
+    return a->model == b->model && paging_props_equal(&a->host, &b->host) &&
+           a->foreign == b->foreign;
+}
+
+/* False if a vCPU before it is like it; else all that are: "0-1,3". */
+static bool name_alike(const struct vcpu *v, char *text, size_t size)
+{
+    size_t used = 0;
+    for (unsigned int i = 0; i < v->index; i++) {
+        if (alike(vm.vcpu[i], v))
+            return false;
+    }
+    for (unsigned int i = v->index; i < vm.vcpu_count; i++) {
+        unsigned int first = i;
+        if (!alike(vm.vcpu[i], v))
+            continue;
+        while (i + 1 < vm.vcpu_count && alike(vm.vcpu[i + 1], v))
+            i++;
+        if (used < size)
+            used += (size_t)snprintf(text + used, size - used, first == i ? "%s%u" : "%s%u-%u",
+                                     used == 0 ? "" : ",", first, i);
+    }
+    return true;
+}
+
+static const char *why_shadow(const struct vcpu *v)
+{
+    return v->vm->config->paging == PAGING_SHADOW ? "as configured" : "the hardware cannot enforce";
+}
+
+static void say_paging(const struct vcpu *v, const char *vcpus, const char *format)
+{
+    const struct paging_question question = question_of(v);
+    const bool exact = v->choice.not_enforced == 0;
+    char unlike[TEXT];
+    paging_describe(&question, exact ? v->choice.unlike : v->choice.not_enforced, unlike,
+                    sizeof(unlike));
+    const char *colon = unlike[0] == '\0' ? "" : ": ";
+    switch (v->paging) {
+    case PAGED_SHADOW:
+        console_line("paging: vcpu %s: shadow, %s%s%s", vcpus, why_shadow(v), colon, unlike);
+        break;
+    case PAGED_NARROW:
+        console_line("paging: vcpu %s: direct (%s), with #PFs and CR3 loads checked%s: %s", vcpus,
+                     format, exact ? "" : ", inexact, not enforced", unlike);
+        break;
+    case PAGED_DIRECT:
+        console_line("paging: vcpu %s: direct (%s), %s%s%s", vcpus, format,
+                     exact ? "the hardware enforces the model" : "inexact, not enforced", colon,
+                     unlike);
+        break;
+    }
+}
+
+static void say_model(const struct vcpu *v, const char *vcpus)
+{
+    const struct paging_props *props = &v->props;
+    char cbit[16];
+    snprintf(cbit, sizeof(cbit), props->cbit == 0 ? "no" : "%u", props->cbit);
+    console_line(
+        "model: vcpu %s: MAXPHYADDR %u, 1 GiB pages %s, NX %s, LA57 %s, C-bit %s, rules %s", vcpus,
+        props->maxphyaddr, props->gbpages ? "yes" : "no", props->nx ? "yes" : "no",
+        props->la57 ? "yes" : "no", cbit, props->vendor == PAGING_AMD ? "AMD" : "Intel");
+    for (size_t i = 0; i < VENDOR_DIFFERENCES && v->foreign; i++)
+        console_line("model: vcpu %s: inexact: %s", vcpus, vendor_differences[i]);
+}
+
+void exact_choose(void)
+{
+    struct backend_caps caps = {.format = NULL};
+    char vcpus[TEXT];
+    backend_caps(&caps);
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        struct vcpu *v = vm.vcpu[i];
+        const struct paging_question question = question_of(v);
+        v->choice = paging_choose(&question);
+        v->paging = v->choice.paging;
+    }
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        if (!name_alike(vm.vcpu[i], vcpus, sizeof(vcpus)))
+            continue;
+        say_model(vm.vcpu[i], vcpus);
+        say_paging(vm.vcpu[i], vcpus, caps.format);
+    }
+}
+
+bool exact_everywhere(void)
+{
+    bool exact = true;
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        exact = exact && vm.vcpu[i]->choice.not_enforced == 0 && !vm.vcpu[i]->foreign;
+    return exact;
+}
+
+void exact_report(void)
+{
+    char vcpus[TEXT], text[TEXT];
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        const struct vcpu *v = vm.vcpu[i];
+        const struct paging_question question = question_of(v);
+        if (!name_alike(v, vcpus, sizeof(vcpus)))
+            continue;
+        paging_describe(&question, v->choice.not_enforced, text, sizeof(text));
+        if (text[0] != '\0')
+            console_line("paging: inexact: vcpu %s: not enforced: %s", vcpus, text);
+        if (v->foreign)
+            console_line("model: inexact: vcpu %s: the instructions are another vendor's", vcpus);
+    }
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_EXACT_H
+#define LATCH_KERNEL_EXACT_H
+/* Whether the guest gets what its models describe: said at launch, and again where it did not. */
+#include <stdbool.h>
+
+/*
+ * Choose how each vCPU of vm is paged, by its sealed model and the configuration; fills v->paging
+ * and v->choice. Says so on the console, two lines for each distinct model.
+ */
+void exact_choose(void);
+
+/* Whether all of every model is enforced. */
+bool exact_everywhere(void);
+
+/* At the end of the run: what was not enforced, if anything. */
+void exact_report(void);
+
+#endif

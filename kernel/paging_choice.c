@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/paging_choice.h"
+#include "cpuid/rules.h"
+#include "mmu/mmu.h"
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT 48U
+
+/* What hardware that walks the guest's tables makes of a model that differs in one property. */
+enum direct {
+    HONOURS, /* with the intercepts that the model's rules set anyway */
+    CHECKED, /* where the back end has PAGED_NARROW */
+    IGNORES,
+};
+
+struct line {
+    enum direct direct;
+    uint64_t cr4, efer; /* it matters only to a guest that can set one of these */
+    bool (*differs)(const struct paging_props *model, const struct paging_props *host);
+    void (*describe)(const struct paging_props *model, const struct paging_props *host,
+                     char text[TEXT]);
+};
+
+static bool width_differs(const struct paging_props *model, const struct paging_props *host)
+{
+    return paging_width(model) < paging_width(host);
+}
+
+static void width_text(const struct paging_props *model, const struct paging_props *host,
+                       char text[TEXT])
+{
+    snprintf(text, TEXT, "MAXPHYADDR %u of %u", paging_width(model), paging_width(host));
+}
+
+static bool vendor_differs(const struct paging_props *model, const struct paging_props *host)
+{
+    return model->vendor != host->vendor;
+}
+
+static void vendor_text(const struct paging_props *model, const struct paging_props *host,
+                        char text[TEXT])
+{
+    const char *const name[] = {[PAGING_INTEL] = "Intel", [PAGING_AMD] = "AMD"};
+    snprintf(text, TEXT, "%s's rules on %s", name[model->vendor == PAGING_AMD],
+             name[host->vendor == PAGING_AMD]);
+}
+
+static bool cbit_differs(const struct paging_props *model, const struct paging_props *host)
+{
+    return model->cbit != host->cbit;
+}
+
+static void cbit_text(const struct paging_props *model, const struct paging_props *host,
+                      char text[TEXT])
+{
+    if (model->cbit == 0)
+        snprintf(text, TEXT, "no C-bit where the host has %u", host->cbit);
+    else if (host->cbit == 0)
+        snprintf(text, TEXT, "C-bit %u where the host has none", model->cbit);
+    else
+        snprintf(text, TEXT, "C-bit %u where the host has %u", model->cbit, host->cbit);
+}
+
+/* clang-format off */
+#define HIDDEN(field, words)                                                                       \
+    static bool field##_differs(const struct paging_props *model, const struct paging_props *host) \
+    {                                                                                              \
+        return !model->field && host->field;                                                       \
+    }                                                                                              \
+    static void field##_text(const struct paging_props *model, const struct paging_props *host,    \
+                             char text[TEXT])                                                      \
+    {                                                                                              \
+        (void)model;                                                                               \
+        (void)host;                                                                                \
+        snprintf(text, TEXT, "%s", words " hidden");                                               \
+    }
+HIDDEN(gbpages, "1 GiB pages")
+HIDDEN(pse36, "PSE36")
+HIDDEN(pat, "PAT")
+HIDDEN(nx, "NX")
+HIDDEN(la57, "LA57")
+
+#define LINE(name) .differs = name##_differs, .describe = name##_text
+
+static const struct line lines[] = {
+    /* Bits between the two limits are address bits to the hardware. */
+    {LINE(width), .direct = CHECKED, .cr4 = CPU_CR4_PSE | CPU_CR4_PAE},
+    /* Bit 7 of a PDPTE makes a page on a CPU that has them, whatever CPUID says. */
+    {LINE(gbpages), .direct = IGNORES, .efer = CPU_EFER_LME},
+    /* PML4E bit 8, and when PDPTEs are loaded. */
+    {LINE(vendor), .direct = IGNORES, .cr4 = CPU_CR4_PAE},
+    /* To the hardware it is an address bit, or reserved. */
+    {LINE(cbit), .direct = IGNORES, .cr4 = CPU_CR4_PAE},
+    /* Bits 20:13 of a 4 MiB PDE are reserved without it. */
+    {LINE(pse36), .direct = IGNORES, .cr4 = CPU_CR4_PSE},
+    /* The PAT bit of a leaf is reserved without it; not in long mode, whose CPUs all have it. */
+    {LINE(pat), .direct = IGNORES, .cr4 = CPU_CR4_PSE | CPU_CR4_PAE},
+    /* EFER.NXE cannot be set, so bit 63 is reserved in hardware too. */
+    {LINE(nx), .direct = HONOURS, .cr4 = CPU_CR4_PAE},
+    /* CR4.LA57 cannot be set. */
+    {LINE(la57), .direct = HONOURS, .efer = CPU_EFER_LME},
+};
+/* clang-format on */
+
+#define LINES (sizeof(lines) / sizeof(lines[0]))
+_Static_assert(LINES <= 32, "one bit for each line");
+
+static uint32_t unlike(const struct paging_question *q)
+{
+    uint32_t set = 0;
+    for (size_t i = 0; i < LINES; i++) {
+        bool reachable = (q->cr4 & lines[i].cr4) || (q->efer & lines[i].efer);
+        if (reachable && lines[i].differs(q->model, q->host))
+            set |= 1U << i;
+    }
+    return set;
+}
+
+static uint32_t of_kind(uint32_t set, enum direct direct)
+{
+    uint32_t found = 0;
+    for (size_t i = 0; i < LINES; i++) {
+        if (lines[i].direct == direct)
+            found |= set & 1U << i;
+    }
+    return found;
+}
+
+struct paging_choice paging_choose(const struct paging_question *q)
+{
+    struct paging_choice choice = {.unlike = unlike(q)};
+    uint32_t checked = of_kind(choice.unlike, CHECKED);
+    uint32_t ignored = of_kind(choice.unlike, IGNORES) | (q->narrow ? 0 : checked);
+
+    if (q->wanted == WANTED_SHADOW || (q->wanted == WANTED_AUTO && ignored != 0)) {
+        choice.paging = PAGED_SHADOW;
+        return choice;
+    }
+    choice.paging = checked != 0 && q->narrow ? PAGED_NARROW : PAGED_DIRECT;
+    choice.not_enforced = ignored;
+    return choice;
+}
+
+void paging_describe(const struct paging_question *q, uint32_t set, char *text, size_t size)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < LINES && used < size; i++) {
+        char words[TEXT];
+        if (!(set >> i & 1))
+            continue;
+        lines[i].describe(q->model, q->host, words);
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used == 0 ? "" : ", ", words);
+    }
+}

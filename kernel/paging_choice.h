@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_PAGING_CHOICE_H
+#define LATCH_KERNEL_PAGING_CHOICE_H
+/*
+ * How a vCPU's paging is enforced, by what its model has and its host. Pure; paging_choice.c has
+ * the table, a line for each property of a model.
+ */
+#include "cpuid/paging_props.h"
+#include <stddef.h>
+
+enum vcpu_paging {
+    PAGED_DIRECT, /* the hardware walks the guest's tables, and that is exact */
+    PAGED_NARROW, /* the same, with a smaller MAXPHYADDR that Latch checks: VMX only */
+    PAGED_SHADOW, /* the hardware walks Latch's tables */
+};
+
+/* What may be had; auto has both. */
+enum paging_wanted { WANTED_AUTO, WANTED_DIRECT, WANTED_SHADOW };
+
+struct paging_question {
+    const struct paging_props *model;
+    const struct paging_props *host; /* the most that the model could have been */
+    uint64_t cr4, efer;              /* the bits that the model lets the guest set */
+    bool narrow;                     /* the back end has PAGED_NARROW */
+    enum paging_wanted wanted;
+};
+
+struct paging_choice {
+    enum vcpu_paging paging;
+    uint32_t unlike;       /* the table's lines in which model and host differ, where it matters */
+    uint32_t not_enforced; /* of these, what the guest will notice */
+};
+
+struct paging_choice paging_choose(const struct paging_question *question);
+
+/* The lines of a set in words, separated by ", ": "MAXPHYADDR 36 of 40, 1 GiB pages hidden". */
+void paging_describe(const struct paging_question *question, uint32_t lines, char *text,
+                     size_t size);
+
+#endif
