@@ -66,6 +66,12 @@ void direct_init(struct direct *direct, const struct mmu_env *env, struct table_
         (struct direct){.env = env, .cache = cache, .map = map, .mtrr = mtrr, .format = *format};
 }
 
+void direct_set_tables(struct direct *direct, hpa_t first, uint64_t size)
+{
+    direct->tables_start = first.raw;
+    direct->tables_end = first.raw + size;
+}
+
 int direct_root(struct direct *direct, union page_role role, struct table_page **root)
 {
     union page_role canonical = role_at_level(role, direct->format.levels, gfn(0));
@@ -108,11 +114,49 @@ static unsigned int kind_access(enum guest_kind kind)
     return 0;
 }
 
-/* The largest page of a range of the map that holds `address`; its type in `leaf` too. */
-static struct table_leaf largest_page(const struct direct *direct, const struct guest_range *range,
+static bool is_tracked(const struct direct *direct, uint64_t address, uint64_t size)
+{
+    return direct->tracked &&
+           direct->tracked(direct->tracked_ctx, gfn(address >> PAGE_SHIFT), size >> PAGE_SHIFT);
+}
+
+/* A part of the guest's addresses under one root: from the map, or the shadow pages. */
+struct part {
+    struct guest_range range;
+    unsigned int access;
+    bool tables;
+};
+
+static struct part part_at(const struct direct *direct, const struct table_page *root,
+                           gpa_t address)
+{
+    struct part part = {.range = guest_map_find(direct->map, address)};
+    uint64_t start = direct->tables_start, end = direct->tables_end;
+
+    part.access = kind_access(part.range.kind);
+    if (!root->role.tables || part.range.end <= start || part.range.start >= end)
+        return part;
+    if (address.raw < start) {
+        part.range.end = start;
+    } else if (address.raw >= end) {
+        part.range.base.raw += end > part.range.start ? end - part.range.start : 0;
+        part.range.start = end > part.range.start ? end : part.range.start;
+    } else {
+        part.range = (struct guest_range){
+            .start = start, .end = end, .base = hpa(start), .kind = GUEST_PASS};
+        part.access = ACCESS_READ | ACCESS_WRITE;
+        part.tables = true;
+    }
+    return part;
+}
+
+/* The largest page of a part that holds `address`; its type in `leaf` too. */
+static struct table_leaf largest_page(const struct direct *direct, const struct part *part,
                                       uint64_t address)
 {
-    struct table_leaf leaf = {.access = kind_access(range->kind)};
+    const struct guest_range *range = &part->range;
+    struct table_leaf leaf = {.access = part->access};
+    bool tracked = false;
 
     for (unsigned int level = direct->format.max_leaf; level >= 1; level--) {
         leaf.size = level_size(level);
@@ -120,31 +164,36 @@ static struct table_leaf largest_page(const struct direct *direct, const struct 
         leaf.page = hpa(range->base.raw + (leaf.address - range->start));
         if (leaf.address >= range->start && leaf.size <= range->end - leaf.address &&
             !(leaf.page.raw & (leaf.size - 1UL)) &&
-            mtrr_uniform(direct->mtrr, leaf.page, leaf.size, &leaf.type))
-            break;
+            mtrr_uniform(direct->mtrr, leaf.page, leaf.size, &leaf.type)) {
+            tracked = !part->tables && is_tracked(direct, leaf.address, leaf.size);
+            if (!tracked)
+                break;
+        }
     }
+    if (tracked)
+        leaf.access &= ~(unsigned int)ACCESS_WRITE;
     return leaf;
 }
 
 int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
                 struct direct_result *result)
 {
-    struct guest_range range = guest_map_find(direct->map, address);
+    struct part part = part_at(direct, root, address);
     struct view view = view_of(direct, root);
 
     *result = (struct direct_result){.kind = GUEST_ABSENT};
     result->beyond_limit = address.raw >= root_limit(direct, root);
-    if (result->beyond_limit || range.kind == GUEST_ABSENT)
+    if (result->beyond_limit || part.access == 0)
         return 0;
     if (!table_lookup(&view.space, address.raw, &result->leaf)) {
-        struct table_leaf leaf = largest_page(direct, &range, address.raw);
+        struct table_leaf leaf = largest_page(direct, &part, address.raw);
         int rc = table_map(&view.space, leaf.address, leaf.page, leaf.size, leaf.access, leaf.type);
 
         if (rc != 0)
             return rc;
         result->leaf = leaf;
     }
-    result->kind = range.kind;
+    result->kind = part.range.kind;
     return 0;
 }
 
@@ -162,7 +211,7 @@ int direct_build(struct direct *direct, struct table_page *root, gpa_t limit)
         if (rc != 0)
             return rc;
         if (result.kind == GUEST_ABSENT)
-            address = guest_map_find(direct->map, gpa(address)).end;
+            address = part_at(direct, root, gpa(address)).range.end;
         else
             address = result.leaf.address + result.leaf.size;
     }
@@ -177,7 +226,7 @@ static int set_access(struct view *view, uint64_t start, uint64_t size, unsigned
     uint64_t first = start & ~(huge - 1UL);
     int rc;
 
-    if (access == 0)
+    if (access == 0 || ((access & ACCESS_WRITE) && is_tracked(view->direct, start, size)))
         rc = table_unmap(&view->space, start, size);
     else
         rc = table_protect(&view->space, start, size, access);
@@ -229,6 +278,46 @@ int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum gues
             rc = result;
     }
     return rc;
+}
+
+static void flush_later(void *ctx)
+{
+    (void)ctx;
+}
+
+/* The same without a flush. Nothing is freed: a page is split, or changed where it stands. */
+static int protect_under(struct direct *direct, struct table_page *root, uint64_t address,
+                         unsigned int access)
+{
+    struct view view = view_of(direct, root);
+    struct mmu_env env = *direct->env;
+    struct table_leaf leaf;
+
+    env.flush = flush_later;
+    view.space.env = &env;
+    if (!table_lookup(&view.space, address, &leaf) || leaf.access == access)
+        return 0;
+    return table_protect(&view.space, address, PAGE_SIZE, access);
+}
+
+int direct_protect(struct direct *direct, gfn_t frame, bool writable)
+{
+    uint64_t address = frame.raw << PAGE_SHIFT;
+    unsigned int access = kind_access(guest_map_find(direct->map, gpa(address)).kind);
+    unsigned int wanted = writable ? access : access & ~(unsigned int)ACCESS_WRITE;
+
+    if (access == 0)
+        return 0;
+    for (unsigned int i = 0; i < direct->roots; i++) {
+        int rc = protect_under(direct, direct->root[i], address, wanted);
+
+        if (rc == 0)
+            continue;
+        while (i-- > 0)
+            protect_under(direct, direct->root[i], address, access);
+        return rc;
+    }
+    return 0;
 }
 
 void direct_rebuild(struct direct *direct)

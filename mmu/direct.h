@@ -4,7 +4,12 @@
 /*
  * Direct tables: a VM's nested page tables, from the guest map and the MTRRs. One root for each
  * model that the tables depend on (that is, its MAXPHYADDR); all other pages are shared through
- * the table cache. Nothing is write-tracked, so nothing is kept per guest page.
+ * the table cache. Nothing is kept per guest page: which frames are write-tracked, and so mapped
+ * read-only, only shadow.h knows.
+ *
+ * Roots come in two kinds. Those whose role has `tables` map Latch's shadow pages too, for vCPUs
+ * whose own page tables the hardware does not see; in the others that range is as absent as the map
+ * has it.
  *
  * Locking: every function under the VM's table lock, which also guards the map, the MTRR copy and
  * the cache. CPUs may run the guest on the tables meanwhile.
@@ -24,6 +29,10 @@ struct direct {
     struct table_format format;
     unsigned int roots;
     struct table_page *root[DIRECT_ROOTS_MAX]; /* each once, with one user of its own */
+    uint64_t tables_start, tables_end;         /* the shadow pages; empty without */
+    /* Whether any of `count` frames is write-tracked; NULL: none ever is. */
+    bool (*tracked)(const void *ctx, gfn_t first, uint64_t count);
+    const void *tracked_ctx;
 };
 
 /* What a fill did with an address. */
@@ -38,13 +47,17 @@ void direct_init(struct direct *direct, const struct mmu_env *env, struct table_
                  const struct table_format *format, struct guest_map *map,
                  const struct mtrr_state *mtrr);
 
+/* The shadow pages: `size` bytes that roots with `tables` map at guest-physical `first` to the same
+ * host-physical address. Before the first root is made. */
+void direct_set_tables(struct direct *direct, hpa_t first, uint64_t size);
+
 /* The root for a model's role (of role_from_state()): the one there is, or a new one, empty.
  * -ENOMEM; -ENOSPC beyond DIRECT_ROOTS_MAX; -EINVAL if the role is not direct or of another format. */
 int direct_root(struct direct *direct, union page_role role, struct table_page **root);
 
 /*
  * Map the largest page that holds `address`, is wholly of one kind and one memory type, is aligned
- * in both spaces and lies below the model's limit. 0 also if it was mapped already, or is absent;
+ * in both spaces, lies below the model's limit, and is not writable if any of it is tracked. 0 also if it was mapped already, or is absent;
  * -ENOMEM.
  */
 int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
@@ -59,6 +72,13 @@ int direct_build(struct direct *direct, struct table_page *root, gpa_t limit);
  * table_map(); after -ENOMEM what could not be mapped is absent and is filled on demand.
  */
 int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum guest_kind kind);
+
+/*
+ * Make one guest frame read-only, or as the map has it again, under all roots; what is not mapped
+ * stays so, and direct->tracked() must know by its next fill. Does not flush: after rights were
+ * lost the caller calls env->flush(), once for many frames. -ENOMEM: the frame is as it was.
+ */
+int direct_protect(struct direct *direct, gfn_t frame, bool writable);
 
 /* The MTRRs changed: drop everything below the roots, which stay, and flush. The guest fills it
  * again on demand, or the caller by direct_build(). */

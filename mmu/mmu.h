@@ -13,6 +13,7 @@
  *   mtrr.h       the memory type of physical memory
  *   direct.h     nested tables from guest-physical to host-physical memory
  *   walk.h       a walk of the guest's own tables, as the modelled CPU does it
+ *   shadow.h     tables that the hardware walks in the place of the guest's own
  *
  * The folder is pure: no inline assembly, no privileged instruction, no state that is not passed
  * in. What it needs from outside comes through struct mmu_env, so that the same sources compile

@@ -16,6 +16,7 @@ union page_role role_from_state(const struct paging_state *state,
                             .execute_only = context->execute_only,
                             .accessed_dirty = context->accessed_dirty,
                             .nested = context->nested,
+                            .tables = context->tables,
                             .maxphyaddr = paging_width(props)};
 
     if (mode == MODE_OFF)
@@ -34,6 +35,17 @@ union page_role role_from_state(const struct paging_state *state,
     return role;
 }
 
+struct paging_props role_props(union page_role role)
+{
+    return (struct paging_props){.maxphyaddr = role.maxphyaddr,
+                                 .cbit = role.cbit,
+                                 .vendor =
+                                     role.vendor == ROLE_VENDOR_AMD ? PAGING_AMD : PAGING_INTEL,
+                                 .gbpages = role.gbpages,
+                                 .pse36 = role.pse36,
+                                 .pat = role.pat};
+}
+
 gfn_t role_first_frame(unsigned int level, gfn_t frame)
 {
     return gfn(frame.raw & ~((1UL << (9U * level)) - 1UL));
@@ -41,21 +53,25 @@ gfn_t role_first_frame(unsigned int level, gfn_t frame)
 
 uint64_t role_limit(union page_role role)
 {
-    /* A shadow is direct while the guest has paging off, and then has 32-bit addresses. */
-    if (role.format == FORMAT_SHADOW_PAE || role.format == FORMAT_SHADOW_LONG)
-        return 1UL << 32;
-    return role.maxphyaddr != 0 ? 1UL << role.maxphyaddr : UINT64_MAX;
+    return role.maxphyaddr != 0 && !role.tables ? 1UL << role.maxphyaddr : UINT64_MAX;
 }
 
 /* A direct page depends on the guest only by where its MAXPHYADDR cuts it off. Both the limit and
  * what a page covers are powers of two, so the limit lies inside a page only if that begins at 0. */
 static union page_role direct_role(union page_role role, unsigned int level, gfn_t frame)
 {
-    union page_role result = {.level = level, .format = role.format, .direct = 1};
+    union page_role result = {
+        .level = level, .format = role.format, .direct = 1, .tables = role.tables};
     uint64_t first = role_first_frame(level, frame).raw << PAGE_SHIFT;
     uint64_t limit = role_limit(role);
 
-    if (role.format == FORMAT_SHADOW_PAE || role.format == FORMAT_SHADOW_LONG)
+    if (role.format == FORMAT_SHADOW_PAE || role.format == FORMAT_SHADOW_LONG) {
+        result.leaf_cache = role.leaf_cache;
+        result.leaf_global = role.leaf_global;
+        result.leaf_key = role.leaf_key;
+        return result;
+    }
+    if (role.tables)
         return result;
     if (first >= limit)
         result.maxphyaddr = 32;

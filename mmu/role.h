@@ -33,6 +33,7 @@ union page_role {
         uint64_t execute_only : 1;   /* the format can grant EXECUTE without READ */
         uint64_t accessed_dirty : 1; /* the hardware keeps A and D bits in this format */
         uint64_t nested : 1;         /* built for the guest of a guest */
+        uint64_t tables : 1;         /* nested tables that map Latch's shadow pages too */
 
         /* The guest's registers. */
         uint64_t mode : 3;       /* enum paging_mode: also 4-byte entries, PSE, LA57 */
@@ -49,7 +50,12 @@ union page_role {
         uint64_t cbit : 6;   /* position, 0 for none */
         uint64_t pse36 : 1;
         uint64_t pat : 1;
-        uint64_t spare : 21; /* 0 */
+
+        /* Of the leaf that a direct shadow page splits: what its own leaves take over. */
+        uint64_t leaf_cache : 3; /* PWT, PCD, PAT */
+        uint64_t leaf_global : 1;
+        uint64_t leaf_key : 4;
+        uint64_t spare : 12; /* 0 */
     };
 };
 
@@ -67,6 +73,7 @@ struct role_context {
     bool execute_only;
     bool accessed_dirty;
     bool nested;
+    bool tables; /* nested paging of a vCPU that runs on shadow tables now */
 };
 
 /*
@@ -86,11 +93,14 @@ union page_role role_from_state(const struct paging_state *state,
  */
 union page_role role_at_level(union page_role role, unsigned int level, gfn_t frame);
 
+/* Properties that read a table of this canonical role as those do that the role was made from. */
+struct paging_props role_props(union page_role role);
+
 /* The first frame that a direct page at `level` covering `frame` covers. */
 gfn_t role_first_frame(unsigned int level, gfn_t frame);
 
 /* The limit of a direct page: guest-physical addresses from here on are absent. A role without
- * MAXPHYADDR has none: UINT64_MAX. */
+ * MAXPHYADDR has none, nor has one with `tables`, as shadow entries keep to it: UINT64_MAX. */
 uint64_t role_limit(union page_role role);
 
 #endif

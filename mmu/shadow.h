@@ -14,27 +14,85 @@
  * Shadow tables are a TLB that the guest does not see. Each page is either
  *   tracked    the guest's table is read-only in the nested tables: the shadow is up to date, or
  *   unsynced   the guest writes the table without an exit, and the shadow follows when the guest
- *              flushes: INVLPG looks at the entries on one address' way, a CR3 load at all unsynced
- *              pages below the root. A page that nobody wrote between two looks becomes tracked; the
- *              first write to a tracked one makes it unsynced again.
+ *              flushes: INVLPG looks at the entry for one address in its leaf table, and at all
+ *              unsynced tables above leaf tables (the CPU drops all its paging-structure caches: SDM
+ *              vol. 3 §4.10.4.1); a CR3 load at all unsynced pages below the root.
+ * A page that nobody wrote between a few looks becomes tracked; the first write to a tracked one
+ * makes it unsynced again. All pages of one guest frame are in the same state.
  * An entry exists only when the guest's has A set, and is writable only when it has D set: the
  * first use faults, and shadow_fault() sets them as the modelled CPU would.
+ *
+ * CR0.WP is always 1 in hardware. With the guest's WP=0 a supervisor's write to a user page that
+ * needs it makes the entry a supervisor's ("opened"), until a user's access turns it back. Meanwhile
+ * the hardware cannot check SMAP or a protection key on that page: struct shadow_stats counts these.
+ *
+ * Whatever writes guest memory besides the guest's own stores calls shadow_write() first.
+ *
+ * Flushes. A page that was unlinked waits in limbo for env->flush() before it is used again, and
+ * frames are tracked only after one. All else is the caller's, on one vCPU: cpu->changed means that
+ * all its linear translations go, with what the CPU holds of tables on the way to them.
  *
  * Locking: every function under the VM's table lock. CPUs may run the guest on the tables.
  */
 #include "mmu/direct.h"
 #include "mmu/walk.h"
 
-struct shadow_page;
-struct shadow; /* defined in this header once it is there */
+#define SHADOW_BUCKETS 4096U
+/* Fewer pages than this for each vCPU, and as many once more, do not do. */
+#define SHADOW_PAGES_PER_CPU 16U
 
-/* One vCPU's part. `state` is the caller's, changed only before shadow_load() or _unload(). */
+struct shadow_link {
+    struct shadow_link *previous, *next;
+};
+
+/* What Latch remembers of one shadow page; descriptor i is page i's. */
+struct shadow_page {
+    struct shadow_link sync;    /* in unsynced[] or candidates; tracked and direct pages: in none */
+    struct shadow_link idle;    /* without users, in one of the other lists of struct shadow */
+    struct shadow_page *next;   /* in its bucket */
+    struct shadow_page *parent; /* the one page that links to it, unless `many` do or none */
+    gfn_t frame;                /* the guest's table; direct: the first frame that it maps */
+    union page_role role;       /* canonical */
+    uint32_t users;             /* entries and vCPUs that point to it */
+    uint8_t looks;              /* in a row that found it as it was */
+    uint8_t patience;           /* looks after which it is to be tracked */
+    bool live, many, tracked;
+};
+
+struct shadow {
+    const struct mmu_env *env;
+    const struct walk_env *guest;
+    struct direct *direct;
+    struct shadow_page *pages;
+    hpa_t first;
+    unsigned int count;
+    bool track;
+    /* Live pages are in a bucket, by frame alone, and without users in one of three lists. */
+    struct shadow_link unused, limbo;
+    struct shadow_link dead;        /* lost their last user in this call */
+    struct shadow_link orphans;     /* tracked leaf tables, to be linked again; oldest first */
+    struct shadow_link inactive;    /* roots without vCPU, with all below; oldest first */
+    struct shadow_link unsynced[2]; /* leaf tables; others */
+    struct shadow_link candidates;  /* to be tracked at the end of this call */
+    unsigned int unused_count, limbo_count, tracked, peak;
+    uint64_t unlinked; /* links to tables dropped so far */
+    uint64_t fills, evictions, opened;
+    struct shadow_cpu *cpus;
+    struct shadow_page *bucket[SHADOW_BUCKETS];
+};
+
+/* One vCPU's part. `state` is the caller's, changed only before shadow_load() or _unload(), but for
+ * PKRU and AC, which are those of the access before each shadow_fault(). */
 struct shadow_cpu {
     struct paging_state state; /* the guest's registers, as it reads them, PDPTEs held if Intel's */
     struct role_context context;
-    struct shadow_page *root; /* NULL while paging is off */
+    union page_role role;         /* of the root, not yet canonical */
+    struct shadow_page *root;     /* NULL while paging is off; PAE and 32-bit: pae_root */
     struct shadow_page *pae_root; /* the vCPU's own page of four PDPTEs */
-    /* Out: what the hardware is to load. `changed`: anew, before the next entry. */
+    struct shadow_cpu *next;
+    uint64_t unlinked; /* of struct shadow when all linear translations were last flushed */
+    /* Out: what the hardware is to load. `changed`: anew, with a flush of all linear translations,
+     * before the next entry; the caller clears it. */
     hpa_t cr3;
     uint64_t pdpte[4];
     bool changed;
@@ -48,15 +106,18 @@ enum shadow_outcome {
 
 /*
  * An empty set of shadow tables in `count` physically contiguous pages from `first` on, which the
- * nested tables that `direct` builds for roles with `tables` set map too. `descriptors` has `count`
- * elements. Guest memory is read and marked through `guest`. `track` false: no page is ever
- * tracked, for VMs some of whose vCPUs walk the guest's tables in hardware.
+ * nested tables that `direct` builds for roles with `tables` set map too, at that same
+ * guest-physical address, where the guest must have no memory. The first page for each vCPU must
+ * lie below 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked through
+ * `guest`. `track` false: no page is ever tracked, for VMs some of whose vCPUs walk the guest's
+ * tables in hardware. `s` must stay where it is.
  */
 void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_env *guest,
                  struct direct *direct, hpa_t first, unsigned int count,
                  struct shadow_page *descriptors, bool track);
 
-/* A vCPU's part, with paging off. Takes one page for its PDPTEs: -ENOMEM. */
+/* A vCPU's part, with paging off. Takes one page for its PDPTEs, and keeps it if called again:
+ * -ENOMEM if there are fewer pages than SHADOW_PAGES_PER_CPU demands. */
 int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct paging_props *props,
                     const struct role_context *context);
 
@@ -70,17 +131,18 @@ void shadow_unload(struct shadow *s, struct shadow_cpu *cpu);
 
 /*
  * The hardware's walk of the shadow tables faulted; `access` as for guest_walk(). Walks the guest's
- * tables, sets A and D there, and puts the translation into the shadow. The caller need not flush:
- * the fault has dropped what the TLB had of the address.
+ * tables, sets A and D there, and puts the translation into the shadow. The caller need not flush,
+ * unless cpu->changed: the fault has dropped what the TLB had of the address.
  */
 enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
                                  unsigned int access, struct walk_result *result);
 
-/* The guest's INVLPG. The caller flushes the address on this vCPU. */
+/* The guest's INVLPG. The caller flushes the address on this vCPU, or all if cpu->changed. */
 void shadow_invalidate(struct shadow *s, struct shadow_cpu *cpu, gla_t address);
 
 /* The guest is about to write a page that the nested tables have read-only. True if that was
- * because it is tracked: it now is writable, and the guest may go on. */
+ * because it is tracked: it now is writable, and the guest may go on. False also if another vCPU
+ * came first: then the nested tables already map it writable. */
 bool shadow_write(struct shadow *s, gfn_t frame);
 
 /* Whether any page of [first, first + count) is tracked, and so is not to be mapped writable. */
@@ -94,6 +156,7 @@ struct shadow_stats {
     unsigned int capacity, pages, peak; /* of table pages */
     unsigned int tracked, unsynced;
     uint64_t fills, evictions;
+    uint64_t opened; /* pages opened for WP=0 while SMAP or keys guarded them: inexact if not 0 */
 };
 void shadow_count(const struct shadow *s, struct shadow_stats *stats);
 

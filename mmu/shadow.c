@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmu/shadow.h"
+#include "mmu/registers.h"
+#include "mmu/shadow_root.h"
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#define PATIENCE_MAX 64U
+
+static bool tracked_frames(const void *ctx, gfn_t first, uint64_t count)
+{
+    return shadow_is_tracked(ctx, first, count);
+}
+
+void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_env *guest,
+                 struct direct *direct, hpa_t first, unsigned int count,
+                 struct shadow_page *descriptors, bool track)
+{
+    *s = (struct shadow){.env = env,
+                         .guest = guest,
+                         .direct = direct,
+                         .pages = descriptors,
+                         .first = first,
+                         .count = count,
+                         .track = track};
+    pool_init(s);
+    direct_set_tables(direct, first, count * PAGE_SIZE);
+    direct->tracked = tracked_frames;
+    direct->tracked_ctx = s;
+}
+
+/* The vCPU's place in the list; or its end, and how many there are. */
+static struct shadow_cpu **find_cpu(struct shadow *s, const struct shadow_cpu *cpu,
+                                    unsigned int *count)
+{
+    struct shadow_cpu **link = &s->cpus;
+
+    for (*count = 0; *link && *link != cpu; ++*count)
+        link = &(*link)->next;
+    return link;
+}
+
+int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct paging_props *props,
+                    const struct role_context *context)
+{
+    unsigned int cpus;
+    struct shadow_cpu **link = find_cpu(s, cpu, &cpus);
+    struct shadow_page *root = *link ? cpu->pae_root : page_of_idle(s->unused.next);
+    struct shadow_cpu *next = *link ? cpu->next : NULL;
+
+    if (!*link) {
+        if (link_empty(&s->unused) || s->count < SHADOW_PAGES_PER_CPU * (cpus + 2U))
+            return -ENOMEM;
+        link_remove(&root->idle);
+        s->unused_count--;
+        root->role = (union page_role){.level = 3, .format = FORMAT_SHADOW_PAE, .direct = 1};
+    }
+    memset(shadow_table(s, root), 0, PAGE_SIZE);
+    *cpu = (struct shadow_cpu){
+        .context = *context, .pae_root = root, .next = next, .state = {.props = props}};
+    cpu->context.direct = cpu->context.tables = false;
+    *link = cpu;
+    return 0;
+}
+
+void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
+{
+    enum paging_mode mode = paging_mode(&cpu->state);
+    bool long_mode = mode == MODE_4LEVEL || mode == MODE_5LEVEL;
+
+    if (mode == MODE_OFF)
+        return;
+    shadow_reserve(s, 4);
+    cpu->context.format = long_mode ? FORMAT_SHADOW_LONG : FORMAT_SHADOW_PAE;
+    cpu->role = role_from_state(&cpu->state, &cpu->context, long_mode ? paging_levels(mode) : 3U);
+    if (long_mode)
+        root_load_long(s, cpu);
+    else
+        root_load_pae(s, cpu);
+    shadow_sync_below(s, cpu->root, true);
+    shadow_track_candidates(s);
+    shadow_reap(s);
+    cpu->cr3 = shadow_address(s, cpu->root);
+    cpu->unlinked = s->unlinked;
+    cpu->changed = true;
+}
+
+void shadow_unload(struct shadow *s, struct shadow_cpu *cpu)
+{
+    root_leave(s, cpu);
+    cpu->changed = true;
+}
+
+/* Look at the one entry that a leaf table has for an address. */
+static void sync_leaf(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
+{
+    struct shadow_page *page = cpu->root;
+
+    while (page && page->role.level > 1)
+        page = shadow_child(s, page, shadow_table(s, page)[shadow_index(page, address)]);
+    if (page && !page->role.direct && !page->tracked)
+        shadow_sync_entry(s, page, shadow_index(page, address));
+}
+
+void shadow_invalidate(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
+{
+    bool linked = false;
+
+    if (!cpu->root)
+        return;
+    if (cpu->role.mode == MODE_PAE && !cpu->state.pdpte_held) {
+        shadow_reserve(s, 4);
+        linked = root_load_pae(s, cpu);
+    }
+    shadow_sync_below(s, cpu->root, linked);
+    sync_leaf(s, cpu, address);
+    shadow_track_candidates(s);
+    shadow_reap(s);
+    /* The CPU may still hold a link that was dropped, for whatever address. */
+    if (cpu->unlinked != s->unlinked) {
+        cpu->unlinked = s->unlinked;
+        cpu->changed = true;
+    }
+}
+
+bool shadow_write(struct shadow *s, gfn_t frame)
+{
+    bool found = false;
+
+    for (struct shadow_page *page = shadow_of_frame(s, frame); page;
+         page = shadow_next_of_frame(page)) {
+        if (!page->tracked)
+            continue;
+        found = true;
+        shadow_set_unsynced(s, page);
+        if (page->patience < PATIENCE_MAX)
+            page->patience *= 2U;
+        if (page->users == 0 && page->role.level == 1)
+            link_move(&page->idle, &s->dead); /* an orphan has to be up to date */
+    }
+    if (found)
+        direct_protect(s->direct, frame, true);
+    shadow_reap(s);
+    return found;
+}
+
+static bool frame_is_tracked(const struct shadow *s, gfn_t frame)
+{
+    const struct shadow_page *page = shadow_of_frame(s, frame);
+
+    return page && page->tracked;
+}
+
+bool shadow_is_tracked(const struct shadow *s, gfn_t first, uint64_t count)
+{
+    if (s->tracked == 0)
+        return false;
+    if (count <= 64) {
+        for (uint64_t i = 0; i < count; i++)
+            if (frame_is_tracked(s, gfn(first.raw + i)))
+                return true;
+        return false;
+    }
+    for (unsigned int i = 0; i < s->count; i++)
+        if (s->pages[i].tracked && s->pages[i].frame.raw - first.raw < count)
+            return true;
+    return false;
+}
+
+void shadow_clear(struct shadow *s)
+{
+    for (unsigned int i = 0; i < s->count; i++) {
+        struct shadow_page *page = &s->pages[i];
+
+        if (page->live)
+            shadow_free(s, page);
+    }
+    shadow_reap(s);
+}
+
+void shadow_count(const struct shadow *s, struct shadow_stats *stats)
+{
+    *stats = (struct shadow_stats){.capacity = s->count,
+                                   .pages = s->count - s->unused_count - s->limbo_count,
+                                   .peak = s->peak,
+                                   .tracked = s->tracked,
+                                   .fills = s->fills,
+                                   .evictions = s->evictions,
+                                   .opened = s->opened};
+    for (unsigned int i = 0; i < 2; i++)
+        for (const struct shadow_link *link = s->unsynced[i].next; link != &s->unsynced[i];
+             link = link->next)
+            stats->unsynced++;
+}

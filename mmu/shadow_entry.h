@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_MMU_SHADOW_ENTRY_H
+#define LATCH_MMU_SHADOW_ENTRY_H
+/*
+ * What a shadow entry is to be: pure functions of the page's role and one entry of the guest's.
+ * Shadow tables have entries as PAE and long mode do (SDM vol. 3 §4.4, §4.5); those of level 2 map
+ * 2 MiB, so 32-bit paging's tables of 1024 entries are shadowed in parts (role.quadrant).
+ */
+#include "mmu/format.h"
+
+#define SHADOW_PRESENT (1UL << 0)
+#define SHADOW_WRITE   (1UL << 1)
+#define SHADOW_USER    (1UL << 2)
+#define SHADOW_LARGE   (1UL << 7) /* above level 1 */
+/* A link to a table: the leaf alone decides on rights. A is set in advance, here as in leaves. */
+#define SHADOW_LINK (SHADOW_PRESENT | SHADOW_WRITE | SHADOW_USER | 1UL << 5)
+
+struct shadow_entry {
+    enum { SHADOW_NONE, SHADOW_LEAF, SHADOW_TABLE } kind;
+    uint64_t bits;        /* the entry; of a table all but the address */
+    gfn_t frame;          /* leaf: first frame of the page; table: the table's (gfn, role) */
+    union page_role role; /* table: canonical */
+};
+
+/* Where the guest has the entry that `index` of a shadow page stands for, and its size. */
+gpa_t shadow_guest_place(union page_role role, gfn_t frame, unsigned int index, unsigned int *size);
+
+/*
+ * The shadow of one guest entry at `index` of a page of this canonical role, not direct. With `open`
+ * and WP=0 a user page that has D is the supervisor's alone, and writable.
+ */
+struct shadow_entry shadow_derive(union page_role role, unsigned int index, uint64_t entry,
+                                  bool open);
+
+/* A large leaf of a page of this role as a link to a direct page that splits it. */
+struct shadow_entry shadow_split(union page_role role, const struct shadow_entry *leaf);
+
+/* The leaf at `index` of a direct page. */
+struct shadow_entry shadow_direct_leaf(union page_role role, gfn_t frame, unsigned int index);
+
+#endif

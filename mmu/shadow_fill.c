@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmu/registers.h"
+#include "mmu/shadow_root.h"
+#include <errno.h>
+#include <stddef.h>
+
+/* What one fault can need: tables at four levels below a root, one of them a split. */
+#define FILL_PAGES 6U
+/* Entries filled about a fault's: in a table that was there, and in a new one. */
+#define NEAR     8U
+#define NEAR_NEW 64U
+
+#define KEY_SHIFT 59U
+
+/* Whether the key of a user page denies what WP=0 grants: the hardware, with WP=1, would heed it. */
+static bool key_denies_write(const struct shadow_cpu *cpu, uint64_t guest)
+{
+    return cpu->role.pke && (cpu->state.pkru >> (guest >> KEY_SHIFT & 15U) * 2U & 2U);
+}
+
+/* The leaf for an access that the guest's tables allow; opened if only WP=0 allows it. */
+static struct shadow_entry leaf_for_access(struct shadow *s, const struct shadow_cpu *cpu,
+                                           const struct shadow_page *page, unsigned int index,
+                                           uint64_t guest, unsigned int access)
+{
+    struct shadow_entry leaf = shadow_wanted(s, page, index, guest, false);
+    struct shadow_entry opened;
+
+    if (page->role.wp || leaf.kind == SHADOW_NONE || !(leaf.bits & SHADOW_USER) ||
+        !(access & ACCESS_WRITE) || (access & ACCESS_USER))
+        return leaf;
+    if ((leaf.bits & SHADOW_WRITE) && !key_denies_write(cpu, guest))
+        return leaf;
+    opened = shadow_wanted(s, page, index, guest, true);
+    if (opened.bits == leaf.bits)
+        return leaf;
+    s->opened += page->role.smap_no_wp || page->role.pke;
+    return opened;
+}
+
+/* Fill what the guest has used before and is likely to use again. */
+static void prefetch(struct shadow *s, const struct shadow_page *page, unsigned int index,
+                     unsigned int count)
+{
+    uint64_t *table = shadow_table(s, page);
+
+    index &= ~(count - 1U);
+    for (unsigned int i = index; i < index + count; i++) {
+        struct shadow_entry wanted;
+
+        if (table[i] != 0)
+            continue;
+        wanted = shadow_wanted(s, page, i, shadow_guest_entry(s, page, i), false);
+        if (wanted.kind == SHADOW_LEAF)
+            entry_write(&table[i], wanted.bits);
+    }
+}
+
+/* Put in an entry; the page that it links to, if it is a link. */
+static struct shadow_page *put_entry(struct shadow *s, struct shadow_page *page, unsigned int index,
+                                     const struct shadow_entry *wanted, bool *made)
+{
+    uint64_t *place = &shadow_table(s, page)[index];
+    struct shadow_page *child = NULL;
+
+    *made = false;
+    if (shadow_matches(s, page, *place, wanted))
+        return shadow_child(s, page, *place);
+    page->looks = 0;
+    shadow_drop(s, page, index);
+    if (wanted->kind == SHADOW_LEAF)
+        entry_write(place, wanted->bits);
+    if (wanted->kind != SHADOW_TABLE)
+        return NULL;
+    child = shadow_get_linked(s, page, wanted, made);
+    if (child && !*made)
+        shadow_sync_below(s, child, true);
+    if (child)
+        entry_write(place, shadow_address(s, child).raw | wanted->bits);
+    return child;
+}
+
+/* From the root down, each entry from one read of the guest's. What that read says is right in any
+ * case, whether or not it leads where the walk before has been. */
+static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access)
+{
+    struct shadow_page *page = cpu->root;
+    bool made = false;
+
+    if (page == cpu->pae_root) {
+        unsigned int index = shadow_index(page, address) % 4U;
+
+        bool linked = root_link_pdpte(s, cpu, index);
+
+        page = shadow_child(s, page, cpu->pdpte[index]);
+        if (page && linked)
+            shadow_sync_below(s, page, true);
+    }
+    while (page) {
+        struct shadow_page *at = page;
+        unsigned int index = shadow_index(at, address);
+        uint64_t guest = at->role.direct ? 0 : shadow_guest_entry(s, at, index);
+        struct shadow_entry wanted = leaf_for_access(s, cpu, at, index, guest, access);
+        bool made_here = made;
+
+        page = put_entry(s, at, index, &wanted, &made);
+        if (wanted.kind == SHADOW_LEAF && !at->role.direct)
+            prefetch(s, at, index, made_here ? NEAR_NEW : NEAR);
+    }
+}
+
+static bool is_absent(const struct shadow *s, gpa_t address)
+{
+    return address.raw - s->first.raw < s->count * PAGE_SIZE ||
+           guest_map_find(s->direct->map, address).kind == GUEST_ABSENT;
+}
+
+enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
+                                 unsigned int access, struct walk_result *result)
+{
+    int rc = guest_walk(s->guest, &cpu->state, address, access, result);
+
+    if (rc == -EFAULT)
+        return SHADOW_FAULT;
+    if (rc != 0 || !cpu->root)
+        return SHADOW_RETRY;
+    if (is_absent(s, result->address))
+        return SHADOW_ABSENT;
+    shadow_reserve(s, FILL_PAGES);
+    s->fills++;
+    fill(s, cpu, address, access);
+    shadow_track_candidates(s);
+    shadow_reap(s);
+    return SHADOW_RETRY;
+}

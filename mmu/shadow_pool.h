@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_MMU_SHADOW_POOL_H
+#define LATCH_MMU_SHADOW_POOL_H
+/*
+ * The pages of struct shadow, and the links between them. Inside of the shadow tables' own files
+ * only. Nothing is freed while a call works with pages: a page that loses its last user goes to
+ * s->dead, and shadow_reap() at the call's end decides.
+ */
+#include "mmu/shadow.h"
+#include "mmu/shadow_entry.h"
+
+static inline void link_init(struct shadow_link *link)
+{
+    link->previous = link->next = link;
+}
+
+static inline bool link_empty(const struct shadow_link *link)
+{
+    return link->next == link;
+}
+
+static inline void link_remove(struct shadow_link *link)
+{
+    link->previous->next = link->next;
+    link->next->previous = link->previous;
+    link_init(link);
+}
+
+/* Take it from the list where it is, if any, to the end of another. */
+static inline void link_move(struct shadow_link *link, struct shadow_link *list)
+{
+    link_remove(link);
+    link->previous = list->previous;
+    link->next = list;
+    list->previous->next = link;
+    list->previous = link;
+}
+
+static inline struct shadow_page *page_of_sync(struct shadow_link *link)
+{
+    return (struct shadow_page *)link; /* its first member */
+}
+
+static inline struct shadow_page *page_of_idle(struct shadow_link *link)
+{
+    return (struct shadow_page *)((char *)link - __builtin_offsetof(struct shadow_page, idle));
+}
+
+/* All pages new and unused. */
+void pool_init(struct shadow *s);
+
+/* The table in a page, and its address. */
+uint64_t *shadow_table(const struct shadow *s, const struct shadow_page *page);
+hpa_t shadow_address(const struct shadow *s, const struct shadow_page *page);
+
+/* Hardware may read entries at any time. */
+static inline void entry_write(uint64_t *place, uint64_t entry)
+{
+    __atomic_store_n(place, entry, __ATOMIC_RELEASE);
+}
+
+/* The page that an entry of `page` links to; NULL for a leaf, nothing, or what is no link at all. */
+struct shadow_page *shadow_child(const struct shadow *s, const struct shadow_page *page,
+                                 uint64_t entry);
+
+/* The first page of a frame that stands for a guest's table, and the one after it; or NULL. */
+struct shadow_page *shadow_of_frame(const struct shadow *s, gfn_t frame);
+struct shadow_page *shadow_next_of_frame(struct shadow_page *page);
+
+/* The page for (frame, canonical role) with one user more; `made` if it is new, and empty. NULL: no
+ * page is left, which shadow_reserve() prevents. */
+struct shadow_page *shadow_get(struct shadow *s, gfn_t frame, union page_role role, bool *made);
+
+/* One user less. A vCPU's root stays, with all below, for as long as pages suffice. */
+void shadow_put(struct shadow *s, struct shadow_page *page);
+void shadow_put_root(struct shadow *s, struct shadow_page *page);
+
+/* Clear an entry, and drop the page that it links to. */
+void shadow_drop(struct shadow *s, struct shadow_page *page, unsigned int index);
+
+/* Unlink and free a page, whoever uses it: none does, or all go. */
+void shadow_free(struct shadow *s, struct shadow_page *page);
+
+/* Keep or free what lost its last user. */
+void shadow_reap(struct shadow *s);
+
+/* Make room for so many pages, before a call holds any: by what is least missed. Flushes. */
+void shadow_reserve(struct shadow *s, unsigned int pages);
+
+/* Make a page unsynced, or tracked, with no change to the nested tables. */
+void shadow_set_unsynced(struct shadow *s, struct shadow_page *page);
+void shadow_set_tracked(struct shadow *s, struct shadow_page *page);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmu/shadow_sync.h"
+#include <stddef.h>
+
+#define LEVELS_MAX 5U
+
+uint64_t shadow_guest_entry(const struct shadow *s, const struct shadow_page *page,
+                            unsigned int index)
+{
+    unsigned int size;
+    gpa_t place = shadow_guest_place(page->role, page->frame, index, &size);
+    uint64_t entry;
+
+    return s->guest->read(s->guest->ctx, place, size, &entry) == 0 ? entry : 0;
+}
+
+/* Whether a page of ours lies in the range: the nested tables would let the guest at it. */
+static bool has_tables(const struct shadow *s, gfn_t frame, uint64_t size)
+{
+    uint64_t first = frame.raw << PAGE_SHIFT;
+
+    return first < s->first.raw + s->count * PAGE_SIZE && s->first.raw < first + size;
+}
+
+struct shadow_entry shadow_wanted(const struct shadow *s, const struct shadow_page *page,
+                                  unsigned int index, uint64_t entry, bool open)
+{
+    struct shadow_entry wanted = page->role.direct
+                                     ? shadow_direct_leaf(page->role, page->frame, index)
+                                     : shadow_derive(page->role, index, entry, open);
+
+    if (wanted.kind != SHADOW_LEAF || !has_tables(s, wanted.frame, level_size(page->role.level)))
+        return wanted;
+    if (page->role.level == 1)
+        return (struct shadow_entry){.kind = SHADOW_NONE};
+    return shadow_split(page->role, &wanted);
+}
+
+bool shadow_matches(const struct shadow *s, const struct shadow_page *page, uint64_t entry,
+                    const struct shadow_entry *wanted)
+{
+    const struct shadow_page *child;
+
+    switch (wanted->kind) {
+    case SHADOW_NONE:
+        return entry == 0;
+    case SHADOW_LEAF:
+        return entry == wanted->bits;
+    case SHADOW_TABLE:
+        break;
+    }
+    child = shadow_child(s, page, entry);
+    return child && (entry & ~ENTRY_ADDRESS) == wanted->bits &&
+           child->frame.raw == wanted->frame.raw && role_equal(child->role, wanted->role);
+}
+
+bool shadow_sync_entry(struct shadow *s, struct shadow_page *page, unsigned int index)
+{
+    uint64_t *place = &shadow_table(s, page)[index];
+    uint64_t guest = shadow_guest_entry(s, page, index);
+    struct shadow_entry wanted = shadow_wanted(s, page, index, guest, false);
+
+    if (shadow_matches(s, page, *place, &wanted))
+        return false;
+    if (!page->role.wp && wanted.kind != SHADOW_NONE) {
+        struct shadow_entry opened = shadow_wanted(s, page, index, guest, true);
+
+        if (shadow_matches(s, page, *place, &opened))
+            return false;
+    }
+    shadow_drop(s, page, index);
+    if (wanted.kind == SHADOW_LEAF)
+        entry_write(place, wanted.bits);
+    return true;
+}
+
+static bool sync_page(struct shadow *s, struct shadow_page *page)
+{
+    const uint64_t *table = shadow_table(s, page);
+    bool changed = false;
+
+    for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
+        if (table[i] != 0 && shadow_sync_entry(s, page, i))
+            changed = true;
+    return changed;
+}
+
+/* Whether a page is `top` or below it, or may be. */
+static bool reaches(const struct shadow_page *page, const struct shadow_page *top)
+{
+    for (unsigned int i = 0; i < LEVELS_MAX && page; i++) {
+        if (page == top)
+            return true;
+        if (page->role.level >= top->role.level)
+            return false;
+        if (page->many)
+            return true;
+        page = page->parent;
+    }
+    return false;
+}
+
+static void look_at(struct shadow *s, struct shadow_page *page)
+{
+    if (sync_page(s, page))
+        page->looks = 0;
+    else if (page->looks < page->patience)
+        page->looks++;
+    if (s->track && page->looks >= page->patience)
+        link_move(&page->sync, &s->candidates);
+}
+
+void shadow_sync_below(struct shadow *s, const struct shadow_page *top, bool leaf_tables)
+{
+    /* Upper tables first: what they lose need not be looked at. */
+    for (unsigned int upper = 2; upper-- > (leaf_tables ? 0U : 1U);) {
+        struct shadow_link *list = &s->unsynced[upper];
+        struct shadow_link *next;
+
+        for (struct shadow_link *link = list->next; link != list; link = next) {
+            next = link->next;
+            if (reaches(page_of_sync(link), top))
+                look_at(s, page_of_sync(link));
+        }
+    }
+}
+
+/* A page for a large leaf's part: never changes, so it is filled at once. */
+static void fill_direct(struct shadow *s, struct shadow_page *page)
+{
+    uint64_t *table = shadow_table(s, page);
+
+    for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
+        struct shadow_entry wanted = shadow_wanted(s, page, i, 0, false);
+
+        if (wanted.kind == SHADOW_LEAF)
+            entry_write(&table[i], wanted.bits);
+    }
+}
+
+struct shadow_page *shadow_get_linked(struct shadow *s, struct shadow_page *page,
+                                      const struct shadow_entry *wanted, bool *made)
+{
+    struct shadow_page *child = shadow_get(s, wanted->frame, wanted->role, made);
+
+    if (!child)
+        return NULL;
+    child->many = child->many || (child->parent && child->parent != page);
+    child->parent = page;
+    if (*made && wanted->role.direct)
+        fill_direct(s, child);
+    return child;
+}
+
+/* All pages of a frame, which is read-only now, follow it from here on. */
+static void track_frame(struct shadow *s, gfn_t frame)
+{
+    for (struct shadow_page *page = shadow_of_frame(s, frame); page;
+         page = shadow_next_of_frame(page)) {
+        shadow_set_tracked(s, page);
+        sync_page(s, page);
+    }
+}
+
+void shadow_track_candidates(struct shadow *s)
+{
+    struct shadow_link *next;
+
+    if (link_empty(&s->candidates))
+        return;
+    for (struct shadow_link *link = s->candidates.next; link != &s->candidates; link = next) {
+        next = link->next;
+        if (direct_protect(s->direct, page_of_sync(link)->frame, false) != 0)
+            shadow_set_unsynced(s, page_of_sync(link));
+    }
+    if (link_empty(&s->candidates))
+        return;
+    s->env->flush(s->env->ctx);
+    while (!link_empty(&s->candidates))
+        track_frame(s, page_of_sync(s->candidates.next)->frame);
+}
