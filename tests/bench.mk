@@ -19,10 +19,30 @@ $(BENCH)/payload.elf $(BENCH)/null.elf: $(BENCH_ROWS:%=$(B)/guest-obj/%.o) $(PAY
 	@$(BENCH_LINK) -o $@ $(filter %.o,$^) --start-group $(NEWLIB_GUEST)/lib/libc.a \
 	    $(shell $(CC) -print-libgcc-file-name) --end-group
 
+# --- KVM: Debian's modules, and a monitor of ours, in an initramfs
+
+BENCH_KVM_C := $(wildcard tests/bench/kvm/*.c)
+BENCH_KVM_FLAGS := -std=gnu17 -D_GNU_SOURCE -O2 $(WARNINGS) -I. -pthread
+
+$(BENCH)/monitor: $(BENCH_KVM_C) $(wildcard tests/bench/kvm/*.h) | $(SETUP)
+	@mkdir -p $(@D)
+	@$(CC) $(BENCH_KVM_FLAGS) -static -s $(BENCH_KVM_C) -o $@
+
+$(BENCH)/kvm.gz: tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(B)/debian/stamp
+	@rm -rf $(BENCH)/kvm
+	@mkdir -p $(BENCH)/kvm/bin $(BENCH)/kvm/proc $(BENCH)/kvm/sys $(BENCH)/kvm/dev
+	@install -m 755 $(B)/debian/busybox $(BENCH)/kvm/bin
+	@install -m 755 tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(BENCH)/kvm
+	@install -m 644 $(B)/debian/*.ko $(BENCH)/kvm
+	@cd $(BENCH)/kvm && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../kvm.gz.new
+	@mv $(BENCH)/kvm.gz.new $@
+
+# ---
+
 BENCH_QUICK := $(B)/latch.elf $(BENCH)/payload.elf $(BENCH)/null.elf
 
 .PHONY: bench bench-quick bench-check
-bench: $(BENCH_QUICK) ## Latch beside no hypervisor, the least stub and KVM, in instructions
+bench: $(BENCH_QUICK) $(BENCH)/kvm.gz ## Latch beside no hypervisor, the least stub and KVM, in instructions
 	@tests/bench/run $(ARGS)
 
 bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux first
@@ -36,5 +56,8 @@ bench-check: ## what grew by more than 2 % between two results (A=OLD.json B=NEW
 $(BENCH_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUEST)/stamp
 	$(call TIDY,$(PAYLOAD_FLAGS) $(PAYLOAD_INCLUDES) $(CLANG_INCLUDES))
 
-LINTED += $(BENCH_C)
-lint $(B)/lint/cppcheck: $(BENCH_C:%=$(B)/lint/%.tidy)
+$(BENCH_KVM_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(SETUP)
+	$(call TIDY,$(BENCH_KVM_FLAGS))
+
+LINTED += $(BENCH_C) $(BENCH_KVM_C)
+lint $(B)/lint/cppcheck: $(patsubst %,$(B)/lint/%.tidy,$(BENCH_C) $(BENCH_KVM_C))

@@ -13,7 +13,7 @@ MACHINES = ["qemu-amd", "bochs-intel", "bochs-amd"]
 
 PAYLOAD = BENCH / "payload.elf"
 NULL = BENCH / "null.elf"
-KVM_KERNEL = BENCH / "debian/vmlinuz"
+KVM_KERNEL = BUILD / "debian/vmlinuz"
 KVM_INITRD = BENCH / "kvm.gz"
 
 # Without these Debian's kernel spends most of its time in self-tests on Bochs.
