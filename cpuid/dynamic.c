@@ -6,6 +6,8 @@
 #define MISC_ENABLE_MONITOR  (1ULL << 18)
 #define TSX_CTRL_CPUID_CLEAR (1ULL << 1)
 
+#define MC0_CTL 0x400U
+
 #define LEAF1_ECX_MONITOR (1U << 3)
 #define LEAF1_ECX_OSXSAVE (1U << 27)
 #define LEAF1_EDX_APIC    (1U << 9) /* of 80000001H too */
@@ -49,6 +51,35 @@ void cpuid_dynamic_resize(struct cpuid_dynamic *d, const struct model *m)
     }
     d->xsave_size = standard;
     d->xsaves_size = compact;
+}
+
+void cpuid_dynamic_machine_check(struct cpuid_dynamic *d)
+{
+    d->sgx_off = true;
+}
+
+void cpuid_dynamic_mci_ctl(struct cpuid_dynamic *d, uint64_t old, uint64_t value)
+{
+    if (old & ~value)
+        d->sgx_off = true;
+}
+
+bool cpuid_dynamic_is_mci_ctl(uint32_t msr, unsigned int banks)
+{
+    return msr >= MC0_CTL && msr % 4 == 0 && (msr - MC0_CTL) / 4 < banks;
+}
+
+struct cpuid_regs cpuid_dynamic_clearable(uint32_t leaf, uint32_t subleaf)
+{
+    if (leaf == 0x1)
+        return (struct cpuid_regs){.ecx = LEAF1_ECX_MONITOR, .edx = LEAF1_EDX_APIC};
+    if (leaf == 0x80000001U)
+        return (struct cpuid_regs){.edx = LEAF1_EDX_APIC};
+    if (leaf == 0x7 && subleaf == 0)
+        return (struct cpuid_regs){.ebx = LEAF7_EBX_HLE | LEAF7_EBX_RTM};
+    if (leaf == 0x12 && subleaf == 0)
+        return (struct cpuid_regs){.eax = SGX_EAX_SGX1};
+    return (struct cpuid_regs){.eax = 0};
 }
 
 bool cpuid_is_dynamic(uint32_t leaf, uint32_t subleaf)

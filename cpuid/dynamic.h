@@ -42,6 +42,27 @@ void cpuid_dynamic_reset(struct cpuid_dynamic *d, const struct model *m, uint32_
 /* Computes the two sizes anew; to be called when xcr0 or xss has changed (SDM vol. 1 §13.2). */
 void cpuid_dynamic_resize(struct cpuid_dynamic *d, const struct model *m);
 
+/*
+ * A machine check reached the vCPU: SGX is off until the next reset (SDM vol. 3, "Interactions with
+ * MCA Events"). Without SGX in the model nothing shows it.
+ */
+void cpuid_dynamic_machine_check(struct cpuid_dynamic *d);
+
+/*
+ * The guest wrote `value` to an IA32_MCi_CTL that held `old`: clearing any bit turns SGX off until
+ * the next reset.
+ */
+void cpuid_dynamic_mci_ctl(struct cpuid_dynamic *d, uint64_t old, uint64_t value);
+
+/* True if the MSR is the IA32_MCi_CTL of one of `banks` banks (IA32_MCG_CAP[7:0]). */
+bool cpuid_dynamic_is_mci_ctl(uint32_t msr, unsigned int banks);
+
+/*
+ * What of (leaf, subleaf) a guest can turn off by its own state, as features that the model has:
+ * such bits may be off in an answer that was taken from the guest.
+ */
+struct cpuid_regs cpuid_dynamic_clearable(uint32_t leaf, uint32_t subleaf);
+
 /* Lays the dynamic bits of (leaf, subleaf) over *regs; leaves without any stay as they are. */
 void cpuid_overlay(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs,
                    const struct cpuid_dynamic *d);

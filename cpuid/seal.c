@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cpuid/seal.h"
+#include "cpuid/dynamic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,13 +42,37 @@ static bool same_ids(const struct seal_vcpu *v, const struct model *m)
     return v->apic_id == m->apic_id && v->core_id == m->core_id && v->node_id == m->node_id;
 }
 
+static bool same_but_cleared(uint32_t sealed, uint32_t given, uint32_t clearable)
+{
+    return ((sealed ^ given) & ~(sealed & clearable)) == 0;
+}
+
+/* Identical, save for bits that the guest's own state had turned off in the one that is given. */
+static bool same_model(const struct model *sealed, const struct model *given)
+{
+    if (sealed->count != given->count || !paging_props_equal(&sealed->paging, &given->paging))
+        return false;
+    for (uint32_t i = 0; i < sealed->count; i++) {
+        const struct cpuid_leaf *a = &sealed->leaves[i];
+        const struct cpuid_leaf *b = &given->leaves[i];
+        struct cpuid_regs clearable = cpuid_dynamic_clearable(a->leaf, a->subleaf);
+        if (a->leaf != b->leaf || a->subleaf != b->subleaf ||
+            !same_but_cleared(a->regs.eax, b->regs.eax, clearable.eax) ||
+            !same_but_cleared(a->regs.ebx, b->regs.ebx, clearable.ebx) ||
+            !same_but_cleared(a->regs.ecx, b->regs.ecx, clearable.ecx) ||
+            !same_but_cleared(a->regs.edx, b->regs.edx, clearable.edx))
+            return false;
+    }
+    return true;
+}
+
 int seal_set_model(struct seal *s, unsigned int vcpu, const struct model *m)
 {
     if (vcpu >= s->vcpus || !m->finished)
         return -EINVAL;
     struct seal_vcpu *v = &s->vcpu[vcpu];
     if (s->sealed)
-        return model_equal(v->model, m) && same_ids(v, m) ? 0 : -EBUSY;
+        return same_model(v->model, m) && same_ids(v, m) ? 0 : -EBUSY;
     struct model *place = find_place(s, vcpu, m);
     if (!place)
         return -ENOSPC;

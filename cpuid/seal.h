@@ -34,8 +34,10 @@ int seal_init(struct seal *s, struct model *storage, uint32_t capacity, unsigned
 
 /*
  * Gives a vCPU a finished model, which is copied. Before the seal a model may be replaced; storage
- * that no vCPU uses any longer is used again. After it: 0 if the model is identical, as all dynamic
- * bits are blanked in both and the APIC id is the same, else -EBUSY. -EINVAL for a vCPU that is not
+ * that no vCPU uses any longer is used again. After it: 0 if the model is identical, else -EBUSY.
+ * Dynamic bits do not count, so that a table taken from the guest is identical whatever the guest
+ * had set when it was taken: those that only the vCPU's state sets are blanked in both, and those
+ * that it can turn off may be off in *m. The APIC id must be the same. -EINVAL for a vCPU that is not
  * there or a model that is not finished, -ENOSPC when the storage is full.
  */
 int seal_set_model(struct seal *s, unsigned int vcpu, const struct model *m);

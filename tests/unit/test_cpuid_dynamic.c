@@ -133,6 +133,44 @@ static void ids_are_the_vcpus(void)
     CHECK_EQ(r.ecx, 3);
 }
 
+/* A machine check, or one bit of a bank's control cleared, turns SGX off; only reset brings it back. */
+static void machine_checks_turn_sgx_off(void)
+{
+    struct cpuid_dynamic base, d;
+    load_finished("skylake-server", &base);
+    d = base;
+    cpuid_dynamic_machine_check(&d);
+    check_moves(&base, &d, 0x12, 0, CPUID_EAX, 1);
+    cpuid_dynamic_mci_ctl(&d, 0, ~0ULL);
+    check_moves(&base, &d, 0x12, 0, CPUID_EAX, 1);
+    cpuid_dynamic_reset(&d, &m, 0);
+    check_moves(&base, &d, 0, 0, CPUID_EAX, 0);
+    for (unsigned int bit = 0; bit < 64; bit++) {
+        uint64_t one = 1ULL << bit;
+        d = base;
+        cpuid_dynamic_mci_ctl(&d, ~one, ~0ULL); /* sets it */
+        cpuid_dynamic_mci_ctl(&d, one, one);    /* leaves it */
+        cpuid_dynamic_mci_ctl(&d, 0, 0);
+        check_moves(&base, &d, 0, 0, CPUID_EAX, 0);
+        cpuid_dynamic_mci_ctl(&d, ~0ULL, ~one); /* clears it */
+        check_moves(&base, &d, 0x12, 0, CPUID_EAX, 1);
+        d = base;
+        cpuid_dynamic_mci_ctl(&d, one, ~one); /* clears it and sets all others */
+        check_moves(&base, &d, 0x12, 0, CPUID_EAX, 1);
+    }
+}
+
+static void bank_controls_are_every_fourth(void)
+{
+    for (uint32_t msr = 0; msr < 0x600; msr++) {
+        bool control = msr == 0x400 || msr == 0x404 || msr == 0x408;
+        CHECK_EQ(cpuid_dynamic_is_mci_ctl(msr, 3), control);
+        CHECK(!cpuid_dynamic_is_mci_ctl(msr, 0));
+    }
+    CHECK(!cpuid_dynamic_is_mci_ctl(0xc0002000, 32));
+    CHECK(cpuid_dynamic_is_mci_ctl(0x47c, 32) && !cpuid_dynamic_is_mci_ctl(0x480, 32));
+}
+
 /* On Intel a leaf out of range is the highest basic one, dynamic bits and all. */
 static void a_leaf_out_of_range_moves_too(void)
 {
@@ -158,6 +196,8 @@ int main(void)
     RUN(sizes_follow_the_states);
     RUN(aligned_states_are_aligned);
     RUN(ids_are_the_vcpus);
+    RUN(machine_checks_turn_sgx_off);
+    RUN(bank_controls_are_every_fourth);
     RUN(a_leaf_out_of_range_moves_too);
     return unit_end();
 }
