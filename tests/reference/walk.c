@@ -314,7 +314,8 @@ static bool key_allows(const struct walk *w, unsigned int access)
         return false;
     if (!(access & REFERENCE_WRITE) || !bit(rights, 1))
         return true;
-    bool as_user = (access & REFERENCE_USER) && !(access & REFERENCE_IMPLICIT);
+    /* Of a supervisor page WP alone decides, whoever writes. */
+    bool as_user = w->user && (access & REFERENCE_USER) && !(access & REFERENCE_IMPLICIT);
     return !as_user && !bit(cpu->cr0, CR0_WP_BIT);
 }
 

@@ -15,6 +15,7 @@
 #define SMEP  (1UL << 20)
 #define SMAP  (1UL << 21)
 #define PKE   (1UL << 22)
+#define PKS   (1UL << 24)
 #define LME   (1UL << 8)
 #define NXE   (1UL << 11)
 #define XD    (1UL << 63)
@@ -232,6 +233,23 @@ static void test_keys(void)
     CHECK_EQ(walk(&cpu, 0, REFERENCE_FETCH).outcome, REFERENCE_OK);
 }
 
+/* IA32_PKRS.WD does nothing with CR0.WP=0, not even to a user's access: §4.6.2. */
+static void test_supervisor_keys(void)
+{
+    struct reference_cpu cpu = chain(PAE | PKS, LME, 4, 2UL << 59 | 0x1003);
+    cpu.pkru = ~0U;
+    CHECK_EQ(walk(&cpu, 0, REFERENCE_WRITE).outcome, REFERENCE_OK);
+    cpu.pkrs = 2U << 4;
+    CHECK_FAULT(&cpu, REFERENCE_WRITE, 0x23);
+    CHECK_FAULT(&cpu, REFERENCE_WRITE | REFERENCE_USER, 0x27);
+    cpu.cr0 &= ~WP;
+    CHECK_EQ(walk(&cpu, 0, REFERENCE_WRITE).outcome, REFERENCE_OK);
+    CHECK_FAULT(&cpu, REFERENCE_WRITE | REFERENCE_USER, 0x07);
+    cpu.pkrs = 1U << 4;
+    CHECK_FAULT(&cpu, REFERENCE_READ, 0x21);
+    CHECK_FAULT(&cpu, REFERENCE_READ | REFERENCE_USER, 0x25);
+}
+
 static void test_marks(void)
 {
     struct reference_cpu cpu = chain(PAE, LME, 4, 0x1000 | TABLE);
@@ -286,6 +304,7 @@ int main(void)
     RUN(test_cbit_is_no_address);
     RUN(test_rights);
     RUN(test_keys);
+    RUN(test_supervisor_keys);
     RUN(test_marks);
     RUN(test_roots);
     return unit_end();
