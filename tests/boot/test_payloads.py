@@ -22,6 +22,7 @@ PAYLOADS = {
     "smp": ("smp", "", "icr-trap=keep", []),
     "smp-startup": ("smp", "once", "icr-trap=startup", []),
     "exits": ("exits", "", "icr-trap=startup", []),
+    "areas": ("areas", "", "", []),
 }
 
 # What the emulator's CPU itself does wrong, and the payload is told to leave out: TCG takes any

@@ -43,6 +43,25 @@ int64_t latch_hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uin
     return result;
 }
 
+struct call32 {
+    uint32_t eax, edi, esi, edx, ecx;
+    uint32_t kind; /* 0 VMCALL, 1 VMMCALL, 2 WRMSR */
+};
+void call32(struct call32 *c);
+
+int32_t latch_hypercall32(uint32_t number, uint32_t a, uint32_t b, uint32_t c)
+{
+    struct call32 call = {.eax = number, .edi = a, .esi = b, .edx = c, .kind = vendor_is_amd()};
+    call32(&call);
+    return (int32_t)call.eax;
+}
+
+void wrmsr32(uint32_t msr, uint32_t value)
+{
+    struct call32 call = {.eax = value, .ecx = msr, .kind = 2};
+    call32(&call);
+}
+
 uint64_t latch_exits(enum exit_kind kind, unsigned int vcpu)
 {
     return (uint64_t)latch_hypercall(HYPERCALL_EXITS, kind, vcpu, 0, 0);

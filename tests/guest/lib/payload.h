@@ -159,6 +159,9 @@ bool under_latch(void);
 /* VMCALL or VMMCALL, by the vendor that CPUID names. */
 int64_t latch_hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 bool vendor_is_amd(void);
+/* The same from 32-bit code (call32.asm); and a WRMSR there. */
+int32_t latch_hypercall32(uint32_t number, uint32_t a, uint32_t b, uint32_t c);
+void wrmsr32(uint32_t msr, uint32_t value);
 /* Exits of a kind that a vCPU had so far. */
 uint64_t latch_exits(enum exit_kind kind, unsigned int vcpu);
 
