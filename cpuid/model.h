@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MODEL_MAX_LEAVES    160U
+#define MODEL_MAX_LEAVES    192U
 #define MODEL_RANGE_LEAVES  64U /* leaves that a range can have, from its first */
 #define MODEL_SUBLEAF_SLOTS 512U
 #define MODEL_SLOTS         (4U * MODEL_RANGE_LEAVES + 1U)

@@ -323,6 +323,29 @@ static int fit_file(struct spec *s)
     return beyond > 0 && !s->trim ? -ENOTSUP : 0;
 }
 
+/*
+ * A model whose features contradict one another is none. With trim those go that cannot stand,
+ * unless the spec itself asks for them.
+ */
+static int check_dependencies(struct spec *s)
+{
+    struct policy_broken broken;
+
+    while (policy_find_broken(s->m, s->host, &broken)) {
+        size_t index = (size_t)(broken.feature - policy_features);
+        bool asked = s->features_seen[index / 32] >> index % 32 & 1;
+        if (!s->trim || asked)
+            return refuse(&s->to, -EINVAL,
+                          "model: it has %s without %s, which that needs: %s; add -%s, or drop all "
+                          "such with trim",
+                          broken.feature->name, broken.needs->name, broken.reason,
+                          broken.feature->name);
+        (void)policy_set(s->m, broken.feature, false); /* clearing takes no place */
+        policy_settle(s->m);
+    }
+    return 0;
+}
+
 size_t spec_base(const char *spec, bool *is_host)
 {
     size_t length = strcspn(spec, ",");
@@ -355,5 +378,6 @@ int spec_apply(const char *spec, struct model *m, const struct model *host,
     if (error)
         return error;
     policy_settle(m);
-    return spec_check(m, host, can, message, size);
+    error = check_dependencies(&s);
+    return error ? error : spec_check(m, host, can, message, size);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cpuid/text.h"
-#include "cpuid/dynamic.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -160,26 +159,47 @@ int text_parse(struct model *m, const char *text, size_t size, unsigned int cpu,
     return 0;
 }
 
-void text_print(const struct model *m, unsigned int cpu, text_line_fn *sink, void *ctx)
+static void print_row(const struct cpuid_leaf *row, const struct cpuid_regs *r, text_line_fn *sink,
+                      void *ctx)
 {
-    struct cpuid_dynamic reset;
     char line[96];
+
+    snprintf(line, sizeof(line), "   0x%08x 0x%02x: eax=0x%08x ebx=0x%08x ecx=0x%08x edx=0x%08x",
+             (unsigned int)row->leaf, (unsigned int)row->subleaf, (unsigned int)r->eax,
+             (unsigned int)r->ebx, (unsigned int)r->ecx, (unsigned int)r->edx);
+    sink(ctx, line);
+}
+
+/* With a state the dynamic bits are laid over; without one the rows are as they are stored. */
+static void print(const struct model *m, const struct cpuid_dynamic *d, unsigned int cpu,
+                  text_line_fn *sink, void *ctx)
+{
+    char line[24];
 
     snprintf(line, sizeof(line), "CPU %u:", cpu);
     sink(ctx, line);
-    if (m->finished)
-        cpuid_dynamic_reset(&reset, m, m->apic_id);
     for (uint32_t i = 0; i < m->count; i++) {
         const struct cpuid_leaf *row = &m->leaves[i];
         struct cpuid_regs r = row->regs;
         if (row->subleaf == MODEL_SUBLEAF_REST)
             continue;
-        if (m->finished && row->dynamic)
-            cpuid_overlay(row->leaf, row->subleaf, &r, &reset);
-        snprintf(line, sizeof(line),
-                 "   0x%08x 0x%02x: eax=0x%08x ebx=0x%08x ecx=0x%08x edx=0x%08x",
-                 (unsigned int)row->leaf, (unsigned int)row->subleaf, (unsigned int)r.eax,
-                 (unsigned int)r.ebx, (unsigned int)r.ecx, (unsigned int)r.edx);
-        sink(ctx, line);
+        if (d && row->dynamic)
+            cpuid_overlay(row->leaf, row->subleaf, &r, d);
+        print_row(row, &r, sink, ctx);
     }
+}
+
+void text_print(const struct model *m, unsigned int cpu, text_line_fn *sink, void *ctx)
+{
+    struct cpuid_dynamic reset;
+
+    if (m->finished)
+        cpuid_dynamic_reset(&reset, m, m->apic_id);
+    print(m, m->finished ? &reset : NULL, cpu, sink, ctx);
+}
+
+void text_print_as(const struct model *m, const struct cpuid_dynamic *d, unsigned int cpu,
+                   text_line_fn *sink, void *ctx)
+{
+    print(m, d, cpu, sink, ctx);
 }

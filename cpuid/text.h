@@ -8,7 +8,7 @@
 #ifndef LATCH_CPUID_TEXT_H
 #define LATCH_CPUID_TEXT_H
 
-#include "cpuid/model.h"
+#include "cpuid/dynamic.h"
 
 /* What was wrong with a text, and where. */
 struct text_error {
@@ -29,7 +29,15 @@ int text_parse(struct model *m, const char *text, size_t size, unsigned int cpu,
 /* Takes one line, without its newline. */
 typedef void text_line_fn(void *ctx, const char *line);
 
-/* Writes the model, line by line, as text_parse() reads it. */
+/*
+ * Writes the model, line by line, as text_parse() reads it: a heading for `cpu`, then each answer,
+ * of a finished model as after RESET. A sealed model has no APIC id of its own and goes through
+ * text_print_as().
+ */
 void text_print(const struct model *m, unsigned int cpu, text_line_fn *sink, void *ctx);
+
+/* Writes a finished model as the vCPU whose state is *d reads it, ids and all. */
+void text_print_as(const struct model *m, const struct cpuid_dynamic *d, unsigned int cpu,
+                   text_line_fn *sink, void *ctx);
 
 #endif

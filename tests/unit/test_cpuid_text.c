@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "cpuid/seal.h"
 #include "tests/unit/cpuid_data.h"
 #include "tests/unit/unit.h"
 
@@ -56,6 +57,86 @@ static void a_finished_model_survives_its_text(void)
             CHECK_EQ(again.apic_id, m.apic_id);
             CHECK_EQ(again.core_id, m.core_id);
         }
+}
+
+/* What model=print gives of sealed models is a file of the same models, each with its ids. */
+static void sealed_models_survive_their_text(void)
+{
+    static struct model storage[2];
+    static struct text printed;
+    struct seal s;
+    struct model m, again;
+    struct text_error error;
+    CHECK_EQ(seal_init(&s, storage, 2, 2), 0);
+    for (unsigned int cpu = 0; cpu < 2; cpu++) {
+        load_model(&m, "zen3", cpu);
+        CHECK_EQ(model_finish(&m), 0);
+        CHECK_EQ(seal_set_model(&s, cpu, &m), 0);
+    }
+    CHECK_EQ(seal_close(&s), 0);
+    printed.length = 0;
+    for (unsigned int cpu = 0; cpu < 2; cpu++) {
+        struct cpuid_dynamic d;
+        cpuid_dynamic_reset(&d, s.vcpu[cpu].model, s.vcpu[cpu].apic_id);
+        d.core_id = s.vcpu[cpu].core_id;
+        d.node_id = s.vcpu[cpu].node_id;
+        text_print_as(s.vcpu[cpu].model, &d, cpu, collect, &printed);
+    }
+    for (unsigned int cpu = 0; cpu < 2; cpu++) {
+        CHECK_EQ(text_parse(&again, printed.bytes, printed.length, cpu, &error), 0);
+        CHECK_EQ(model_finish(&again), 0);
+        CHECK_EQ(seal_set_model(&s, cpu, &again), 0);
+        CHECK_EQ(seal_set_model(&s, 1 - cpu, &again), -EBUSY); /* the other's id */
+    }
+}
+
+static void add_answers(struct text *t, uint32_t leaf, uint32_t first, uint32_t last)
+{
+    for (uint32_t subleaf = first; subleaf <= last; subleaf++) {
+        char line[96];
+        snprintf(line, sizeof(line),
+                 "   0x%08x 0x%02x: eax=0x%08x ebx=0x%08x ecx=0x00000100 edx=0x%08x", leaf, subleaf,
+                 (leaf & 0x7fffffff) == 0 ? leaf + 0x26 : 0x121, 0x40 + subleaf, subleaf);
+        collect(t, line);
+    }
+}
+
+/*
+ * As many answers as the tool gives of the largest CPUs, and with them the leaves that it asks for
+ * everywhere: on Intel's they answer as the highest basic leaf does.
+ */
+static void a_dump_with_many_subleaves_is_read(void)
+{
+    static const struct {
+        uint32_t leaf, last;
+    } indexed[] = {{0x4, 4},  {0x7, 2},  {0xb, 2},         {0xd, 19},        {0xf, 1},
+                   {0x10, 5}, {0x12, 4}, {0x14, 1},        {0x17, 3},        {0x18, 8},
+                   {0x1b, 3}, {0x1d, 1}, {0x1e, 1},        {0x1f, 6},        {0x20, 1},
+                   {0x23, 5}, {0x24, 1}, {0x8000001dU, 5}, {0x80000020U, 3}, {0x80000026U, 4}};
+    static const uint32_t strange[] = {0x20000000, 0x40000100, 0x80860000, 0xc0000000};
+    static struct text t;
+    struct model m;
+    struct text_error error;
+    t.length = 0;
+    for (unsigned int cpu = 0; cpu < 2; cpu++) {
+        collect(&t, cpu == 0 ? "CPU 0:" : "CPU 1:");
+        for (uint32_t leaf = 0; leaf <= 0x26; leaf++) {
+            add_answers(&t, leaf, 0, 0);
+            add_answers(&t, 0x80000000 + leaf, 0, 0);
+        }
+        for (size_t i = 0; i < sizeof(indexed) / sizeof(indexed[0]); i++)
+            add_answers(&t, indexed[i].leaf, 1, indexed[i].last);
+        for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++)
+            add_answers(&t, strange[i], 0, 0);
+    }
+    for (unsigned int cpu = 0; cpu < 2; cpu++) {
+        CHECK_EQ(text_parse(&m, t.bytes, t.length, cpu, &error), 0);
+        CHECK_EQ(m.count, 2 * 0x27 + 4 + 2 + 2 + 19 + 1 + 5 + 4 + 1 + 3 + 8 + 3 + 1 + 1 + 6 + 1 +
+                              5 + 1 + 5 + 3 + 4);
+        CHECK_EQ(model_finish(&m), 0);
+        CHECK_EQ(model_lookup(&m, 0x18, 8)->regs.ebx, 0x48);
+        CHECK_EQ(model_lookup(&m, 0x23, 5)->regs.ebx, 0x45);
+    }
 }
 
 #define GOOD "0x00000000 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x4\n"
@@ -171,6 +252,8 @@ int main(void)
 {
     RUN(a_dump_prints_as_it_was_read);
     RUN(a_finished_model_survives_its_text);
+    RUN(sealed_models_survive_their_text);
+    RUN(a_dump_with_many_subleaves_is_read);
     RUN(good_texts_are_read);
     RUN(bad_lines_are_named);
     RUN(a_missing_cpu_is_named);
