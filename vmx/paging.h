@@ -10,7 +10,7 @@
  * hardware. They know no PCIDs. While CR0.PG is 0 none of that shows.
  */
 #include "cpuid/rules.h"
-#include "kernel/vcpu.h"
+#include "kernel/paging_choice.h"
 #include "kernel/x86.h"
 #include "vmx/controls.h"
 

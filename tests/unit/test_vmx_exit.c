@@ -115,49 +115,41 @@ static uint32_t information(const struct operand *o)
 
 struct invpcid_case {
     struct operand operand;
-    uint64_t displacement, segment_base;
     bool mode_64bit;
-    uint64_t address, type; /* what must come out */
+    uint64_t displacement, base;
+    uint64_t address, type; /* what must come out; type 1000H: that of register 0 */
 };
 
 /* gpr[n] is n * 1_0001_0001H + 1000H. */
+/* clang-format off */
 static const struct invpcid_case invpcid_cases[] = {
     /* (%rax), type in %rcx */
-    {{.size = 2, .no_index = true, .base = 0, .type = 1}, 0, 0x5000, true, 0x1000, 0x100011001},
-    /* 0x10(%r15, %r8, 8): both above 7 */
-    {{.size = 2, .scale = 3, .index = 8, .base = 15, .type = 2},
-     0x10,
-     0,
-     true,
-     0xf000f100f + 8 * 0x800081008 + 0x10,
-     0x200021002},
+    {.operand = {.size = 2, .no_index = true, .base = 0, .type = 1}, .mode_64bit = true,
+     .base = 0x5000, .address = 0x1000, .type = 0x100011001},
+    /* 0x10(%r15, %r8, 8) */
+    {.operand = {.size = 2, .scale = 3, .index = 8, .base = 15, .type = 2}, .mode_64bit = true,
+     .displacement = 0x10, .address = 0xf000f100f + 8 * 0x800081008 + 0x10, .type = 0x200021002},
     /* -8 alone: a displacement is sign-extended */
-    {{.size = 2, .no_index = true, .no_base = true}, -8UL, 0, true, -8UL, 0x1000},
+    {.operand = {.size = 2, .no_index = true, .no_base = true}, .mode_64bit = true,
+     .displacement = -8UL, .address = -8UL, .type = 0x1000},
     /* in 64-bit mode DS has no base, FS and GS do */
-    {{.size = 2, .no_index = true, .segment = DS}, 0, 0x5000, true, 0x1000, 0x1000},
-    {{.size = 2, .no_index = true, .segment = FS}, 0, 0x5000, true, 0x6000, 0x1000},
-    {{.size = 2, .no_index = true, .segment = GS}, 0, 1UL << 63, true, 1UL << 63 | 0x1000, 0x1000},
-    /* a 32-bit address in 64-bit mode is cut before the base comes in, a sum with it is not */
-    {{.size = 1, .no_index = true, .base = 3, .segment = GS},
-     0,
-     0xffff800000000000,
-     true,
-     0xffff800000031003,
-     0x1000},
+    {.operand = {.size = 2, .no_index = true, .segment = DS}, .mode_64bit = true,
+     .base = 0x5000, .address = 0x1000, .type = 0x1000},
+    {.operand = {.size = 2, .no_index = true, .segment = FS}, .mode_64bit = true,
+     .base = 0x5000, .address = 0x6000, .type = 0x1000},
+    {.operand = {.size = 2, .no_index = true, .segment = GS}, .mode_64bit = true,
+     .base = 1UL << 63, .address = 1UL << 63 | 0x1000, .type = 0x1000},
+    /* a 32-bit address in 64-bit mode is cut before the base comes in, the sum is not */
+    {.operand = {.size = 1, .no_index = true, .base = 3, .segment = GS}, .mode_64bit = true,
+     .base = 0xffff800000000000, .address = 0xffff800000031003, .type = 0x1000},
     /* outside 64-bit mode the sum wraps, and the type has 32 bits */
-    {{.size = 1, .no_index = true, .no_base = true, .segment = DS, .type = 1},
-     0xfffffff0,
-     0x20,
-     false,
-     0x10,
-     0x11001},
-    {{.size = 0, .scale = 0, .index = 6, .base = 3, .segment = SS},
-     0xfff0,
-     0x70000,
-     false,
-     0x70000 + ((0x1003 + 0x1006 + 0x90000 + 0xfff0) & 0xffff),
-     0x1000},
+    {.operand = {.size = 1, .no_index = true, .no_base = true, .segment = DS, .type = 1},
+     .displacement = 0xfffffff0, .base = 0x20, .address = 0x10, .type = 0x11001},
+    {.operand = {.index = 6, .base = 3, .segment = SS},
+     .displacement = 0xfff0, .base = 0x70000,
+     .address = 0x70000 + ((0x31003 + 0x61006 + 0xfff0) & 0xffff), .type = 0x1000},
 };
+/* clang-format on */
 
 static void invpcid(void)
 {
@@ -169,7 +161,7 @@ static void invpcid(void)
         struct exit exit = {.invalidate = {.everything = true}};
         uint32_t info = information(&c->operand);
         CHECK_EQ(OPERAND_SEGMENT(info), c->operand.segment);
-        qualification_invpcid(info, c->displacement, c->segment_base, gpr, c->mode_64bit, &exit);
+        qualification_invpcid(info, c->displacement, c->base, gpr, c->mode_64bit, &exit);
         CHECK_EQ(exit.invalidate.address.raw, c->address);
         CHECK_EQ(exit.invalidate.type, c->type);
         CHECK(!exit.invalidate.everything);
