@@ -25,6 +25,7 @@ struct area {
 
 static uint8_t stacks[PROCESSORS_MAX][STACK_SIZE] __attribute__((aligned(16)));
 static uint32_t value_read[PROCESSORS_MAX];
+static uint32_t runtime_efer; /* as RDMSR and WRMSR exit, it is read once */
 
 /* INT 80H of the code that accessed: the value that it read is in EAX. */
 static void done(struct frame *frame)
@@ -38,6 +39,7 @@ void attempt_init(void)
 {
     memcpy(at(LEGACY_BASE), legacy_blob, (size_t)(legacy_blob_end - legacy_blob));
     set_handler(VECTOR_DONE, done);
+    runtime_efer = (uint32_t)(rdmsr(MSR_EFER) & ~EFER_LMA);
 }
 
 uint64_t stub_page(void)
@@ -98,7 +100,7 @@ static struct area *prepare(void)
     area->back_cr0 = (uint32_t)read_cr0();
     area->back_cr3 = (uint32_t)read_cr3();
     area->back_cr4 = (uint32_t)read_cr4();
-    area->back_efer = (uint32_t)(rdmsr(MSR_EFER) & ~EFER_LMA);
+    area->back_efer = runtime_efer;
     return area;
 }
 
