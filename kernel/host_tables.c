@@ -39,7 +39,7 @@ static const struct mmu_env env = {
 static int map_image(const char *from, const char *to, unsigned int access)
 {
     return table_map(&tables, (uint64_t)from,
-                     hpa(latch_range.start + (uint64_t)(from - image_start)), (uint64_t)(to - from),
+                     hpa(latch_range.home + (uint64_t)(from - image_start)), (uint64_t)(to - from),
                      access, CACHE_WB);
 }
 
@@ -58,9 +58,9 @@ static int map_memory(const struct boot_info *info)
                               ACCESS_READ | ACCESS_WRITE, CACHE_WB);
     }
     uint64_t image_pages = (uint64_t)(image_end - image_start);
-    uint64_t modules = latch_range.start + image_pages;
+    uint64_t modules = latch_range.home + image_pages;
     if (error == 0)
-        error = table_unmap(&tables, PHYSMAP_BASE + latch_range.start, image_pages);
+        error = table_unmap(&tables, PHYSMAP_BASE + latch_range.home, image_pages);
     if (error == 0 && latch_range.pool > modules)
         error =
             table_protect(&tables, PHYSMAP_BASE + modules, latch_range.pool - modules, ACCESS_READ);
@@ -98,8 +98,8 @@ int memory_build_tables(const struct boot_info *info)
 void memory_move(void (*go)(void))
 {
     const void *from = image_start;
-    void *to = memory_at(hpa(latch_range.start));
-    latch_range.image = latch_range.start;
+    void *to = memory_at(hpa(latch_range.home));
+    latch_range.image = latch_range.home;
     move_to_top(to, from, (uint64_t)(image_end - image_start), tables.root.raw, boot_stack, go);
 }
 

@@ -17,6 +17,7 @@
 #include "kernel/models.h"
 #include "kernel/msr.h"
 #include "kernel/multiboot2.h"
+#include "kernel/paging.h"
 #include "kernel/port.h"
 #include "kernel/smp.h"
 #include "kernel/tsc.h"
@@ -28,6 +29,7 @@
 #define COM1            0x3f8
 #define IDENTITY_MAPPED 0x100000000UL
 #define RSDP_OEM        9
+#define TABLES_TEXT     200U
 
 extern char image_start[], image_end[];
 void main(uint32_t boot_information);
@@ -71,7 +73,8 @@ static void read_configuration(void)
 
 static void move_to_top_of_ram(void (*go)(void))
 {
-    require(memory_place(&info, config.pool, &why));
+    const uint32_t shadow = config.paging == PAGING_DIRECT ? 0 : config.shadow;
+    require(memory_place(&info, shadow, config.pool, &why));
     if (memory_build_tables(&info) != 0)
         end_refuse("page tables: wanted more than the %u MiB of pool=; set it higher", config.pool);
     memory_protect_cpu();
@@ -85,7 +88,7 @@ static void check_memory(void)
     if (memory_check_wx(&bad, &leaves) != 0)
         end_refuse("page tables: the page at 0x%lx is both writable and executable", bad);
     console_line("memory: Latch at 0x%lx-0x%lx, %u mappings, none writable and executable",
-                 latch_range.start, latch_range.end, leaves);
+                 latch_range.home, latch_range.end, leaves);
 }
 
 static void read_acpi(void)
@@ -184,21 +187,20 @@ static void choose_paging(void)
     exact_choose();
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         if (vm.vcpu[i]->paging == PAGED_SHADOW)
-            end_refuse("paging: vcpu %u needs shadow tables, and this version has direct paging "
-                       "only; use paging=direct, or another model",
-                       i);
+            return;
     }
+    memory_release_shadow();
 }
 
 static void build_guest_tables(void)
 {
-    struct direct_stats stats;
+    char text[TABLES_TEXT];
     if (vm_build_memory() != 0)
-        end_refuse("nested page tables: wanted more than the %u MiB of pool=; set it higher",
-                   config.pool);
-    direct_count(&vm.direct, &stats);
-    console_line("paging: direct, %s, %u table pages, %u shared by models",
-                 format_name(vm.direct.format.id), stats.pages, stats.shared);
+        end_refuse("page tables of the guest: wanted more than the %u MiB of pool= or the %u of "
+                   "shadow=; set them higher",
+                   config.pool, config.shadow);
+    vm_describe_tables(text, sizeof(text));
+    console_line("tables: %s", text);
 }
 
 static int create_here(void *vcpu)
@@ -228,6 +230,7 @@ static void load_guest(void)
     require(guest_edit_acpi(&acpi, &why));
     require(guest_load_images(&info, vm.vcpu[0], &first_state, &why));
     backend_set_state(vm.vcpu[0], &first_state);
+    paging_follow(vm.vcpu[0]);
 }
 
 static int park_here(void *unused)

@@ -37,10 +37,12 @@ hpa_t memory_address_of(const void *pointer)
     return hpa(address - PHYSMAP_BASE);
 }
 
-int memory_place(struct boot_info *info, unsigned int pool_mib, struct refusal *why)
+int memory_place(struct boot_info *info, unsigned int shadow_mib, unsigned int pool_mib,
+                 struct refusal *why)
 {
     static struct memory_map map;
-    uint64_t size = image_size() + ((uint64_t)pool_mib << 20);
+    const uint64_t shadow = (shadow_mib + 1UL) / 2 * LARGE_PAGE_SIZE;
+    uint64_t size = shadow + image_size() + ((uint64_t)pool_mib << 20);
     map = info->map;
     /* The new place may not touch what is still to be copied from. */
     int error = memory_map_set(&map, LOAD_ADDRESS, LOAD_ADDRESS + image_size(), MEMORY_RESERVED);
@@ -60,7 +62,8 @@ int memory_place(struct boot_info *info, unsigned int pool_mib, struct refusal *
 
     latch_range.start = start;
     latch_range.end = start + size;
-    uint64_t next = start + image_size();
+    latch_range.home = start + shadow;
+    uint64_t next = latch_range.home + image_size();
     for (unsigned int i = 0; i < info->module_count; i++) {
         struct boot_module *module = &info->module[i];
         uint64_t length = module->end - module->start;
@@ -72,6 +75,11 @@ int memory_place(struct boot_info *info, unsigned int pool_mib, struct refusal *
     latch_range.pool = next;
     pool_next = next;
     return 0;
+}
+
+void memory_release_shadow(void)
+{
+    latch_range.start = latch_range.home;
 }
 
 int memory_alloc_pages(unsigned int count, hpa_t *first)

@@ -11,9 +11,11 @@
 
 #define PHYSMAP_BASE 0xffff800000000000UL
 
-/* Where Latch lives: [start, end) is its own, the guest's never. Constant after memory_place(). */
+/* Where Latch lives: [start, end) is its own, the guest's never. Constant after memory_place(), and
+ * after memory_release_shadow(). */
 struct latch_range {
     uint64_t start, end;
+    uint64_t home;  /* where the image is copied to; from `start` to here are the shadow tables */
     uint64_t image; /* physical address of the image's first byte */
     uint64_t pool;  /* of the pool's; it ends at `end` */
 };
@@ -22,11 +24,15 @@ extern struct latch_range latch_range;
 struct boot_info;
 struct refusal;
 /*
- * Find room for the image, the modules and `pool_mib` MiB of pool at the top of RAM below 4 GiB;
+ * Find room for the shadow tables' `shadow_mib` MiB (made even, or 0), the image, the modules and
+ * `pool_mib` MiB of pool at the top of RAM below 4 GiB;
  * copy the modules there (info->module is changed accordingly) and start the pool. The image
  * itself is copied last, by memory_move(). -ENOMEM with the reason.
  */
-int memory_place(struct boot_info *info, unsigned int pool_mib, struct refusal *why);
+int memory_place(struct boot_info *info, unsigned int shadow_mib, unsigned int pool_mib,
+                 struct refusal *why);
+/* No shadow tables are needed: leave their pages to the guest. Before its memory map is made. */
+void memory_release_shadow(void);
 /* Build Latch's own page tables; info->map says what RAM there is. -ENOMEM. */
 int memory_build_tables(const struct boot_info *info);
 /* Copy the image to its place, load the new tables, and go on in go() on the boot processor's

@@ -5,6 +5,7 @@
 #include "kernel/insn.h"
 #include "kernel/ipi.h"
 #include "kernel/memory.h"
+#include "kernel/paging.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
@@ -82,7 +83,12 @@ enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
         return forbidden(v, exit);
     }
     vm_lock(v);
-    int error = direct_fill(&v->vm->direct, v->root, address, &result);
+    if (exit->memory.write && v->vm->shadow.count != 0 &&
+        shadow_write(&v->vm->shadow, gfn_of(address))) {
+        vm_unlock(v);
+        return EXIT_RETRY;
+    }
+    int error = direct_fill(&v->vm->direct, paging_nested_root(v), address, &result);
     vm_unlock(v);
     if (error != 0)
         return vm_crash(v, exit,
@@ -90,6 +96,8 @@ enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
     if (result.kind == GUEST_READ_ONLY && exit->memory.write && !exit->memory.walk &&
         gfn_of(address).raw == apic_page() >> PAGE_SHIFT)
         return write_apic_page(v, exit);
+    if (result.beyond_limit && v->paging == PAGED_NARROW && exit->memory.linear_valid)
+        return paging_beyond_limit(v, exit);
     if (result.kind == GUEST_ABSENT)
         return forbidden(v, exit);
     v->flush = true; /* it may come from a right that was lost in the TLB only */

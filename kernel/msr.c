@@ -3,6 +3,7 @@
 #include "kernel/apic.h"
 #include "kernel/backend.h"
 #include "kernel/ipi.h"
+#include "kernel/paging.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include <stddef.h>
@@ -172,7 +173,10 @@ enum exit_action msr_write(struct vcpu *v, struct exit *exit)
         return exit_fault_code(exit, VECTOR_GP, 0);
     switch ((enum msr_action)rule->action) {
     case MSR_EFER_RULE:
-        return backend_write_efer(v, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
+        if (backend_write_efer(v, value) != 0)
+            return exit_fault_code(exit, VECTOR_GP, 0);
+        paging_follow(v);
+        return EXIT_NEXT;
     case MSR_APIC_BASE_RULE:
         return write_apic_base(v, exit, value);
     case MSR_ICR_RULE:

@@ -1,46 +1,393 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/paging.h"
 #include "kernel/backend.h"
+#include "kernel/insn.h"
+#include "kernel/mmio.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
+#include "mmu/registers.h"
+#include "mmu/reserved.h"
+#include <errno.h>
+#include <string.h>
 
+#define CR3_NO_FLUSH  (1UL << 63)
+#define CR3_PCID      0xfffUL
+#define CR3_PAE_TABLE 0xffffffe0UL
+#define PDPTE_PRESENT 1UL
+
+/* What decides how the tables are read, or flushes when it changes: SDM vol. 3 §4.10.4.1, APM
+ * vol. 2 §5.5.2. Without paging none of it does. */
+#define CR0_PAGING (CR0_PG | CR0_WP)
+#define CR4_PAGING                                                                                 \
+    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+#define EFER_PAGING (EFER_LMA | EFER_NXE)
+
+enum invpcid_type { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
+
+static uint32_t read_pkru(struct vcpu *v)
+{
+    uint32_t pkru;
+    uint64_t cr4 = read_cr4();
+    if (!(backend_read_cr4(v) & CR4_PKE))
+        return 0;
+    write_cr4(cr4 |
+              CR4_PKE); /* the register is the guest's all the time, the right to read it not */
+    __asm__ volatile("rdpkru" : "=a"(pkru) : "c"(0) : "rdx");
+    write_cr4(cr4);
+    return pkru;
+}
+
+/* The registers as the guest reads them, and its PDPTEs as it loaded them. */
+static void read_registers(struct vcpu *v, struct paging_state *state)
+{
+    *state = (struct paging_state){.cr0 = backend_read_cr0(v),
+                                   .cr3 = v->cr3,
+                                   .cr4 = backend_read_cr4(v),
+                                   .efer = backend_read_efer(v),
+                                   .props = &v->props};
+    state->pdpte_held = v->props.vendor == PAGING_INTEL && paging_mode(state) == MODE_PAE;
+    memcpy(state->pdpte, v->pdpte, sizeof(state->pdpte));
+}
+
+static bool paging_is_on(const struct vcpu *v)
+{
+    return v->shadow != NULL && v->shadow->root != NULL;
+}
+
+struct table_page *paging_nested_root(struct vcpu *v)
+{
+    return paging_is_on(v) ? v->shadow_root : v->root;
+}
+
+/* Under the lock, as what else follows here and works with the tables. */
+static void load_hardware(struct vcpu *v)
+{
+    struct shadow_cpu *cpu = v->shadow;
+    struct hardware_paging paging = {
+        .shadow = paging_is_on(v), .nested = paging_nested_root(v)->page, .cr3 = cpu->cr3};
+    memcpy(paging.pdpte, cpu->pdpte, sizeof(paging.pdpte));
+    cpu->changed = false;
+    backend_load_paging(v, &paging);
+}
+
+static void load_tables(struct vcpu *v, const struct paging_state *state)
+{
+    struct shadow_cpu *cpu = v->shadow;
+    vm_lock(v);
+    cpu->state = *state;
+    if (state->cr0 & CR0_PG)
+        shadow_load(&v->vm->shadow, cpu);
+    else
+        shadow_unload(&v->vm->shadow, cpu);
+    load_hardware(v);
+    vm_unlock(v);
+}
+
+static bool tables_depend(const struct paging_state *old, const struct paging_state *new)
+{
+    if (!((old->cr0 | new->cr0) & CR0_PG))
+        return false;
+    return ((old->cr0 ^ new->cr0) & CR0_PAGING) || ((old->cr4 ^ new->cr4) & CR4_PAGING) ||
+           ((old->efer ^ new->efer) & EFER_PAGING);
+}
+
+void paging_follow(struct vcpu *v)
+{
+    struct paging_state state;
+    if (v->paging != PAGED_SHADOW)
+        return;
+    read_registers(v, &state);
+    if (tables_depend(&v->shadow->state, &state))
+        load_tables(v, &state);
+}
+
+int paging_load_pdptes(struct vcpu *v, uint64_t cr3, bool nxe, uint64_t pdpte[4])
+{
+    const uint64_t reserved = reserved_mask(MODE_PAE, 3, false, &v->props, nxe);
+    if (v->props.vendor != PAGING_INTEL)
+        return 0;
+    for (unsigned int i = 0; i < 4; i++) {
+        (void)vm_read_entry(v->vm, gpa((cr3 & CR3_PAE_TABLE) + 8UL * i), 8, &pdpte[i]);
+        if ((pdpte[i] & PDPTE_PRESENT) && (pdpte[i] & reserved))
+            return -EINVAL;
+    }
+    memcpy(v->pdpte_next, pdpte, sizeof(v->pdpte_next));
+    v->pdpte_loaded = true;
+    return 0;
+}
+
+/* With CR4.PCIDE bit 63 is an order and no part of the value. */
+static bool cr3_valid(struct vcpu *v, uint64_t value)
+{
+    const struct paging_state state = {.cr0 = backend_read_cr0(v),
+                                       .cr4 = backend_read_cr4(v),
+                                       .efer = backend_read_efer(v),
+                                       .props = &v->props};
+    if (state.cr4 & CR4_PCIDE)
+        value &= ~CR3_NO_FLUSH;
+    return !(value & cr3_reserved_mask(paging_mode(&state), &v->props));
+}
+
+/* Shadow tables hold what CR3 leads to, so each load of it flushes, CR3_NO_FLUSH or not. */
 enum exit_action paging_write_cr(struct vcpu *v, struct exit *exit)
 {
-    if (backend_write_cr(v, exit->cr.cr, exit->cr.value) != 0)
+    struct paging_state state;
+    v->pdpte_loaded = false;
+    if ((exit->cr.cr == 3 && !cr3_valid(v, exit->cr.value)) ||
+        backend_write_cr(v, exit->cr.cr, exit->cr.value) != 0)
         return exit_fault_code(exit, VECTOR_GP, 0);
+    if (v->paging != PAGED_SHADOW)
+        return EXIT_NEXT;
+    if (v->pdpte_loaded)
+        memcpy(v->pdpte, v->pdpte_next, sizeof(v->pdpte));
+    read_registers(v, &state);
+    if (((state.cr0 & CR0_PG) && (exit->cr.cr == 3 || v->pdpte_loaded)) ||
+        tables_depend(&v->shadow->state, &state))
+        load_tables(v, &state);
     return EXIT_NEXT;
 }
 
 enum exit_action paging_read_cr(struct vcpu *v, struct exit *exit)
 {
-    return vm_crash(v, exit, "a control register is read by an exit");
+    uint64_t value = v->cr3;
+    if (exit->cr.cr == 0)
+        value = backend_read_cr0(v);
+    else if (exit->cr.cr == 4)
+        value = backend_read_cr4(v);
+    insn_write_register(v->regs.r, exit->cr.gpr, exit->cr.size, false, value);
+    return EXIT_NEXT;
+}
+
+static enum exit_action page_fault(struct exit *exit, gla_t address, uint32_t error_code)
+{
+    (void)exit_fault_code(exit, VECTOR_PF, error_code);
+    exit->event.cr2 = address.raw;
+    return EXIT_FAULT;
+}
+
+/* At CPL 3 a supervisor's access is the CPU's own, to a descriptor or the like. */
+static unsigned int access_of(struct vcpu *v, uint32_t error_code)
+{
+    unsigned int access = ACCESS_READ;
+    if (error_code & PF_FETCH)
+        access = ACCESS_EXECUTE;
+    else if (error_code & PF_WRITE)
+        access = ACCESS_WRITE;
+    if (error_code & PF_USER)
+        return access | ACCESS_USER;
+    return backend_cpl(v) == 3 ? access | WALK_IMPLICIT : access;
+}
+
+/* A supervisor may read each page that is present, but by SMAP; and with RFLAGS.AC set that forbids
+ * only the CPU's own accesses. */
+static bool is_implicit(uint32_t error_code, bool ac)
+{
+    const uint32_t looked_at = PF_PRESENT | PF_WRITE | PF_USER | PF_FETCH | PF_KEY;
+    return ac && (error_code & looked_at) == PF_PRESENT;
+}
+
+/* The guest's page is none of its memory: as an access to that. */
+static enum exit_action absent(struct vcpu *v, struct exit *exit, gpa_t address,
+                               unsigned int access)
+{
+    const gla_t linear = exit->page_fault.address;
+    exit->kind = EXIT_MEMORY;
+    exit->memory.gpa = address;
+    exit->memory.linear = linear;
+    exit->memory.linear_valid = true;
+    exit->memory.read = access & ACCESS_READ;
+    exit->memory.write = access & ACCESS_WRITE;
+    exit->memory.fetch = access & ACCESS_EXECUTE;
+    exit->memory.walk = exit->memory.delivering = false;
+    return mmio_access(v, exit);
+}
+
+static enum exit_action shadow_page_fault(struct vcpu *v, struct exit *exit)
+{
+    const gla_t address = exit->page_fault.address;
+    const uint32_t error_code = exit->page_fault.error_code;
+    struct shadow_cpu *cpu = v->shadow;
+    struct walk_result result;
+    unsigned int access = access_of(v, error_code);
+    bool ac = backend_rflags(v) & RFLAGS_AC;
+    if (is_implicit(error_code, ac))
+        access |= WALK_IMPLICIT;
+    vm_lock(v);
+    cpu->state.ac = ac;
+    cpu->state.pkru = read_pkru(v);
+    enum shadow_outcome outcome = shadow_fault(&v->vm->shadow, cpu, address, access, &result);
+    if (cpu->changed)
+        load_hardware(v);
+    vm_unlock(v);
+    switch (outcome) {
+    case SHADOW_FAULT:
+        return page_fault(exit, address, result.error_code);
+    case SHADOW_ABSENT:
+        return absent(v, exit, result.address, access);
+    case SHADOW_RETRY:
+        break;
+    }
+    /* Shadow entries have the guest's keys, so what the hardware finds by them holds. */
+    return error_code & PF_KEY ? page_fault(exit, address, error_code) : EXIT_RETRY;
+}
+
+/* A walk by the model that leaves the guest's A and D bits to the hardware. */
+static int walk(struct vcpu *v, gla_t address, unsigned int access, struct walk_result *result)
+{
+    const struct walk_env env = {.ctx = v->vm, .read = vm_walk_read};
+    struct vcpu_state registers;
+    struct paging_state state;
+    backend_get_state(v, &registers);
+    vcpu_paging_state(v, &registers, &state);
+    state.pkru = read_pkru(v);
+    return guest_walk(&env, &state, address, access, result);
+}
+
+/* The hardware's finding holds, unless the model's limit comes first. */
+static enum exit_action narrow_page_fault(struct vcpu *v, struct exit *exit)
+{
+    const gla_t address = exit->page_fault.address;
+    const uint32_t error_code = exit->page_fault.error_code;
+    struct walk_result result;
+    unsigned int access = access_of(v, error_code);
+    if (!(access & (ACCESS_USER | ACCESS_EXECUTE)))
+        access |= WALK_IMPLICIT; /* which of the two it was shows nowhere else */
+    int error = walk(v, address, access, &result);
+    if (error == 0)
+        return EXIT_RETRY; /* the tables moved */
+    if (error == -EFAULT && (result.error_code & PF_RESERVED))
+        return page_fault(exit, address, result.error_code);
+    return page_fault(exit, address, error_code);
 }
 
 enum exit_action paging_fault(struct vcpu *v, struct exit *exit)
 {
-    return vm_crash(v, exit, "an exit for a page fault");
+    return v->paging == PAGED_SHADOW ? shadow_page_fault(v, exit) : narrow_page_fault(v, exit);
 }
 
+/* What the access was to which a walk of the CPU's belonged: the violation tells of the walk. */
+static unsigned int walked_access(struct vcpu *v, const struct exit *exit)
+{
+    struct vcpu_state state;
+    struct insn insn;
+    backend_get_state(v, &state);
+    uint64_t code = state.segment[SEG_CS].base + state.rip;
+    if (exit->memory.delivering)
+        return ACCESS_WRITE; /* its stack */
+    if (exit->memory.linear.raw - code < INSN_LENGTH_MAX)
+        return ACCESS_EXECUTE;
+    bool known = vcpu_decode(v, &state, &insn) != 0;
+    return known && insn.memory && insn.to_rm ? ACCESS_WRITE : ACCESS_READ;
+}
+
+enum exit_action paging_beyond_limit(struct vcpu *v, struct exit *exit)
+{
+    const gla_t address = exit->memory.linear;
+    struct walk_result result;
+    unsigned int access = ACCESS_READ;
+    if (exit->memory.walk)
+        access = walked_access(v, exit);
+    else if (exit->memory.fetch)
+        access = ACCESS_EXECUTE;
+    else if (exit->memory.write)
+        access = ACCESS_WRITE;
+    if (backend_cpl(v) == 3 && !exit->memory.delivering)
+        access |= ACCESS_USER;
+    if (walk(v, address, access, &result) == -EFAULT)
+        return page_fault(exit, address, result.error_code);
+    backend_flush_linear(v); /* the tables moved, and the CPU may hold what they were */
+    return EXIT_RETRY;
+}
+
+static bool is_canonical(struct vcpu *v, uint64_t address)
+{
+    unsigned int unused = backend_read_cr4(v) & CR4_LA57 ? 7 : 16;
+    return (uint64_t)((int64_t)(address << unused) >> unused) == address;
+}
+
+static void invalidate_address(struct vcpu *v, gla_t address)
+{
+    struct shadow_cpu *cpu = v->shadow;
+    bool long_mode = cpu->state.efer & EFER_LMA;
+    if (long_mode && !is_canonical(v, address.raw))
+        return;
+    if (!long_mode)
+        address.raw &= UINT32_MAX;
+    vm_lock(v);
+    shadow_invalidate(&v->vm->shadow, cpu, address);
+    if (cpu->changed)
+        load_hardware(v);
+    else
+        backend_flush_address(v, address);
+    vm_unlock(v);
+}
+
+static void invalidate_all(struct vcpu *v)
+{
+    const struct paging_state state = v->shadow->state;
+    load_tables(v, &state);
+}
+
+/* With paging off nothing is cached that the guest's tables say. */
 enum exit_action paging_invlpg(struct vcpu *v, struct exit *exit)
 {
-    return vm_crash(v, exit, "an exit for INVLPG");
+    if (paging_is_on(v) && exit->invalidate.everything)
+        invalidate_all(v);
+    else if (paging_is_on(v))
+        invalidate_address(v, exit->invalidate.address);
+    return EXIT_NEXT;
 }
 
-enum exit_action paging_invpcid(struct vcpu *v, struct exit *exit)
+/* Read the guest's memory as its instruction does. 0, or -EFAULT with the fault in exit->event. */
+static int read_operand(struct vcpu *v, struct exit *exit, gla_t address, void *buffer,
+                        unsigned int size)
 {
-    return vm_crash(v, exit, "an exit for INVPCID");
-}
-
-int paging_load_pdptes(struct vcpu *v, uint64_t cr3, bool nxe, uint64_t pdpte[4])
-{
-    (void)v;
-    (void)cr3;
-    (void)nxe;
-    (void)pdpte;
+    struct vcpu_state registers;
+    struct paging_state state;
+    backend_get_state(v, &registers);
+    vcpu_paging_state(v, &registers, &state);
+    state.pkru = read_pkru(v);
+    for (unsigned int done = 0; done < size;) {
+        struct walk_result result;
+        const gla_t at = gla(address.raw + done);
+        unsigned int part = (unsigned int)(PAGE_SIZE - (at.raw & PAGE_OFFSET_MASK));
+        if (part > size - done)
+            part = size - done;
+        int error = guest_walk(&v->vm->walk, &state, at, ACCESS_READ, &result);
+        if (error == -EFAULT)
+            (void)page_fault(exit, at, result.error_code);
+        else if (error != 0)
+            (void)exit_fault_code(exit, VECTOR_GP, 0);
+        if (error != 0)
+            return -EFAULT;
+        memset((uint8_t *)buffer + done, 0xff, part);
+        (void)vm_read(v->vm, result.address, (uint8_t *)buffer + done, part);
+        done += part;
+    }
     return 0;
 }
 
-void paging_follow(struct vcpu *v)
+/* SDM vol. 2, INVPCID. What is cached is the current PCID's alone. */
+enum exit_action paging_invpcid(struct vcpu *v, struct exit *exit)
 {
-    (void)v;
+    struct {
+        uint64_t pcid, address;
+    } what;
+    const uint64_t type = exit->invalidate.type;
+    const bool one_pcid = type == INVPCID_ADDRESS || type == INVPCID_PCID;
+    if (type > INVPCID_ALL_BUT_GLOBAL)
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    if (read_operand(v, exit, exit->invalidate.address, &what, sizeof(what)) != 0)
+        return EXIT_FAULT;
+    bool pcids = backend_read_cr4(v) & CR4_PCIDE;
+    if ((what.pcid & ~CR3_PCID) || (one_pcid && !pcids && what.pcid != 0) ||
+        (type == INVPCID_ADDRESS && !is_canonical(v, what.address)))
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    if (!paging_is_on(v))
+        return EXIT_NEXT;
+    if (type == INVPCID_ADDRESS && (!pcids || what.pcid == (v->cr3 & CR3_PCID)))
+        invalidate_address(v, gla(what.address));
+    else if (!one_pcid || !pcids || what.pcid == (v->cr3 & CR3_PCID))
+        invalidate_all(v);
+    return EXIT_NEXT;
 }

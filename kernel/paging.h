@@ -2,8 +2,8 @@
 #ifndef LATCH_KERNEL_PAGING_H
 #define LATCH_KERNEL_PAGING_H
 /*
- * How the guest's paging is enforced: the choice for each vCPU at launch, and the exits that come
- * of it. The tables themselves are mmu/'s; a back end loads what backend_load_paging() gets.
+ * The exits that enforce the guest's paging, by how it is enforced (kernel/paging_choice.h). The
+ * tables themselves are mmu/'s; a back end loads what backend_load_paging() gets.
  *
  *   PAGED_DIRECT  the hardware walks the guest's tables: no exits
  *   PAGED_NARROW  the same, for a smaller MAXPHYADDR: #PFs with P=1 and RSVD=0 are walked again,
@@ -22,10 +22,17 @@ enum exit_action paging_fault(struct vcpu *v, struct exit *exit);
 enum exit_action paging_invlpg(struct vcpu *v, struct exit *exit);
 enum exit_action paging_invpcid(struct vcpu *v, struct exit *exit);
 
+/* An EXIT_MEMORY with a linear address, at or above the limit of a PAGED_NARROW vCPU. */
+enum exit_action paging_beyond_limit(struct vcpu *v, struct exit *exit);
+
+/* The nested tables that the vCPU runs on now. */
+struct table_page *paging_nested_root(struct vcpu *v);
+
 /*
  * The four PDPTEs that a load of PAE paging with these registers would hold, in pdpte[]; read from
  * guest memory. -EINVAL: one that is present has a reserved bit set and the model's vendor rule
  * checks them at the load (Intel, SDM vol. 3 §4.4.1; AMD under nested paging reads them on demand).
+ * They are held once the write that loads them, by paging_write_cr(), has succeeded.
  */
 int paging_load_pdptes(struct vcpu *v, uint64_t cr3, bool nxe, uint64_t pdpte[4]);
 

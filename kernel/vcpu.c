@@ -6,6 +6,7 @@
 #include "kernel/interrupts.h"
 #include "kernel/machine.h"
 #include "kernel/memory.h"
+#include "kernel/paging.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include "mmu/walk.h"
@@ -70,20 +71,19 @@ void vcpu_paging_state(const struct vcpu *v, const struct vcpu_state *state,
         .ac = state->rflags & RFLAGS_AC,
         .props = &v->props,
     };
-    if (machine_marks_pdptes())
+    if (v->paging == PAGED_SHADOW && v->props.vendor == PAGING_INTEL &&
+        paging_mode(paging) == MODE_PAE) {
+        memcpy(paging->pdpte, v->pdpte, sizeof(paging->pdpte));
+        paging->pdpte_held = true;
+    }
+    if (v->paging != PAGED_SHADOW && machine_marks_pdptes())
         unmark_pdptes(v, paging);
-}
-
-static int walk_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
-{
-    (void)vm_read_entry(ctx, address, size, value);
-    return 0;
 }
 
 unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
                         void *buffer, unsigned int size)
 {
-    const struct walk_env env = {.ctx = v->vm, .read = walk_read};
+    const struct walk_env env = {.ctx = v->vm, .read = vm_walk_read};
     const unsigned int access =
         ACCESS_EXECUTE | ((state->segment[SEG_SS].attributes >> 5 & 3) == 3 ? ACCESS_USER : 0);
     struct paging_state paging;
@@ -109,7 +109,7 @@ unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t
 
 int vcpu_translate(struct vcpu *v, uint64_t linear, unsigned int access, gpa_t *address)
 {
-    const struct walk_env env = {.ctx = v->vm, .read = walk_read};
+    const struct walk_env env = {.ctx = v->vm, .read = vm_walk_read};
     struct vcpu_state state;
     struct paging_state paging;
     struct walk_result result;
@@ -146,7 +146,7 @@ unsigned int vcpu_decode(struct vcpu *v, const struct vcpu_state *state, struct 
 void vcpu_dump_walk(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
                     void (*line)(const char *text))
 {
-    const struct walk_env env = {.ctx = v->vm, .read = walk_read};
+    const struct walk_env env = {.ctx = v->vm, .read = vm_walk_read};
     struct paging_state paging;
     struct walk_result result = {.level = 0};
     char text[120];
@@ -185,6 +185,7 @@ static void start_at_sipi(struct vcpu *v)
         backend_get_state(v, &state); /* INIT keeps these two, and the PAT */
     vcpu_init_state(v, &state, (uint8_t)atomic_exchange(&v->sipi_vector, -1));
     backend_set_state(v, &state);
+    paging_follow(v);
 }
 
 /* What an INIT does to the CPU besides the registers that the back end keeps. */

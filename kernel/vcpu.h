@@ -92,7 +92,11 @@ struct vcpu {
     struct paging_choice choice;  /* (c) why */
     struct shadow_cpu *shadow;    /* (c) NULL unless PAGED_SHADOW; what it points to: (v) */
     uint64_t cr3;                 /* (o) PAGED_SHADOW: the guest's own */
+    uint64_t pdpte[4];            /* (o) PAGED_SHADOW: as the guest loaded them, if Intel's */
+    uint64_t pdpte_next[4];       /* (o) what the write that is carried out will have loaded, */
+    bool pdpte_loaded;            /* (o) if it loads them */
     struct table_page *root;      /* (c) of the nested tables; PAGED_SHADOW: while CR0.PG is 0 */
+    struct table_page *shadow_root; /* (c) PAGED_SHADOW: of those that map shadow tables too */
     struct cpuid_dynamic dynamic; /* (o) what CPUID shows beside the model; cr4 is filled in late */
     uint32_t apic_ldr, apic_dfr;  /* the logical APIC id, as far as its own writes were trapped */
     volatile bool wake;           /* set, before a kick, by who wants it to look up from waiting */

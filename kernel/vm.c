@@ -8,6 +8,7 @@
 #include "kernel/tsc.h"
 #include "kernel/x86.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define FOUR_GIB         0x100000000UL
@@ -70,6 +71,29 @@ void vm_unlock(struct vcpu *v)
     unlock(&vm.lock);
 }
 
+int vm_walk_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
+{
+    (void)vm_read_entry(ctx, address, size, value);
+    return 0;
+}
+
+/* What is not the guest's RAM takes no A and D bits, as ROM would not. */
+static int walk_compare_exchange(void *ctx, gpa_t address, unsigned int size, uint64_t expected,
+                                 uint64_t value)
+{
+    void *entry = vm_memory(ctx, address, size);
+    bool done = true;
+    if (entry != NULL && size == 8) {
+        done = __atomic_compare_exchange_n((uint64_t *)entry, &expected, value, false,
+                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    } else if (entry != NULL) {
+        uint32_t old = (uint32_t)expected;
+        done = __atomic_compare_exchange_n((uint32_t *)entry, &old, (uint32_t)value, false,
+                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
+    return done ? 0 : -EAGAIN;
+}
+
 static void read_mtrrs(struct mtrr_state *mtrr)
 {
     uint32_t a, b, c, d;
@@ -113,13 +137,64 @@ static uint64_t end_of_ram(void)
     return (end + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK;
 }
 
-static int build_root(struct vcpu *v, const struct role_context *context)
+static int build_root(struct vcpu *v, const struct role_context *context, struct table_page **root)
 {
     const struct paging_state state = {.cr0 = CR0_ET, .props = &v->props};
-    int error = direct_root(&vm.direct, role_from_state(&state, context, vm.direct.format.levels),
-                            &v->root);
+    int error =
+        direct_root(&vm.direct, role_from_state(&state, context, vm.direct.format.levels), root);
     if (error == 0)
-        error = direct_build(&vm.direct, v->root, gpa(vm.filled));
+        error = direct_build(&vm.direct, *root, gpa(vm.filled));
+    return error;
+}
+
+static unsigned int count_shadowed(void)
+{
+    unsigned int count = 0;
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        count += vm.vcpu[i]->paging == PAGED_SHADOW;
+    return count;
+}
+
+/* Next to vCPUs whose tables the hardware walks none are tracked: it would fault at its own A and D
+ * bits. */
+static int init_shadow(void)
+{
+    const uint64_t count = (latch_range.home - latch_range.start) / PAGE_SIZE;
+    const uint64_t size = count * sizeof(struct shadow_page);
+    hpa_t descriptors;
+    int error = count == 0 ? -ENOMEM
+                           : memory_alloc_pages((unsigned int)((size + PAGE_SIZE - 1) / PAGE_SIZE),
+                                                &descriptors);
+    if (error == 0)
+        shadow_init(&vm.shadow, &vm.env, &vm.walk, &vm.direct, hpa(latch_range.start),
+                    (unsigned int)count, memory_at(descriptors), count_shadowed() == vm.vcpu_count);
+    return error;
+}
+
+static int build_shadow(struct vcpu *v, struct role_context context)
+{
+    hpa_t page;
+    _Static_assert(sizeof(struct shadow_cpu) <= PAGE_SIZE, "it comes from a page");
+    int error = memory_alloc_page(&page);
+    if (error != 0)
+        return error;
+    v->shadow = memory_at(page);
+    error = shadow_cpu_init(&vm.shadow, v->shadow, &v->props, &context);
+    context.tables = true;
+    return error != 0 ? error : build_root(v, &context, &v->shadow_root);
+}
+
+static int build_tables(enum page_format format, bool execute_only)
+{
+    const struct role_context context = {
+        .format = format, .direct = true, .execute_only = execute_only};
+    int error = count_shadowed() != 0 ? init_shadow() : 0;
+    for (unsigned int i = 0; i < vm.vcpu_count && error == 0; i++) {
+        struct vcpu *v = vm.vcpu[i];
+        error = build_root(v, &context, &v->root);
+        if (error == 0 && v->paging == PAGED_SHADOW)
+            error = build_shadow(v, context);
+    }
     return error;
 }
 
@@ -133,6 +208,8 @@ int vm_build_memory(void)
                               .free_page = memory_env_free,
                               .map = memory_env_map,
                               .flush = env_flush};
+    vm.walk = (struct walk_env){
+        .ctx = &vm, .read = vm_walk_read, .compare_exchange = walk_compare_exchange};
     enum page_format id = strcmp(caps.format, "EPT") == 0 ? FORMAT_EPT : FORMAT_NPT;
     int error = format_init(&format, id, 4, caps.page_1g ? 3 : 2, caps.execute_only);
     if (error == 0)
@@ -145,11 +222,23 @@ int vm_build_memory(void)
         error = build_guest_map();
     }
     direct_init(&vm.direct, &vm.env, &vm.cache, &format, &vm.guest_map, &vm.mtrr);
-    const struct role_context context = {
-        .format = id, .direct = true, .execute_only = caps.execute_only};
-    for (unsigned int i = 0; i < vm.vcpu_count && error == 0; i++)
-        error = build_root(vm.vcpu[i], &context);
-    return error;
+    return error == 0 ? build_tables(id, caps.execute_only) : error;
+}
+
+void vm_describe_tables(char *text, size_t size)
+{
+    struct direct_stats stats;
+    direct_count(&vm.direct, &stats);
+    int used = snprintf(text, size, "%s: %u pages in all, %u shared",
+                        format_name(vm.direct.format.id), stats.pages, stats.shared);
+    for (unsigned int i = 0; i < vm.vcpu_count && (size_t)used < size; i++) {
+        unsigned int first = 0;
+        while (vm.vcpu[first]->root != vm.vcpu[i]->root)
+            first++;
+        if (first == i)
+            used += snprintf(text + used, size - (size_t)used, ", vcpu %u: %u", i,
+                             direct_count_root(&vm.direct, vm.vcpu[i]->root));
+    }
 }
 
 /* NPT leaves the types to the hardware's MTRRs; EPT entries carry them. The new tables are filled at
@@ -163,8 +252,8 @@ void vm_follow_mtrrs(void)
         return;
     vm.mtrr = now;
     direct_rebuild(&vm.direct);
-    for (unsigned int i = 0; i < vm.vcpu_count; i++)
-        (void)direct_build(&vm.direct, vm.vcpu[i]->root, gpa(vm.filled)); /* else on demand */
+    for (unsigned int i = 0; i < vm.direct.roots; i++)
+        (void)direct_build(&vm.direct, vm.direct.root[i], gpa(vm.filled)); /* else on demand */
 }
 
 void *vm_memory(const struct vm *of, gpa_t address, uint64_t size)

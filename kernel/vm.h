@@ -13,7 +13,7 @@
 #include "kernel/lock.h"
 #include "kernel/memory_map.h"
 #include "kernel/vcpu.h"
-#include "mmu/direct.h"
+#include "mmu/shadow.h"
 
 struct vm {
     struct lock lock;
@@ -28,6 +28,8 @@ struct vm {
     struct guest_map guest_map;   /* (v) */
     struct mtrr_state mtrr;       /* (v) what the tables are built from */
     struct direct direct;         /* (v) */
+    struct walk_env walk;         /* (c) the guest's memory, for walks that set A and D */
+    struct shadow shadow;         /* (v) no pages unless a vCPU is PAGED_SHADOW */
     struct xen_vm xen;            /* (v) */
     uint64_t filled;              /* (c) below it all is mapped before the guest starts */
     _Atomic unsigned int started; /* (a) vCPUs that have left wait-for-SIPI at least once */
@@ -43,8 +45,11 @@ extern struct vm vm;
  * the moment before an entry, so it is repeated. A guest that cannot be called ends with ERROR.
  */
 void vm_call(struct vcpu *v, bool (*waiting)(const struct vcpu *v));
-/* Nested tables and the guest map for all vCPUs; before the first entry. -ENOMEM, -ENOSPC. */
+/* Nested tables, the guest map, and shadow tables where a vCPU wants them; before the first entry.
+ * -ENOMEM, -ENOSPC. */
 int vm_build_memory(void);
+/* How many pages the tables have, in words, in all and for each model. */
+void vm_describe_tables(char *text, size_t size);
 /* A vCPU wrote an MTRR: have the nested tables follow. Under the lock. */
 void vm_follow_mtrrs(void);
 /* Take and leave the VM's lock in an exit handler of `v`. */
@@ -54,6 +59,8 @@ void vm_unlock(struct vcpu *v);
 unsigned int vm_read(const struct vm *from, gpa_t address, void *buffer, unsigned int size);
 /* The same for one naturally aligned entry of 4 or 8 bytes, in one access. */
 bool vm_read_entry(const struct vm *from, gpa_t address, unsigned int size, uint64_t *value);
+/* It as a struct walk_env wants it, with the VM as the context. */
+int vm_walk_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value);
 /* A pointer to guest RAM, NULL if any of it is not. */
 void *vm_memory(const struct vm *of, gpa_t address, uint64_t size);
 
