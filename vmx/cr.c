@@ -106,8 +106,8 @@ static int write_guest_cr0(struct vcpu *v, uint64_t value)
  * without it the caller has refused it. */
 static int write_guest_cr3(struct vcpu *v, uint64_t value)
 {
-    uint64_t new = value & ~CR3_NO_FLUSH;
-    if (vmx_load_pdptes(v, vmx_read_cr0(v), new, vmx_read_cr4(v), vmx_read_efer(v)))
+    uint64_t new = value & ~CR3_NO_FLUSH, efer = vmx_read_efer(v);
+    if (!(efer & EFER_LMA) && vmx_load_pdptes(v, vmx_read_cr0(v), new, vmx_read_cr4(v), efer))
         return -EINVAL;
     vmx_put_cr3(v, new);
     if (v->paging != PAGED_SHADOW && !(value & CR3_NO_FLUSH))

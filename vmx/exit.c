@@ -77,7 +77,8 @@ static void control_register(struct vcpu *v, struct exit *exit, struct detail *d
 {
     detail->rsp = v->regs.rsp = vmread(VMCS_GUEST_RSP);
     exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
-    if (!qualification_cr(exit->raw_info[0], v->regs.r, vmx_read_cr0(v), vmx_in_64bit_mode(), exit))
+    uint64_t cr0 = (exit->raw_info[0] & QUALIFICATION_NOT_MOV) ? vmx_read_cr0(v) : 0;
+    if (!qualification_cr(exit->raw_info[0], v->regs.r, cr0, vmx_in_64bit_mode(), exit))
         exit->kind = EXIT_UNKNOWN;
 }
 

@@ -5,6 +5,7 @@
  * Pure. */
 #include "kernel/exit.h"
 
+#define QUALIFICATION_NOT_MOV        (1UL << 5)  /* of a control-register access: CLTS or LMSW */
 #define QUALIFICATION_LINEAR         (1UL << 7)  /* of an EPT violation: there is an address */
 #define QUALIFICATION_NMI_UNBLOCKING (1UL << 12) /* the same bit of a fault's event information */
 
@@ -18,7 +19,7 @@ void qualification_ept(uint64_t qualification, uint64_t address, uint64_t linear
 /*
  * Table 28-3: fills exit->cr with what the instruction (MOV, LMSW or CLTS) would write, or with
  * where CR3 is to be put, and exit->kind. gpr in encoding order, RSP included; cr0 as the guest
- * reads it. False: neither a write to CR0, CR3 or CR4 nor a read of CR3.
+ * reads it, for QUALIFICATION_NOT_MOV. False: neither a write to CR0, CR3 or CR4 nor a read of CR3.
  */
 bool qualification_cr(uint64_t qualification, const uint64_t gpr[16], uint64_t cr0, bool mode_64bit,
                       struct exit *exit);
