@@ -18,7 +18,8 @@ $(B)/fuzz-obj/%.c.o: %.c | $(SETUP) $(GNULIB)/stamp
 	@mkdir -p $(@D)
 	@clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 
-$(B)/fuzz/%: $(B)/fuzz-obj/tests/fuzz/%.c.o $(HOST_SOURCES:%=$(B)/fuzz-obj/%.o)
+$(B)/fuzz/%: $(B)/fuzz-obj/tests/fuzz/%.c.o $(HOST_SOURCES:%=$(B)/fuzz-obj/%.o) \
+    $(REFERENCE_C:%=$(B)/fuzz-obj/%.o)
 	@mkdir -p $(@D)
 	@clang $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@
 
