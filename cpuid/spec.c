@@ -15,6 +15,7 @@
 struct spec {
     struct model *m;
     const struct model *host;
+    const struct enforceable *can;
     struct refusal to;
     uint32_t keys_seen;
     uint32_t features_seen[FEATURE_WORDS];
@@ -301,12 +302,20 @@ static int apply_items(struct spec *s, const char *at, enum pass pass)
     return 0;
 }
 
-/* The first thing that does not fit becomes the message. */
-static void note_first(void *ctx, const char *line)
+static void say_dropped(const struct spec *s, const char *line)
+{
+    if (s->can->dropped)
+        s->can->dropped(s->can->ctx, line);
+}
+
+/* The first thing that does not fit becomes the message; with trim each is said. */
+static void note_misfit(void *ctx, const char *line)
 {
     struct spec *s = ctx;
 
-    if (!s->noted && !s->trim)
+    if (s->trim)
+        say_dropped(s, line);
+    else if (!s->noted)
         (void)refuse(&s->to, 0, "model: %s; take it out with -, or all such with trim", line);
     s->noted = true;
 }
@@ -314,7 +323,7 @@ static void note_first(void *ctx, const char *line)
 /* A file may ask for more than this host lets a guest see. */
 static int fit_file(struct spec *s)
 {
-    int beyond = policy_fit(s->m, s->host, s->trim, note_first, s);
+    int beyond = policy_fit(s->m, s->host, s->trim, note_misfit, s);
 
     if (beyond < 0)
         return refuse(&s->to, beyond,
@@ -330,6 +339,7 @@ static int fit_file(struct spec *s)
 static int check_dependencies(struct spec *s)
 {
     struct policy_broken broken;
+    char line[160];
 
     while (policy_find_broken(s->m, s->host, &broken)) {
         size_t index = (size_t)(broken.feature - policy_features);
@@ -340,6 +350,9 @@ static int check_dependencies(struct spec *s)
                           "such with trim",
                           broken.feature->name, broken.needs->name, broken.reason,
                           broken.feature->name);
+        (void)snprintf(line, sizeof(line), "feature %s needs %s, which is not there: %s",
+                       broken.feature->name, broken.needs->name, broken.reason);
+        say_dropped(s, line);
         (void)policy_set(s->m, broken.feature, false); /* clearing takes no place */
         policy_settle(s->m);
     }
@@ -357,7 +370,7 @@ size_t spec_base(const char *spec, bool *is_host)
 int spec_apply(const char *spec, struct model *m, const struct model *host,
                const struct enforceable *can, char *message, size_t size)
 {
-    struct spec s = {.m = m, .host = host, .to = {.message = message, .size = size}};
+    struct spec s = {.m = m, .host = host, .can = can, .to = {.message = message, .size = size}};
     bool is_host;
     const char *changes = spec + spec_base(spec, &is_host);
 

@@ -10,11 +10,13 @@
 #ifndef LATCH_CPUID_SPEC_H
 #define LATCH_CPUID_SPEC_H
 
-#include "cpuid/model.h"
+#include "cpuid/policy.h"
 
 /* What the guest that a model is for asks of it. */
 struct enforceable {
     unsigned int memory_bits; /* of its highest memory address, 32 at least */
+    policy_note_fn *dropped;  /* takes a line on each thing that `trim` drops; may be NULL */
+    void *ctx;                /* for `dropped` */
 };
 
 /* How many characters of the spec are its base; *is_host says whether that is `host`. */

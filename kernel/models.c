@@ -13,6 +13,7 @@
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MODEL_PAGES 2U
@@ -109,9 +110,47 @@ static bool other_vendor(const struct model *a, const struct model *b)
     return x.ebx != y.ebx || x.ecx != y.ecx || x.edx != y.edx;
 }
 
+/* vCPUs without a model of their own have the first one's lines. */
+static bool has_lines(const struct vcpu *v)
+{
+    return v->index == 0 || vm.config->cpu_model[v->index][0] != '\0';
+}
+
+static void say_dropped(void *ctx, const char *line)
+{
+    const struct vcpu *v = ctx;
+    if (has_lines(v))
+        console_line("model of vcpu %u: dropped: %s", v->index, line);
+}
+
+struct names {
+    const struct vcpu *v;
+    size_t used;
+    char text[80];
+};
+
+static void say_names(struct names *names)
+{
+    if (names->used != 0)
+        console_line("model of vcpu %u: hidden, but nothing makes its instructions fault:%s",
+                     names->v->index, names->text);
+    names->used = 0;
+}
+
+static void add_name(void *ctx, const char *name)
+{
+    struct names *names = ctx;
+    if (names->used + strlen(name) + 2 > sizeof(names->text))
+        say_names(names);
+    names->used +=
+        (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used, " %s", name);
+}
+
 static int make_model(struct vcpu *v, const struct boot_info *info, struct refusal *why)
 {
-    const struct enforceable can = {.memory_bits = memory_bits(info)};
+    const struct enforceable can = {
+        .memory_bits = memory_bits(info), .dropped = say_dropped, .ctx = v};
+    struct names names = {.v = v};
     const char *spec = spec_of(v);
     bool is_host;
     char message[REFUSAL_TEXT];
@@ -128,6 +167,9 @@ static int make_model(struct vcpu *v, const struct boot_info *info, struct refus
         return refuse(why, -error, "model of vcpu %u: %s", v->index, message);
     v->host = rules_paging(&host);
     v->foreign = other_vendor(&wanted, &host);
+    if (has_lines(v))
+        policy_unenforced(&wanted, &host, add_name, &names);
+    say_names(&names);
     error = model_finish(&wanted);
     if (error == 0)
         error = seal_set_model(&vm.seal, v->index, &wanted);

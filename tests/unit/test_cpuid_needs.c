@@ -251,6 +251,37 @@ static void a_file_that_contradicts_itself_is_named(void)
     CHECK(!policy_has(&m, policy_find("sse4_2", 6)));
 }
 
+static unsigned int dropped;
+
+static void count_dropped(void *ctx, const char *line)
+{
+    (void)ctx;
+    CHECK(strlen(line) > 20 && strchr(line, '\n') == NULL);
+    dropped++;
+}
+
+/* What trim drops is said, a line for each, whether the host or the model itself rules it out. */
+static void each_thing_that_goes_is_said(void)
+{
+    const struct enforceable say = {.memory_bits = 34, .dropped = count_dropped};
+    struct model host, m;
+    load_host(&host, "zen3");
+    model_copy(&m, &host);
+    dropped = 0;
+    CHECK_EQ(spec_apply("host,trim", &m, &host, &say, message, sizeof(message)), 0);
+    CHECK_EQ(dropped, 0);
+    CHECK_EQ(spec_apply("host,-sse4_1,trim", &m, &host, &say, message, sizeof(message)), 0);
+    CHECK_EQ(dropped, 1);
+    load_model(&m, "skylake-server", 0);
+    model_remove_leaf(&m, 0x40000000);
+    dropped = 0;
+    CHECK_EQ(spec_apply("f,trim", &m, &host, &say, message, sizeof(message)), 0);
+    CHECK(dropped > 20);
+    dropped = 0;
+    CHECK_EQ(spec_apply("f,trim", &m, &host, &say, message, sizeof(message)), 0);
+    CHECK_EQ(dropped, 0);
+}
+
 static char listed[1024];
 
 static void list(void *ctx, const char *line)
@@ -296,6 +327,7 @@ int main(void)
     RUN(each_feature_goes_with_what_needs_it);
     RUN(what_the_host_breaks_is_accepted);
     RUN(a_file_that_contradicts_itself_is_named);
+    RUN(each_thing_that_goes_is_said);
     RUN(what_runs_though_hidden_is_listed);
     return unit_end();
 }
