@@ -134,7 +134,7 @@ bool svm_inject(struct vcpu *v, const struct event *event)
     if (!event_code_combine(vmcb->control.event_injection, code, &code))
         return false;
     if (event->type == EVENT_EXCEPTION && event->vector == VECTOR_PF)
-        vmcb_set_cr2(vmcb, event->cr2);
+        svm_set_cr2(vmcb, event->cr2);
     if (is_fault(event))
         vmcb->save.rflags |= RFLAGS_RF;
     vmcb->control.interrupt_shadow &= ~INTERRUPT_SHADOW;
@@ -174,11 +174,13 @@ void svm_step_done(struct vcpu *v)
         deliver_intercepted(v, vector);
         return;
     }
+    /* Bochs does not save DR6.BS here, so a #DB without a cause was the step's. */
     if (!svm->step_own_tf)
         causes &= ~DR6_BS;
+    else if (!causes)
+        causes = DR6_BS;
     end_step(v, causes);
-    /* Bochs does not save DR6.BS here, so a #DB without a cause was the step's. */
-    if (!causes && !svm->step_own_tf) {
+    if (!causes) {
         deliver_pending_nmi(v);
         return;
     }

@@ -2,6 +2,7 @@
 #ifndef LATCH_SVM_INTERNAL_H
 #define LATCH_SVM_INTERNAL_H
 /* What the files of svm/ share among themselves. */
+#include "kernel/x86.h"
 #include "svm/control_registers.h"
 #include "svm/svm.h"
 #include "svm/vmcb.h"
@@ -69,10 +70,17 @@ static inline struct vmcb *vmcb_of(struct vcpu *v)
     return svm_of(v)->vmcb;
 }
 
+/* The guest's CR2. Bochs does not load it by VMRUN, and no host has use for the register. */
+static inline void svm_set_cr2(struct vmcb *vmcb, uint64_t value)
+{
+    vmcb_set_cr2(vmcb, value);
+    write_cr2(value);
+}
+
 /* True if the guest's code is 64-bit. */
 static inline bool svm_in_64_bit_mode(const struct vmcb *vmcb)
 {
-    return (vmcb->save.efer & (1UL << 10)) && (vmcb->save.cs.attributes & SEGMENT_L);
+    return (vmcb->save.efer & EFER_LMA) && (vmcb->save.cs.attributes & SEGMENT_L);
 }
 
 /* entry.asm: CLGI, then VMRUN until svm_exit() says no, then STGI. */

@@ -66,7 +66,7 @@ static void put_registers(struct vmcb *vmcb, const struct vcpu_state *state)
 
     save->rip = state->rip;
     save->rflags = state->rflags | RFLAGS_FIXED1;
-    vmcb_set_cr2(vmcb, state->cr2);
+    svm_set_cr2(vmcb, state->cr2);
     vmcb_set_dr6(vmcb, state->dr6);
     vmcb_set_dr7(vmcb, state->dr7);
     vmcb_set_pat(vmcb, state->pat);
