@@ -136,12 +136,9 @@ bool shadow_write(struct shadow *s, gfn_t frame)
         shadow_set_unsynced(s, page);
         if (page->patience < PATIENCE_MAX)
             page->patience *= 2U;
-        if (page->users == 0 && page->role.level == 1)
-            link_move(&page->idle, &s->dead); /* an orphan has to be up to date */
     }
     if (found)
         direct_protect(s->direct, frame, true);
-    shadow_reap(s);
     return found;
 }
 

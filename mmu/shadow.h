@@ -23,7 +23,7 @@
  * first use faults, and shadow_fault() sets them as the modelled CPU would.
  *
  * CR0.WP is always 1 in hardware. With the guest's WP=0 a supervisor's write to a user page that
- * needs it makes the entry a supervisor's ("opened"), until a user's access turns it back. Meanwhile
+ * needs it makes the entry a supervisor's ("opened"), until a user's access or the guest's flush turns it back. Meanwhile
  * the hardware cannot check SMAP or a protection key on that page: struct shadow_stats counts these.
  *
  * Whatever writes guest memory besides the guest's own stores calls shadow_write() first.

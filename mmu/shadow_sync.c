@@ -57,17 +57,11 @@ bool shadow_matches(const struct shadow *s, const struct shadow_page *page, uint
 bool shadow_sync_entry(struct shadow *s, struct shadow_page *page, unsigned int index)
 {
     uint64_t *place = &shadow_table(s, page)[index];
-    uint64_t guest = shadow_guest_entry(s, page, index);
-    struct shadow_entry wanted = shadow_wanted(s, page, index, guest, false);
+    struct shadow_entry wanted =
+        shadow_wanted(s, page, index, shadow_guest_entry(s, page, index), false);
 
     if (shadow_matches(s, page, *place, &wanted))
         return false;
-    if (!page->role.wp && wanted.kind != SHADOW_NONE) {
-        struct shadow_entry opened = shadow_wanted(s, page, index, guest, true);
-
-        if (shadow_matches(s, page, *place, &opened))
-            return false;
-    }
     shadow_drop(s, page, index);
     if (wanted.kind == SHADOW_LEAF)
         entry_write(place, wanted.bits);

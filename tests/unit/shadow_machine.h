@@ -261,14 +261,15 @@ static void enter(struct vcpu *c)
 /* Everything that a load of control registers or a whole flush does. */
 static void flush_all(struct vcpu *c)
 {
+    /* What is stored meanwhile may be seen or not. */
+    c->flushed = m.stores;
+    c->seen = m.changes;
     if (paging_mode(&c->shadow.state) == MODE_OFF)
         shadow_unload(&m.shadow, &c->shadow);
     else
         shadow_load(&m.shadow, &c->shadow);
     CHECK(c->shadow.changed);
     enter(c);
-    c->flushed = m.stores;
-    c->seen = m.changes;
 }
 
 /* The entry that the hardware reads at a guest-physical address, through the nested tables. */

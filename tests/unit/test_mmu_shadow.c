@@ -35,7 +35,7 @@ static const struct paging_props unlike[CPUS] = {
 
 /* --- the random guest */
 
-static unsigned int random_index(void)
+static uint64_t random_index(void)
 {
     static const uint16_t index[] = {0, 1, 2, 3, 4, 255, 256, 511};
 
@@ -48,7 +48,7 @@ static uint64_t random_linear(const struct paging_state *state)
     uint64_t linear = draw(PAGE_SIZE);
 
     for (unsigned int level = 1; level <= 5; level++)
-        linear |= (uint64_t)random_index() << (12 + 9 * (level - 1));
+        linear |= random_index() << (12 + 9 * (level - 1));
     if (mode < MODE_4LEVEL)
         return linear & 0xffffffffUL;
     return (uint64_t)((int64_t)(linear << (mode == MODE_5LEVEL ? 7 : 16)) >>
@@ -162,7 +162,7 @@ static void store_path(const struct paging_state *state, uint64_t linear)
 static void load_pdptes(struct paging_state *state)
 {
     for (unsigned int i = 0; i < 4; i++) {
-        uint64_t place = (state->cr3 & 0xffffffe0UL) + 8U * i;
+        uint64_t place = (state->cr3 & 0xffffffe0UL) + 8UL * i;
         uint64_t entry = *ram_at(place);
 
         if ((entry & P) && (entry & reserved_mask(MODE_PAE, 3, false, state->props, true))) {
@@ -323,14 +323,15 @@ static bool absent(uint64_t address)
     return guest_map_find(&m.map, gpa(address)).kind == GUEST_ABSENT;
 }
 
-/* One access, against what the guest's tables say. */
-static void check_access(struct vcpu *c, uint64_t linear, unsigned int access, bool flushed)
+/* One access, against what the guest's tables say; `seen`: m.changes when the address was flushed
+ * last. */
+static void check_access(struct vcpu *c, uint64_t linear, unsigned int access, uint64_t seen)
 {
     struct walk_env look = {.read = guest_read};
     struct walk_result wanted, found;
     bool busy = m.busy;
     uint64_t before = m.changes, marks;
-    bool strict = flushed || c->seen == before;
+    bool strict = seen == before;
     enum access_end end;
     int rc;
 
@@ -408,6 +409,27 @@ static void check_shadow(void)
     CHECK_EQ(users, links);
 }
 
+/* What happens beside the guest's paging. */
+static void disturb(void)
+{
+    switch (draw(8)) {
+    case 0:
+        m.memory.fail_after = (unsigned int)draw(4); /* until a fill needs more */
+        break;
+    case 1:
+        m.memory.fail_after = UINT32_MAX;
+        break;
+    case 2:
+        direct_rebuild(&m.direct);
+        break;
+    case 3:
+        direct_set_kind(&m.direct, gpa(0), RAM_FRAMES * PAGE_SIZE, GUEST_PASS);
+        break;
+    default:
+        m.busy = one_in(4);
+    }
+}
+
 static void step(void)
 {
     struct vcpu *c = &m.cpu[draw(CPUS)];
@@ -428,14 +450,18 @@ static void step(void)
         store_path(state, linear);
         c->recent[draw(COUNT(c->recent))] = linear;
     } else if (kind < 33) {
-        state->pkru = (uint32_t)random64(&m.seed) & (uint32_t)random64(&m.seed);
+        state->pkru = (uint32_t)(random64(&m.seed) & random64(&m.seed) >> 32);
         state->ac = draw(2);
     } else if (kind < 45 && paging) {
+        uint64_t seen = m.changes;
+
         shadow_invalidate(&m.shadow, &c->shadow, gla(linear));
         for (unsigned int i = 0; i < 3; i++)
-            check_access(c, linear, random_access(), true);
+            check_access(c, linear, random_access(), seen);
+    } else if (kind < 47) {
+        disturb();
     } else if (paging) {
-        check_access(c, linear, random_access(), false);
+        check_access(c, linear, random_access(), c->seen);
     }
 }
 
