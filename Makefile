@@ -20,6 +20,7 @@ include iso/setup.mk
 include kernel/kernel.mk
 include tests/tests.mk
 include tests/fuzz.mk
+include tests/proofs.mk
 include tests/bench.mk
 include iso/iso.mk
 

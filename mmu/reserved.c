@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmu/reserved.h"
 
-#define BIT(n) (1UL << (n))
+static uint64_t bit(unsigned int n)
+{
+    return 1UL << n;
+}
 
 /* Bits high:low; none if low is above high. Both are 0 to 63. */
 static uint64_t bits(unsigned int high, unsigned int low)
@@ -11,7 +14,7 @@ static uint64_t bits(unsigned int high, unsigned int low)
 
 static uint64_t cbit_mask(const struct paging_props *props)
 {
-    return props->cbit != 0 && props->cbit < 64U ? BIT(props->cbit) : 0;
+    return props->cbit != 0 && props->cbit < 64U ? bit(props->cbit) : 0;
 }
 
 /* SDM vol. 3 §4.3: with CR4.PSE only; bits 20:13 of a 4 MiB PDE are address bits 39:32. */
@@ -23,8 +26,8 @@ static uint64_t mask_32bit_pse(unsigned int level, bool leaf, const struct pagin
     if (!leaf)
         return 0;
     if (level == 1)
-        return props->pat ? 0 : BIT(7);
-    no_pat = props->pat ? 0 : BIT(12);
+        return props->pat ? 0 : bit(7);
+    no_pat = props->pat ? 0 : bit(12);
     if (!props->pse36)
         return bits(21, 13) | no_pat;
     return bits(21, width < 40U ? width - 19U : 21U) | no_pat;
@@ -37,11 +40,11 @@ static uint64_t mask_pae(unsigned int level, bool leaf, const struct paging_prop
 
     if (level == 3)
         return bits(2, 1) | bits(8, 5) | bits(63, width);
-    mask = bits(62, width) | (nxe ? 0 : BIT(63));
+    mask = bits(62, width) | (nxe ? 0 : bit(63));
     if (leaf && level == 2)
         mask |= bits(20, 13);
     if (leaf && !props->pat)
-        mask |= level == 2 ? BIT(12) : BIT(7);
+        mask |= level == 2 ? bit(12) : bit(7);
     return mask;
 }
 
@@ -49,12 +52,12 @@ static uint64_t mask_pae(unsigned int level, bool leaf, const struct paging_prop
 static uint64_t mask_long(unsigned int level, bool leaf, const struct paging_props *props, bool amd,
                           bool nxe)
 {
-    uint64_t mask = bits(51, paging_width(props)) | (nxe ? 0 : BIT(63));
+    uint64_t mask = bits(51, paging_width(props)) | (nxe ? 0 : bit(63));
 
     if (level >= 4)
-        return mask | BIT(7) | (amd ? BIT(8) : 0);
+        return mask | bit(7) | (amd ? bit(8) : 0);
     if (level == 3 && !props->gbpages)
-        mask |= BIT(7);
+        mask |= bit(7);
     if (leaf && level == 3)
         mask |= bits(29, 13);
     if (leaf && level == 2)
@@ -69,7 +72,7 @@ static uint64_t mask_ept(unsigned int level, bool leaf, const struct paging_prop
     if (level >= 4)
         return mask | bits(7, 3);
     if (level == 3 && !props->gbpages)
-        mask |= BIT(7);
+        mask |= bit(7);
     if (!leaf)
         return mask | bits(6, 3);
     if (level == 3)
@@ -101,12 +104,18 @@ uint64_t reserved_mask(enum paging_mode mode, unsigned int level, bool leaf,
     return 0;
 }
 
+static bool ept_reserved(uint64_t entry, unsigned int level, bool leaf,
+                         const struct paging_props *host)
+{
+    return entry & reserved_mask(MODE_EPT, level, leaf, host, true);
+}
+
 bool ept_misconfigured(uint64_t entry, unsigned int level, const struct paging_props *host,
                        bool execute_only)
 {
-    uint64_t rights = entry & bits(2, 0);
+    uint64_t rights = entry & 7U;
     uint64_t type = (entry >> 3) & 7U;
-    bool leaf = level == 1 || (level <= 3 && (entry & BIT(7)));
+    bool leaf = level == 1 || (level <= 3 && (entry & bit(7)));
 
     if (rights == 0)
         return false;
@@ -114,7 +123,7 @@ bool ept_misconfigured(uint64_t entry, unsigned int level, const struct paging_p
         return true;
     if (rights == ACCESS_EXECUTE && !execute_only)
         return true;
-    if (entry & reserved_mask(MODE_EPT, level, leaf, host, true))
+    if (ept_reserved(entry, level, leaf, host))
         return true;
     return leaf && (type == 2 || type == 3 || type == 7);
 }

@@ -157,6 +157,14 @@ static struct reference_cpu reference_cpu(const struct paging_state *state)
     return cpu;
 }
 
+/* One bit in four set, so that most keys let something through. */
+static uint32_t key_rights(struct source *from)
+{
+    uint64_t r = bits64(from);
+
+    return (uint32_t)r & (uint32_t)(r >> 32);
+}
+
 /* A value that both agree on loading into CR3. */
 static void choose_root(struct source *from, struct paging_state *state, enum paging_mode mode)
 {
@@ -183,8 +191,8 @@ static struct paging_state choose_state(struct source *from, const struct memory
     struct paging_state state = {.cr0 = once_in(from, 2) ? CR0_WP : 0,
                                  .cr3 = choose_page(from, memory),
                                  .efer = once_in(from, 3) ? 0 : EFER_NXE,
-                                 .pkru = (uint32_t)(bits64(from) & bits64(from)),
-                                 .pkrs = (uint32_t)(bits64(from) & bits64(from)),
+                                 .pkru = key_rights(from),
+                                 .pkrs = key_rights(from),
                                  .pdpte_held = once_in(from, 2),
                                  .ac = once_in(from, 2),
                                  .props = props};
