@@ -34,18 +34,22 @@
 #define CPU_CR4_CET        (1U << 23)
 #define CPU_CR4_PKS        (1U << 24)
 #define CPU_CR4_UINTR      (1U << 25)
+#define CPU_CR4_LASS       (1U << 27)
 #define CPU_CR4_LAM_SUP    (1U << 28)
 
 /* EFER (SDM vol. 3 §2.2.1, APM vol. 2 §3.1.7). */
-#define CPU_EFER_SCE    (1U << 0)
-#define CPU_EFER_LME    (1U << 8)
-#define CPU_EFER_LMA    (1U << 10)
-#define CPU_EFER_NXE    (1U << 11)
-#define CPU_EFER_SVME   (1U << 12)
-#define CPU_EFER_LMSLE  (1U << 13)
-#define CPU_EFER_FFXSR  (1U << 14)
-#define CPU_EFER_TCE    (1U << 15)
-#define CPU_EFER_AIBRSE (1U << 21)
+#define CPU_EFER_SCE     (1U << 0)
+#define CPU_EFER_LME     (1U << 8)
+#define CPU_EFER_LMA     (1U << 10)
+#define CPU_EFER_NXE     (1U << 11)
+#define CPU_EFER_SVME    (1U << 12)
+#define CPU_EFER_LMSLE   (1U << 13)
+#define CPU_EFER_FFXSR   (1U << 14)
+#define CPU_EFER_TCE     (1U << 15)
+#define CPU_EFER_MCOMMIT (1U << 17)
+#define CPU_EFER_INTWB   (1U << 18)
+#define CPU_EFER_UAIE    (1U << 20)
+#define CPU_EFER_AIBRSE  (1U << 21)
 
 /* MSRs that exist if and only if a feature does. A back end's list of MSRs names its group. */
 enum msr_group {

@@ -219,6 +219,29 @@ static void a_state_without_size_hides_its_feature(void)
     CHECK_EQ(model_get(&broken, 0xd, 0).eax & 0xe7, 0xe7);
 }
 
+/* Control bits that the manuals tie to one feature: SDM vol. 3 §2.5, APM vol. 2 §3.1.7. */
+static void control_bits_have_their_features(void)
+{
+    static const struct {
+        const char *name;
+        uint32_t cr4, efer;
+    } bits[] = {
+        {"umip", 1U << 11, 0},     {"la57", 1U << 12, 0},        {"fsgsbase", 1U << 16, 0},
+        {"pcid", 1U << 17, 0},     {"xsave", 1U << 18, 0},       {"smep", 1U << 20, 0},
+        {"smap", 1U << 21, 0},     {"pku", 1U << 22, 0},         {"pks", 1U << 24, 0},
+        {"vmx", 1U << 13, 0},      {"smx", 1U << 14, 0},         {"pge", 1U << 7, 0},
+        {"syscall", 0, 1U << 0},   {"lm", 0, 1U << 8 | 1 << 10}, {"nx", 0, 1U << 11},
+        {"svm", 0, 1U << 12},      {"fxsr_opt", 0, 1U << 14},    {"tce", 0, 1U << 15},
+        {"mcommit", 0, 1U << 17},  {"int_wbinvd", 0, 1U << 18},  {"uai", 0, 1U << 20},
+        {"autoibrs", 0, 1U << 21},
+    };
+    for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+        const struct policy_feature *f = policy_find(bits[i].name, strlen(bits[i].name));
+        CHECK_EQ(f->cr4, bits[i].cr4);
+        CHECK_EQ(f->efer, bits[i].efer);
+    }
+}
+
 static void some_bits_are_never_allowed(void)
 {
     struct model m;
@@ -288,6 +311,7 @@ int main(void)
     RUN(latch_shows_itself);
     RUN(each_feature_hides_alone);
     RUN(a_state_without_size_hides_its_feature);
+    RUN(control_bits_have_their_features);
     RUN(some_bits_are_never_allowed);
     RUN(xcr0_obeys_its_rules);
     RUN(a_file_fits_after_a_trim);

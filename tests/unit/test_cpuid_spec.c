@@ -9,6 +9,8 @@
 
 static const struct enforceable guest = {.memory_bits = 34}; /* 16 GiB */
 
+#define TEXT_SIZE 32768U
+
 static char message[256];
 
 /* Applies a spec to the dump `base`, on the host that the dump `machine` is. */
@@ -206,6 +208,37 @@ static void an_added_feature_is_in_reach(void)
     CHECK(m.paging.gbpages);
 }
 
+static void print_line(void *ctx, const char *line)
+{
+    char *text = ctx;
+    size_t used = strlen(text);
+    snprintf(text + used, TEXT_SIZE - used, "%s\n", line);
+}
+
+/* What one machine prints of a model, the next takes as it is. */
+static void a_printed_model_is_a_file(void)
+{
+    static const char *const specs[] = {"host", "host,-fsrm,gbpages=off", "host,cbit=40",
+                                        "host,cbit=40,addr-reduction=2,maxphyaddr=43"};
+    static char text[TEXT_SIZE];
+    for (size_t i = 0; i < DUMPS * sizeof(specs) / sizeof(specs[0]); i++) {
+        struct model host, m, again;
+        struct text_error error;
+        const char *spec = specs[i / DUMPS];
+        load_host(&host, dumps[i % DUMPS]);
+        CHECK_EQ(apply(spec, NULL, dumps[i % DUMPS], &m), 0);
+        CHECK_EQ(model_finish(&m), 0);
+        text[0] = '\0';
+        text_print(&m, 0, print_line, text);
+        CHECK_EQ(text_parse(&again, text, strlen(text), 0, &error), 0);
+        CHECK_EQ(spec_apply("f", &again, &host, &guest, message, sizeof(message)), 0);
+        if (message[0])
+            printf("#   %s of %s: %s\n", spec, dumps[i % DUMPS], message);
+        CHECK_EQ(model_finish(&again), 0);
+        CHECK(model_equal(&m, &again));
+    }
+}
+
 static void a_short_message_is_cut(void)
 {
     struct model host, m;
@@ -226,6 +259,7 @@ int main(void)
     RUN(what_does_not_agree_is_named);
     RUN(numbers_reach_the_paging_properties);
     RUN(an_added_feature_is_in_reach);
+    RUN(a_printed_model_is_a_file);
     RUN(a_short_message_is_cut);
     return unit_end();
 }
