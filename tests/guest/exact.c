@@ -4,7 +4,7 @@
  * write and fetch, as supervisor and user, with WP, SMEP, SMAP and NXE both ways; and loads of CR3
  * and of PDPTEs. Each outcome is compared with the reference walker's.
  *
- * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults, bochs-faults (trial.c);
+ * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults, bochs-faults (known.c);
  * only=MODE.
  */
 #include "tests/guest/paging/trial.h"
@@ -291,7 +291,7 @@ int main(void)
     find_nothing();
     model_read(&model);
     model_print("exact", &model);
-    known_faults_init(&model);
+    known_faults_init();
     read_registers(&runtime);
     for (unsigned int i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (modes[i].levels == 5 && !model.props.la57)

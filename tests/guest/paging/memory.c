@@ -69,7 +69,7 @@ void find_nothing(void)
     nothing = *(volatile uint64_t *)at(0x8d553000UL);
     if (is_ram(0x8d553000UL) || (nothing != 0 && nothing != UINT64_MAX))
         broken("address 8d553000, where nothing should be, reads as %lx", nothing);
-    printf("info exact: addresses without memory read as %lx\n", nothing);
+    printf("info paging: addresses without memory read as %lx\n", nothing);
 }
 
 uint32_t page_word(uint64_t address)

@@ -36,11 +36,19 @@ static bool word_is(const char *word, const char *wanted)
     return boot_word(word, &value) && strncmp(value, wanted, strlen(wanted)) == 0;
 }
 
+static bool rules_are_amd(void)
+{
+    char own[16];
+    snprintf(own, sizeof(own), "vendor%u", this_processor()->index);
+    const char *word = boot_word(own, NULL) ? own : "vendor";
+    return boot_word(word, NULL) ? word_is(word, "amd") : vendor_is_amd();
+}
+
 void model_read(struct model *model)
 {
     struct leaf basic = leaf(1), seven = leaf(7), extended = leaf(0x80000001U);
     struct leaf sizes = leaf(0x80000008U);
-    bool amd = vendor_is_amd() ? !word_is("vendor", "intel") : word_is("vendor", "amd");
+    bool amd = rules_are_amd();
     *model = (struct model){
         .props =
             {

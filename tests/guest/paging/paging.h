@@ -41,7 +41,8 @@ struct model {
     bool pdptes_held; /* loaded and checked with CR3, else read by each walk */
     bool smep, smap, pge, pku;
 };
-/* What this CPU's CPUID shows, and the command line's vendor=intel|amd, pdptes=load|demand. */
+/* What this CPU's CPUID shows, and the command line's vendor=intel|amd (vendorN= for that of vCPU
+ * N alone) and pdptes=load|demand. */
 void model_read(struct model *model);
 /* As many bits of CR4 as are set here, of those that can be. */
 uint64_t model_cr4(const struct model *model);

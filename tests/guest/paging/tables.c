@@ -27,7 +27,7 @@ void fill_kernel_pml4(uint64_t *pml4)
 {
     for (uint64_t i = 0; i < 4 * 512UL; i++)
         kernel_pd[i / 512][i % 512] =
-            i << 21 | PAGE_PS | PAGE_P | PAGE_W | PAGE_A | PAGE_D | (i >= 3 * 512 ? UNCACHED : 0);
+            i << 21 | PAGE_PS | PAGE_P | PAGE_W | PAGE_A | PAGE_D | (i >= 3 * 512UL ? UNCACHED : 0);
     for (unsigned int i = 0; i < 4; i++)
         kernel_pdpt[i] = entry(kernel_pd[i], PAGE_W);
     fill_stub_pt();

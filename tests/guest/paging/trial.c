@@ -14,54 +14,6 @@ struct comparison {
     bool code_is_missing, memory_is_wrong;
 };
 
-/* Faults of the emulators. Each changes what is expected, exactly; some meet in one access. */
-enum known {
-    RESERVED_WITHOUT_PRESENT, /* TCG: the error code of a reserved bit lacks P */
-    PML4E_BIT_8_IGNORED,      /* TCG, Bochs: reserved by AMD's rules */
-    PDPTE_AS_TABLE,           /* TCG: PAE's has an A bit there, and 2:1 and 8:5 are not reserved */
-    HUGE_ACCESSED_EARLY,      /* TCG: sets A in a 1 GiB page's entry, then refuses the access */
-    CR3_UNCHECKED,            /* TCG */
-    KNOWN
-};
-#define WALK_FAULTS ((1U << CR3_UNCHECKED) - 1U) /* those that show in a walk */
-
-static const char *const known_names[KNOWN] = {
-    [RESERVED_WITHOUT_PRESENT] = "reserved-without-present",
-    [PML4E_BIT_8_IGNORED] = "pml4e-bit-8-ignored",
-    [PDPTE_AS_TABLE] = "pdpte-as-other-tables",
-    [HUGE_ACCESSED_EARLY] = "1g-accessed-early",
-    [CR3_UNCHECKED] = "cr3-unchecked",
-};
-static unsigned int allowed; /* a bit for each */
-static unsigned long met[KNOWN];
-
-void known_faults_init(const struct model *model)
-{
-    if (boot_word("tcg-faults", NULL))
-        allowed = WALK_FAULTS | 1U << CR3_UNCHECKED;
-    if (boot_word("bochs-faults", NULL))
-        allowed = 1U << PML4E_BIT_8_IGNORED;
-    if (model->props.vendor != PAGING_AMD)
-        allowed &= ~(1U << PML4E_BIT_8_IGNORED);
-}
-
-bool known_unchecked_cr3(void)
-{
-    if (!(allowed & 1U << CR3_UNCHECKED))
-        return false;
-    met[CR3_UNCHECKED]++;
-    return true;
-}
-
-void known_faults_print(void)
-{
-    for (unsigned int i = 0; i < KNOWN; i++) {
-        if (met[i] != 0)
-            printf(", known %s %lu", known_names[i], met[i]);
-        met[i] = 0;
-    }
-}
-
 static void write_entry(const struct trial *t, uint64_t address, uint64_t value)
 {
     if (t->wide)
@@ -150,39 +102,19 @@ static bool entries_agree(const struct trial *t, const struct comparison *c)
     return true;
 }
 
-/* The entry's bits up to 51 from MAXPHYADDR on, and bit 63 without NXE, TCG checks in time. */
-static bool high_bits_are_good(const struct reference_cpu *cpu, uint64_t entry)
-{
-    uint64_t high = (UINT64_MAX << reference_width(&cpu->props)) & ((1UL << 52) - 1U);
-    return !(entry & high) && (!(entry & PAGE_XD) || (cpu->efer & EFER_NXE));
-}
-
-static void bend_outcome(const struct reference_cpu *cpu, unsigned int faults, struct comparison *c)
-{
-    if (c->wanted.vector != VECTOR_PF || c->walk.entries == 0)
-        return;
-    struct reference_entry *last = &c->walk.entry[c->walk.entries - 1U];
-    bool huge = last->level == 3 && (last->value & PAGE_P) && (last->value & PAGE_PS);
-    if ((faults & 1U << HUGE_ACCESSED_EARLY) && huge && high_bits_are_good(cpu, last->value))
-        last->set |= PAGE_A & ~last->value;
-    if ((faults & 1U << RESERVED_WITHOUT_PRESENT) && (c->wanted.error_code & PF_RESERVED))
-        c->wanted.error_code &= ~(uint64_t)PF_PRESENT;
-}
-
 /* The access itself. `faults`: the known ones to expect. */
 static bool agrees(const struct trial *t, unsigned int faults, struct comparison *c)
 {
     static uint32_t value = 0x1000;
     struct reference_cpu cpu = t->cpu;
     lay(t);
-    if (faults & 1U << PML4E_BIT_8_IGNORED)
-        cpu.props.vendor = PAGING_INTEL;
+    known_bend_model(faults, &cpu);
     c->pdpte_address = 0;
     if ((faults & 1U << PDPTE_AS_TABLE) && t->legacy && t->wide)
         expect_as_table(t, &cpu, c);
     else
         expect(t, &cpu, c);
-    bend_outcome(&cpu, faults, c);
+    known_bend_outcome(faults, &cpu, &c->wanted, &c->walk);
     uint32_t old = (uint32_t)old_content(t, c);
     if (c->code_is_missing)
         return true;
@@ -206,11 +138,10 @@ static bool is_known(const struct trial *t)
     struct comparison c;
     for (int count = 1; count <= CR3_UNCHECKED; count++)
         for (unsigned int faults = 1; faults <= WALK_FAULTS; faults++) {
-            if ((faults & ~allowed) || __builtin_popcount(faults) != count ||
+            if ((faults & ~known_allowed) || __builtin_popcount(faults) != count ||
                 !agrees(t, faults, &c) || c.code_is_missing)
                 continue;
-            for (unsigned int i = 0; i < KNOWN; i++)
-                met[i] += faults >> i & 1U;
+            known_count(faults);
             return true;
         }
     return false;

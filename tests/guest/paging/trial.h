@@ -5,7 +5,7 @@
  * One access under given registers and tables, compared with what the model says of it: vector,
  * error code, CR2, what was read or written where, and the A and D bits afterwards.
  */
-#include "tests/guest/paging/paging.h"
+#include "tests/guest/paging/known.h"
 
 /* An entry on the way to the page. */
 struct slot {
@@ -28,13 +28,6 @@ struct trial {
 struct tally {
     unsigned long cases, skipped, differences;
 };
-
-/* The emulators' own faults that the command line allows; each is matched exactly, and counted. */
-void known_faults_init(const struct model *model);
-/* TCG takes any value for CR3, after which nothing is mapped: so it is not tried there. Counts. */
-bool known_unchecked_cr3(void);
-/* "name count" of each that was met, on the current line. */
-void known_faults_print(void);
 
 /* Makes the access and counts it; prints the first differences in full. A fetch from where no code
  * was laid is skipped. */

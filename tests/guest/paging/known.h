@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_TESTS_GUEST_PAGING_KNOWN_H
+#define LATCH_TESTS_GUEST_PAGING_KNOWN_H
+#include "tests/guest/paging/paging.h"
+
+/* Faults of the emulators. Each changes what is expected, exactly; some meet in one access. */
+enum known {
+    RESERVED_WITHOUT_PRESENT, /* TCG: the error code of a reserved bit lacks P */
+    PML4E_BIT_8_IGNORED,      /* TCG, Bochs: reserved by AMD's rules */
+    PDPTE_AS_TABLE,           /* TCG: PAE's has an A bit there, and 2:1 and 8:5 are not reserved */
+    HUGE_ACCESSED_EARLY,      /* TCG: sets A in a 1 GiB page's entry, then refuses the access */
+    CR3_UNCHECKED,            /* TCG */
+    KNOWN
+};
+#define WALK_FAULTS ((1U << CR3_UNCHECKED) - 1U) /* those that show in a walk */
+
+extern unsigned int known_allowed; /* a bit for each */
+/* By the command line: tcg-faults, bochs-faults. */
+void known_faults_init(void);
+/* Counts each of a set. */
+void known_count(unsigned int faults);
+/* ", known NAME COUNT" of each that was met since the last time, on the current line. */
+void known_faults_print(void);
+/* TCG takes any value for CR3, after which nothing is mapped: so it is not tried there. Counts. */
+bool known_unchecked_cr3(void);
+
+/* What a CPU with these faults makes of it: first the model is bent, then the outcome. */
+void known_bend_model(unsigned int faults, struct reference_cpu *cpu);
+void known_bend_outcome(unsigned int faults, const struct reference_cpu *cpu,
+                        struct outcome *wanted, struct reference_result *walk);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * All vCPUs, each with a model of its own, over the same page tables: in turns, with entries that
+ * change between, and all at once. Each access must come out as that vCPU's own model says, in
+ * whatever order the vCPUs made their translations.
+ *
+ * Words: rounds=N (accesses in all); vendor=, vendorN= (model.c); tcg-faults, bochs-faults.
+ */
+#include "tests/guest/paging/known.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PROBES         8U
+#define LEVELS         4U
+#define FIRST_INDEX    16U /* of the first probe in the PML4 */
+#define BATCH          64U /* accesses of each vCPU between two changes, all at once */
+#define IN_TURN        8U  /* accesses in one turn */
+#define DEFAULT_ROUNDS 20000UL
+
+typedef uint64_t table[512] __attribute__((aligned(4096)));
+
+/* A way of its own to the one page. */
+struct probe {
+    table level3, level2, level1;
+    volatile unsigned int version; /* counts the changes */
+};
+
+struct difference {
+    uint64_t linear, entry, found_entry;
+    unsigned int access, level;
+    struct outcome wanted, found;
+};
+
+/* What one vCPU keeps. */
+struct participant {
+    struct model model;
+    struct reference_cpu cpu, runtime;
+    uint64_t seed;
+    unsigned int seen[PROBES]; /* the versions for which it has no stale translation */
+    unsigned long accesses, faults, unlike, differences;
+    struct difference first;
+};
+
+static table root;
+static struct probe probes[PROBES];
+static uint8_t page[4096] __attribute__((aligned(4096)));
+static struct participant participants[PROCESSORS_MAX];
+static unsigned int count;
+static volatile unsigned long turn, arrived, rounds;
+static unsigned long cases, differences;
+
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed ^= *seed >> 12;
+    *seed ^= *seed << 25;
+    *seed ^= *seed >> 27;
+    return *seed * 0x2545f4914f6cdd1dUL >> 16;
+}
+
+static uint64_t linear_of(unsigned int probe)
+{
+    return (uint64_t)(FIRST_INDEX + probe) << 39 | (uint64_t)page;
+}
+
+static uint64_t *entry_of(unsigned int probe, unsigned int level)
+{
+    struct probe *p = &probes[probe];
+    uint64_t linear = linear_of(probe);
+    uint64_t *const way[LEVELS] = {p->level1, p->level2, p->level3, root};
+    return &way[level - 1][linear >> (12U + 9U * (level - 1U)) & 511U];
+}
+
+static void lay_probe(unsigned int probe)
+{
+    struct probe *p = &probes[probe];
+    *entry_of(probe, 1) = (uint64_t)page | PAGE_P | PAGE_W | PAGE_U;
+    *entry_of(probe, 2) = (uint64_t)p->level1 | PAGE_P | PAGE_W | PAGE_U;
+    *entry_of(probe, 3) = (uint64_t)p->level2 | PAGE_P | PAGE_W | PAGE_U;
+    *entry_of(probe, 4) = (uint64_t)p->level3 | PAGE_P | PAGE_W | PAGE_U;
+}
+
+/* Another way: a page of any size, and one bit of one entry that may be reserved, or a right. */
+static void change_probe(unsigned int probe, uint64_t *seed)
+{
+    static const uint8_t bits[] = {0, 1, 2, 5, 8, 63};
+    lay_probe(probe);
+    unsigned int leaf = 1U + (unsigned int)next_random(seed) % 3U;
+    if (leaf > 1)
+        *entry_of(probe, leaf) = ((uint64_t)page & ~((1UL << (12U + 9U * (leaf - 1U))) - 1U)) |
+                                 PAGE_PS | PAGE_P | PAGE_W | PAGE_U;
+    uint64_t choice = next_random(seed) % 32;
+    unsigned int level = leaf + (unsigned int)next_random(seed) % (LEVELS + 1U - leaf);
+    if (choice < 20)
+        *entry_of(probe, level) ^= 1UL << (32U + choice);
+    else if (choice < 26)
+        *entry_of(probe, level) ^= 1UL << bits[choice - 20U];
+    else if (choice < 28)
+        *entry_of(probe, 4) ^= PAGE_G; /* bit 8, reserved there by AMD's rules */
+    probes[probe].version++;
+}
+
+static bool may_fetch(const struct outcome *wanted, const struct reference_result *walk)
+{
+    return wanted->vector != NO_FAULT || walk->address == (uint64_t)page + CODE_OFFSET;
+}
+
+static struct outcome expect(const struct reference_cpu *own, uint64_t linear, unsigned int access,
+                             struct reference_result *walk)
+{
+    struct reference_cpu cpu = *own;
+    known_bend_model(known_allowed, &cpu);
+    struct outcome wanted = expected(&cpu, linear, access, walk);
+    known_bend_outcome(known_allowed, &cpu, &wanted, walk);
+    return wanted;
+}
+
+/* Another model would have another outcome. */
+static bool is_unlike(const struct participant *me, uint64_t linear, unsigned int access,
+                      const struct outcome *wanted)
+{
+    struct reference_result walk;
+    for (unsigned int i = 0; i < count; i++) {
+        if (paging_props_equal(&participants[i].cpu.props, &me->cpu.props))
+            continue;
+        struct outcome other = expect(&participants[i].cpu, linear, access, &walk);
+        if (other.vector != wanted->vector || other.error_code != wanted->error_code)
+            return true;
+    }
+    return false;
+}
+
+/* What the entries must look like now; while others walk too, they may have marked them. */
+static const struct reference_entry *wrong_entry(const struct reference_result *walk, bool alone,
+                                                 uint64_t *found)
+{
+    for (unsigned int i = 0; i < walk->entries; i++) {
+        const struct reference_entry *e = &walk->entry[i];
+        uint64_t may = e->may | (alone ? 0 : (PAGE_A | PAGE_D) & ~e->set);
+        if (!is_ram(e->address))
+            continue;
+        *found = *(volatile uint64_t *)at(e->address);
+        if ((*found & ~may) != ((e->value | e->set) & ~may))
+            return e;
+    }
+    return NULL;
+}
+
+static void access_probe(struct participant *me, unsigned int probe, bool alone)
+{
+    struct reference_result walk;
+    uint64_t choice = next_random(&me->seed), found_entry = 0;
+    unsigned int access = REFERENCE_READ << choice % 3U;
+    uint64_t linear = linear_of(probe) + (access & REFERENCE_FETCH ? CODE_OFFSET : DATA_OFFSET);
+    access |= choice & 64U ? REFERENCE_USER : 0;
+    struct outcome wanted = expect(&me->cpu, linear, access, &walk);
+    if ((access & REFERENCE_FETCH) && !may_fetch(&wanted, &walk))
+        return;
+    if (me->seen[probe] != probes[probe].version || (choice & 0x300U) == 0)
+        invlpg(linear);
+    me->seen[probe] = probes[probe].version;
+    struct outcome found = attempt(&me->cpu, linear, access, page_word((uint64_t)page));
+    const struct reference_entry *wrong = wrong_entry(&walk, alone, &found_entry);
+    bool reads_page = found.vector == NO_FAULT && (access & REFERENCE_READ) &&
+                      walk.address == (uint64_t)page + DATA_OFFSET;
+    me->accesses++;
+    me->faults += wanted.vector != NO_FAULT;
+    me->unlike += is_unlike(me, linear, access, &wanted);
+    if (found.vector == wanted.vector && found.error_code == wanted.error_code &&
+        found.cr2 == wanted.cr2 && wrong == NULL &&
+        (!reads_page || found.value == page_word((uint64_t)page)))
+        return;
+    if (me->differences++ != 0)
+        return;
+    const struct reference_entry *last = walk.entries ? &walk.entry[walk.entries - 1U] : NULL;
+    const struct reference_entry *shown = wrong != NULL ? wrong : last;
+    me->first = (struct difference){
+        .linear = linear,
+        .access = access,
+        .wanted = wanted,
+        .found = found,
+        .level = shown != NULL ? shown->level : 0,
+        .entry = shown != NULL ? shown->value : 0,
+        .found_entry = found_entry,
+    };
+}
+
+/* Without PAUSE, at which TCG gives the CPU away for long. */
+static void wait_for(const volatile unsigned long *counter, unsigned long wanted)
+{
+    while (*counter < wanted)
+        continue;
+}
+
+/* Each in turn, in an order that changes; who is first may change an entry. */
+static void take_turns(struct participant *me, unsigned int index)
+{
+    for (unsigned long round = 0; round < rounds / (2UL * count * IN_TURN); round++) {
+        unsigned int place = (unsigned int)((index + round / 3U) % count);
+        if (round & 1U)
+            place = count - 1U - place;
+        wait_for(&turn, round * count + place);
+        for (unsigned int i = 0; place == 0 && i < PROBES / 2U; i++)
+            change_probe((unsigned int)next_random(&me->seed) % PROBES, &me->seed);
+        for (unsigned int i = 0; i < IN_TURN; i++)
+            access_probe(me, (unsigned int)next_random(&me->seed) % PROBES, true);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        turn = turn + 1;
+    }
+}
+
+static void barrier(unsigned long *passed)
+{
+    *passed += count;
+    __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
+    wait_for(&arrived, *passed);
+}
+
+static void take_part_together(struct participant *me, unsigned int index)
+{
+    unsigned long passed = 0;
+    for (unsigned long round = 0; round < rounds / (2UL * count * BATCH) + 1U; round++) {
+        barrier(&passed);
+        for (unsigned int i = 0; index == round % count && i < PROBES; i++)
+            change_probe(i, &me->seed);
+        barrier(&passed);
+        for (unsigned int i = 0; i < BATCH; i++)
+            access_probe(me, (unsigned int)next_random(&me->seed) % PROBES, false);
+    }
+}
+
+static void begin(void *argument)
+{
+    unsigned int index = this_processor()->index;
+    struct participant *me = &participants[index];
+    (void)argument;
+    model_read(&me->model);
+    read_registers(&me->runtime);
+    me->cpu = me->runtime;
+    me->cpu.props = me->model.props;
+    me->cpu.cr3 = (uint64_t)root;
+    me->cpu.cr0 |= CR0_WP;
+    me->cpu.efer |= me->model.props.nx ? EFER_NXE : 0;
+    me->seed = 0x9e3779b97f4a7c15UL * (index + 1U);
+}
+
+static void participate(void *together)
+{
+    unsigned int index = this_processor()->index;
+    struct participant *me = &participants[index];
+    enter_long(&me->cpu);
+    if (*(bool *)together)
+        take_part_together(me, index);
+    else
+        take_turns(me, index);
+    enter_long(&me->runtime);
+}
+
+/* wait_on() gives up after ten seconds; this does not, as a million rounds take longer. */
+static void run_all(bool together)
+{
+    static bool how;
+    how = together;
+    for (unsigned int i = 1; i < count; i++)
+        start_on(i, participate, &how);
+    participate(&how);
+    for (unsigned int i = 1; i < count; i++)
+        while (processors[i].job != NULL)
+            cpu_pause();
+}
+
+/* And makes the counts those of the next phase. */
+static void report(const char *phase)
+{
+    struct participant sum = {.accesses = 0};
+    for (unsigned int i = 0; i < count; i++) {
+        struct participant *p = &participants[i];
+        const struct difference *d = &p->first;
+        if (p->differences != 0)
+            printf("difference: %s vcpu %u access %x at %lx: wanted vector %u error %lx, found "
+                   "vector %u error %lx cr2 %lx value %x, level %u entry %lx then %lx\n",
+                   phase, i, d->access, d->linear, d->wanted.vector, d->wanted.error_code,
+                   d->found.vector, d->found.error_code, d->found.cr2, d->found.value, d->level,
+                   d->entry, d->found_entry);
+        sum.accesses += p->accesses;
+        sum.faults += p->faults;
+        sum.unlike += p->unlike;
+        sum.differences += p->differences;
+        p->accesses = p->faults = p->unlike = p->differences = 0;
+    }
+    cases += sum.accesses;
+    differences += sum.differences;
+    printf("unlike: %s %lu cases %lu differences, %lu faults, %lu differ by model\n", phase,
+           sum.accesses, sum.differences, sum.faults, sum.unlike);
+}
+
+int main(void)
+{
+    const char *value;
+    rounds = boot_word("rounds", &value) ? strtoul(value, NULL, 10) : DEFAULT_ROUNDS;
+    attempt_init();
+    find_nothing();
+    known_faults_init();
+    __asm__ volatile("sti");
+    count = processor_start_all();
+    check(count > 1, "unlike.vcpus", "only %u", count);
+    fill_kernel_pml4(root);
+    *(volatile uint32_t *)(page + DATA_OFFSET) = page_word((uint64_t)page);
+    *(volatile uint16_t *)(page + CODE_OFFSET) = 0x80cd;
+    for (unsigned int i = 0; i < PROBES; i++)
+        lay_probe(i);
+    for (unsigned int i = 0; i < count; i++) {
+        char name[16];
+        run_on(i, begin, NULL);
+        snprintf(name, sizeof(name), "vcpu %u", i);
+        model_print(name, &participants[i].model);
+    }
+    run_all(false);
+    report("turns");
+    run_all(true);
+    report("all");
+    printf("unlike: total %lu cases %lu differences\n", cases, differences);
+    check(differences == 0 && cases >= rounds / 2, "unlike.outcomes",
+          "%lu differences in %lu cases", differences, cases);
+    return 0;
+}
