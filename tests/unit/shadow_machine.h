@@ -10,6 +10,7 @@
 #include "mmu/reserved.h"
 #include "mmu/shadow.h"
 #include "tests/unit/mmu_memory.h"
+#include "tests/unit/shadow_tlb.h"
 #include "tests/unit/unit.h"
 
 #define CPUS       3U
@@ -29,8 +30,10 @@ struct vcpu {
     struct table_page *root[2]; /* nested, by `tables` */
     bool vmcs_pdptes;           /* the hardware holds PDPTEs; else it reads them when it walks */
     uint64_t cr3, pdpte[4];     /* the hardware's */
-    uint64_t recent[8];         /* addresses that lead somewhere, for the test */
-    uint64_t flushed, seen;     /* stores and changes so far, when it last flushed everything */
+    struct tlb tlb;
+    uint64_t recent[8];     /* addresses that lead somewhere, for the test */
+    uint64_t dropped;       /* stores so far, when it last dropped its links to tables */
+    uint64_t flushed, seen; /* stores and changes so far, when it last flushed everything */
 };
 
 /* A guest's store, with what was there before. */
@@ -80,10 +83,13 @@ static void *machine_map(void *ctx, hpa_t page)
     return page.raw >= TABLES && index < POOL_MAX ? m.pool[index] : memory_at_page(ctx, page);
 }
 
+/* What struct mmu_env promises of a flush: nothing that any CPU holds survives. */
 static void machine_flush(void *ctx)
 {
     (void)ctx;
     m.flushes++;
+    for (unsigned int i = 0; i < CPUS; i++)
+        memset(&m.cpu[i].tlb, 0, sizeof(m.cpu[i].tlb));
 }
 
 static uint64_t *ram_at(uint64_t address)
@@ -124,11 +130,15 @@ static bool nested_lookup(const struct table_page *root, uint64_t address, struc
 }
 
 /* The nested walk of one access; fills as the kernel would. False: absent. */
-static bool nested_access(struct table_page *root, uint64_t address, bool write)
+static bool nested_access(struct vcpu *c, unsigned int tables, uint64_t address, bool write)
 {
+    struct table_page *root = c->root[tables];
+    uint64_t frame = address >> PAGE_SHIFT;
     struct direct_result result;
     struct table_leaf leaf;
 
+    if (write && tlb_writable(&c->tlb, frame) && draw(2))
+        return true;
     if (!nested_lookup(root, address, &leaf)) {
         int rc = direct_fill(&m.direct, root, gpa(address), &result);
 
@@ -141,14 +151,17 @@ static bool nested_access(struct table_page *root, uint64_t address, bool write)
             return false;
     }
     if (write && !(leaf.access & ACCESS_WRITE)) {
-        CHECK(shadow_is_tracked(&m.shadow, gfn(address >> PAGE_SHIFT), 1));
-        CHECK(shadow_write(&m.shadow, gfn(address >> PAGE_SHIFT)));
+        tlb_drop_nested(&c->tlb, frame); /* the violation does */
+        CHECK(shadow_is_tracked(&m.shadow, gfn(frame), 1));
+        CHECK(shadow_write(&m.shadow, gfn(frame)));
         CHECK(nested_lookup(root, address, &leaf) && (leaf.access & ACCESS_WRITE));
     }
     if (address < TABLES || address >= TABLES + m.shadow.count * PAGE_SIZE)
         CHECK_EQ(leaf.page.raw - leaf.address, RAM_HOST);
     else
         CHECK_EQ(leaf.page.raw, leaf.address);
+    if (leaf.access & ACCESS_WRITE)
+        c->tlb.writable[draw(TLB_SIZE)] = frame + 1;
     return true;
 }
 
@@ -157,7 +170,7 @@ static void guest_store(uint64_t address, unsigned int size, uint64_t value)
 {
     struct vcpu *c = &m.cpu[draw(CPUS)];
 
-    CHECK(nested_access(c->root[draw(2)], address, true));
+    CHECK(nested_access(c, (unsigned int)draw(2), address, true));
     ram_write(address, size, value);
     m.changes++;
 }
@@ -202,7 +215,7 @@ static void add_cpu(unsigned int index, const struct paging_props *props)
     static const struct role_context shadow_context = {.format = FORMAT_SHADOW_LONG};
     struct vcpu *c = &m.cpu[index];
 
-    *c = (struct vcpu){.props = *props, .vmcs_pdptes = index != 1};
+    *c = (struct vcpu){.props = *props, .vmcs_pdptes = draw(2)};
     for (unsigned int tables = 0; tables < 2; tables++) {
         struct paging_state state = {.props = &c->props};
         struct role_context context = {
@@ -253,6 +266,7 @@ static void enter(struct vcpu *c)
 {
     if (!c->shadow.changed)
         return;
+    tlb_drop_linear(&c->tlb);
     c->cr3 = c->shadow.cr3.raw;
     memcpy(c->pdpte, c->shadow.pdpte, sizeof(c->pdpte));
     c->shadow.changed = false;
@@ -262,7 +276,7 @@ static void enter(struct vcpu *c)
 static void flush_all(struct vcpu *c)
 {
     /* What is stored meanwhile may be seen or not. */
-    c->flushed = m.stores;
+    c->flushed = c->dropped = m.stores;
     c->seen = m.changes;
     if (paging_mode(&c->shadow.state) == MODE_OFF)
         shadow_unload(&m.shadow, &c->shadow);
@@ -272,18 +286,26 @@ static void flush_all(struct vcpu *c)
     enter(c);
 }
 
-/* The entry that the hardware reads at a guest-physical address, through the nested tables. */
-static uint64_t hardware_read(const struct vcpu *c, uint64_t address)
-{
-    CHECK(address >= TABLES && address < TABLES + m.shadow.count * PAGE_SIZE);
-    if (one_in(16))
-        CHECK(nested_access(c->root[1], address, true));
-    return m.pool[(address - TABLES) / PAGE_SIZE % POOL_MAX][address % PAGE_SIZE / 8];
-}
-
 static bool is_long(const struct vcpu *c)
 {
     return paging_mode(&c->shadow.state) >= MODE_4LEVEL;
+}
+
+static void guest_invlpg(struct vcpu *c, uint64_t linear)
+{
+    c->dropped = m.stores;
+    shadow_invalidate(&m.shadow, &c->shadow, gla(linear));
+    enter(c);
+    tlb_drop_address(&c->tlb, is_long(c) ? linear : linear & 0xffffffffUL);
+}
+
+/* The entry that the hardware reads at a guest-physical address, through the nested tables. */
+static uint64_t hardware_read(struct vcpu *c, uint64_t address)
+{
+    CHECK(address >= TABLES && address < TABLES + m.shadow.count * PAGE_SIZE);
+    if (one_in(16))
+        CHECK(nested_access(c, 1, address, true));
+    return m.pool[(address - TABLES) / PAGE_SIZE % POOL_MAX][address % PAGE_SIZE / 8];
 }
 
 /* SDM vol. 3 §4.6 for the hardware's state: WP=1, NXE=1. `entry` is the leaf. */
@@ -307,8 +329,7 @@ static bool hardware_permits(const struct vcpu *c, bool w, bool u, bool nx, uint
 }
 
 /* The hardware's walk of the shadow tables, by the rules of a CPU with 52 address bits. */
-static bool hardware_walk(const struct vcpu *c, uint64_t linear, unsigned int access,
-                          uint64_t *address)
+static bool hardware_walk(struct vcpu *c, uint64_t linear, unsigned int access, uint64_t *address)
 {
     static const struct paging_props host = {
         .maxphyaddr = 52, .gbpages = true, .pat = true, .vendor = PAGING_AMD};
@@ -316,7 +337,23 @@ static bool hardware_walk(const struct vcpu *c, uint64_t linear, unsigned int ac
     unsigned int level = paging_levels(is_long(c) ? paging_mode(&c->shadow.state) : MODE_PAE);
     uint64_t table = c->cr3;
     bool w = true, u = true, nx = false;
+    struct tlb_entry *leaf_held = tlb_find(c->tlb.leaf, linear);
+    struct tlb_entry *link_held = tlb_find(c->tlb.link, linear);
 
+    if (leaf_held && draw(4)) {
+        uint64_t mask = level_size(leaf_held->level) - 1U;
+
+        *address = (leaf_held->entry & 0x000ffffffffff000UL & ~mask) | (linear & mask);
+        return hardware_permits(c, leaf_held->w, leaf_held->u, leaf_held->nx, leaf_held->entry,
+                                access);
+    }
+    if (link_held && draw(4)) {
+        level = link_held->level - 1;
+        table = link_held->entry;
+        w = link_held->w;
+        u = link_held->u;
+        nx = link_held->nx;
+    }
     CHECK(is_long(c) || c->cr3 <= 0xffffffffUL);
     for (;; level--) {
         unsigned int shift = 12 + 9 * (level - 1), index = linear >> shift & 511U;
@@ -343,9 +380,14 @@ static bool hardware_walk(const struct vcpu *c, uint64_t linear, unsigned int ac
             uint64_t mask = (1UL << shift) - 1U;
 
             *address = (entry & 0x000ffffffffff000UL & ~mask) | (linear & mask);
+            c->tlb.leaf[draw(TLB_SIZE)] = (struct tlb_entry){
+                .valid = true, .level = level, .linear = linear, .entry = entry, w, u, nx};
             return hardware_permits(c, w, u, nx, entry, access);
         }
         table = entry & 0x000ffffffffff000UL;
+        if (!root)
+            c->tlb.link[draw(TLB_SIZE)] = (struct tlb_entry){
+                .valid = true, .level = level, .linear = linear, .entry = table, w, u, nx};
     }
 }
 
@@ -361,12 +403,13 @@ static enum access_end guest_access(struct vcpu *c, uint64_t linear, unsigned in
         enter(c);
         if (hardware_walk(c, linear, access, &address)) {
             *result = (struct walk_result){.address = gpa(address)};
-            if (!nested_access(c->root[1], address, access & ACCESS_WRITE))
+            if (!nested_access(c, 1, address, access & ACCESS_WRITE))
                 return END_ABSENT;
             CHECK(address < TABLES || address >= TABLES + m.shadow.count * PAGE_SIZE);
             return END_DONE;
         }
         m.exits++;
+        tlb_drop_address(&c->tlb, linear);
         switch (shadow_fault(&m.shadow, &c->shadow, gla(linear), access, result)) {
         case SHADOW_RETRY:
             break;

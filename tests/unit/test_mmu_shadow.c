@@ -235,15 +235,28 @@ static bool allowed(const struct paging_state *state, unsigned int rights, uint6
     return !(key & 1U) && !((key & 2U) && write && (user || (state->cr0 & CR0_WP)));
 }
 
-static bool explained(const struct vcpu *c, uint64_t table, unsigned int level, uint64_t linear,
-                      unsigned int access, unsigned int rights, uint64_t wanted);
+/* A translation that a CPU may still use, as it is put together from the top down. */
+struct chain {
+    const struct vcpu *c;
+    uint64_t linear, wanted;
+    unsigned int access;
+};
+
+/* What is left of rights, and whether one of the links was gone when paging-structure caches were
+ * last dropped, or one of the entries came after that: both together no CPU can hold. */
+struct sofar {
+    unsigned int rights;
+    bool gone, later;
+};
+
+static bool explained(const struct chain *chain, uint64_t table, unsigned int level,
+                      struct sofar sofar);
 
 /* Whether one version of an entry leads there. */
-static bool version_explains(const struct vcpu *c, uint64_t entry, unsigned int level,
-                             uint64_t linear, unsigned int access, unsigned int rights,
-                             uint64_t wanted)
+static bool version_explains(const struct chain *chain, uint64_t entry, unsigned int level,
+                             struct sofar sofar)
 {
-    const struct paging_state *state = &c->shadow.state;
+    const struct paging_state *state = &chain->c->shadow.state;
     enum paging_mode mode = paging_mode(state);
     bool pdpte = mode == MODE_PAE && level == 3;
     bool leaf = level == 1 || (level == 2 && (entry & PS) && mode != MODE_32BIT) ||
@@ -255,54 +268,69 @@ static bool version_explains(const struct vcpu *c, uint64_t entry, unsigned int 
         (entry & reserved_mask(mode, level, leaf, state->props, state->efer & EFER_NXE)))
         return false;
     if (!pdpte && !(entry & W))
-        rights &= ~2U;
+        sofar.rights &= ~2U;
     if (!pdpte && !(entry & U))
-        rights &= ~8U;
+        sofar.rights &= ~8U;
     if (entry & NX)
-        rights &= ~4U;
+        sofar.rights &= ~4U;
     if (state->props->cbit && mode >= MODE_PAE)
         address &= ~(1UL << state->props->cbit);
     if (!leaf)
-        return explained(c, address, level - 1, linear, access, rights, wanted);
+        return explained(chain, address, level - 1, sofar);
     address &= ~mask;
     if (mode == MODE_32BIT_PSE && level == 2 && state->props->pse36)
         address |= (entry & 0x1fe000UL) << 19;
-    return allowed(state, rights, entry, access) && !((access & ACCESS_WRITE) && !(entry & D)) &&
-           (address | (linear & mask)) == wanted;
+    return allowed(state, sofar.rights, entry, chain->access) &&
+           !((chain->access & ACCESS_WRITE) && !(entry & D)) &&
+           (address | (chain->linear & mask)) == chain->wanted;
 }
 
-/* Whether a TLB that was last flushed when the vCPU did that could have this translation. */
-static bool explained(const struct vcpu *c, uint64_t table, unsigned int level, uint64_t linear,
-                      unsigned int access, unsigned int rights, uint64_t wanted)
+/* The same for an entry that was there from one store to another. */
+static bool lifetime_explains(const struct chain *chain, uint64_t entry, unsigned int level,
+                              struct sofar sofar, uint64_t from, uint64_t to)
 {
+    sofar.later |= from >= chain->c->dropped;
+    if (sofar.gone && sofar.later)
+        return false;
+    sofar.gone |= level > 1 && to < chain->c->dropped;
+    return version_explains(chain, entry, level, sofar);
+}
+
+static bool explained(const struct chain *chain, uint64_t table, unsigned int level,
+                      struct sofar sofar)
+{
+    const struct vcpu *c = chain->c;
     const struct paging_state *state = &c->shadow.state;
     enum paging_mode mode = paging_mode(state);
     unsigned int size = mode <= MODE_32BIT_PSE ? 4 : 8;
-    uint64_t index = (linear >> index_shift(mode, level)) & (PAGE_SIZE / size - 1);
+    uint64_t index = (chain->linear >> index_shift(mode, level)) & (PAGE_SIZE / size - 1);
     uint64_t place = table + index * size;
+    uint64_t from = 0;
 
     if (mode == MODE_PAE && level == 3) {
         place = table + (index & 3U) * 8U;
         if (state->pdpte_held)
-            return version_explains(c, state->pdpte[index & 3U], 3, linear, access, rights, wanted);
+            return version_explains(chain, state->pdpte[index & 3U], 3, sofar);
     }
-    if (version_explains(c, part_of(ram_at(place) ? *ram_at(place) : UINT64_MAX, place, size),
-                         level, linear, access, rights, wanted))
-        return true;
     for (uint64_t i = c->flushed; i < m.stores; i++) {
         const struct store *store = &m.store[i % STORES_MAX];
 
-        if (store->address == (place & ~7UL) &&
-            version_explains(c, part_of(store->old, place, size), level, linear, access, rights,
-                             wanted))
+        if (store->address != (place & ~7UL))
+            continue;
+        if (lifetime_explains(chain, part_of(store->old, place, size), level, sofar, from, i))
             return true;
+        from = i;
     }
-    return false;
+    return lifetime_explains(chain,
+                             part_of(ram_at(place) ? *ram_at(place) : UINT64_MAX, place, size),
+                             level, sofar, from, UINT64_MAX);
 }
 
+/* Whether a TLB could have this translation, by all that the vCPU flushed. */
 static bool is_explained(const struct vcpu *c, uint64_t linear, unsigned int access,
                          uint64_t wanted)
 {
+    const struct chain chain = {.c = c, .linear = linear, .wanted = wanted, .access = access};
     const struct paging_state *state = &c->shadow.state;
     enum paging_mode mode = paging_mode(state);
     uint64_t table = state->cr3 & 0x000ffffffffff000UL;
@@ -313,7 +341,7 @@ static bool is_explained(const struct vcpu *c, uint64_t linear, unsigned int acc
         table &= ~(1UL << state->props->cbit);
     if (m.stores - c->flushed > STORES_MAX)
         return true;
-    return explained(c, table, paging_levels(mode), linear, access, 15, wanted);
+    return explained(&chain, table, paging_levels(mode), (struct sofar){.rights = 15});
 }
 
 static unsigned long strict_done, strict_faults, strict_absent, relaxed_done;
@@ -405,6 +433,8 @@ static void check_shadow(void)
         for (unsigned int e = 0; e < 4; e++)
             users -= cpu->pdpte[e] != 0;
     }
+    CHECK(m.shadow.dead.next == &m.shadow.dead);
+    CHECK(m.shadow.candidates.next == &m.shadow.candidates);
     CHECK_EQ(stats.pages, live + pinned);
     CHECK_EQ(users, links);
 }
@@ -424,6 +454,11 @@ static void disturb(void)
         break;
     case 3:
         direct_set_kind(&m.direct, gpa(0), RAM_FRAMES * PAGE_SIZE, GUEST_PASS);
+        break;
+    case 4:
+        for (unsigned int i = 0; i < CPUS * 2U; i++)
+            nested_access(&m.cpu[i / 2U], i % 2U, 0, false);
+        m.memory.fail_after = 0;
         break;
     default:
         m.busy = one_in(4);
@@ -455,7 +490,7 @@ static void step(void)
     } else if (kind < 45 && paging) {
         uint64_t seen = m.changes;
 
-        shadow_invalidate(&m.shadow, &c->shadow, gla(linear));
+        guest_invlpg(c, linear);
         for (unsigned int i = 0; i < 3; i++)
             check_access(c, linear, random_access(), seen);
     } else if (kind < 47) {
@@ -489,6 +524,17 @@ static void random_run(const struct paging_props *props, unsigned int pages, boo
     check_shadow();
 }
 
+static void random_amd(void)
+{
+    struct paging_props props[CPUS];
+
+    memcpy(props, alike, sizeof(props));
+    for (unsigned int i = 0; i < CPUS; i++)
+        props[i].vendor = PAGING_AMD;
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        random_run(props, POOL_MAX, true, 40000, seed);
+}
+
 static void random_alike(void)
 {
     for (uint64_t seed = 1; seed <= 4; seed++)
@@ -510,6 +556,7 @@ static void random_tiny_pool(void)
 int main(void)
 {
     RUN(random_alike);
+    RUN(random_amd);
     RUN(random_unlike);
     RUN(random_tiny_pool);
     printf("# done %lu, faults %lu, absent %lu, relaxed %lu\n", strict_done, strict_faults,
