@@ -28,4 +28,6 @@ void svm_dump(struct vcpu *v, void (*line)(const char *text))
     snprintf(text, sizeof(text), "VMCB: CR0 %#lx, CR3 %#lx, CR4 %#lx, EFER %#lx%s", save->cr0,
              save->cr3, save->cr4, save->efer, svm->shadow ? ", shadow tables" : "");
     line(text);
+    if (control->exit_code == VMEXIT_TASK_SWITCH || (svm->shadow && save->cr3 != svm->cr3))
+        line("VMCB: a hardware task switch, which shadow paging does not follow");
 }

@@ -68,6 +68,7 @@ enum vmcb_exit {
     VMEXIT_INVLPGA = 0x7a,
     VMEXIT_IOIO = 0x7b,
     VMEXIT_MSR = 0x7c,
+    VMEXIT_TASK_SWITCH = 0x7d,
     VMEXIT_SHUTDOWN = 0x7f,
     VMEXIT_VMRUN = 0x80,
     VMEXIT_VMMCALL = 0x81,
