@@ -36,6 +36,8 @@ def check(options):
             raise Refused(f"--boot {options.boot}: {options.machine} has cd and disk only")
     if options.icount and options.machine == "kvm":
         raise Refused("--icount: a real CPU does not count so; use --machine qemu-amd or Bochs")
+    if options.bochs_script and MACHINES[options.machine].is_qemu:
+        raise Refused(f"--bochs-script: {options.machine} is not Bochs")
     if options.bare and options.guest == "none":
         raise Refused("--bare --guest none: there is nothing to boot")
 
@@ -173,7 +175,11 @@ class Bochs(Machine):
         # The debugger's script: continue, and quit at a guest's own stop.
         script = self.directory / "script"
         script.write_text("c\nq\n")
-        self.output = open(self.directory / "output", "w+b")
+        output = self.directory / "output"
+        if self.options.bochs_script:
+            script = pathlib.Path(self.options.bochs_script)
+            output = f"{script}.out"
+        self.output = open(output, "w+b")
         self.spawn(["bochs", "-q", "-f", str(configuration), "-rc", str(script),
                     *self.options.emulator_args], stdin=subprocess.DEVNULL, stdout=self.output,
                    stderr=subprocess.STDOUT)

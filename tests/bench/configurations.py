@@ -19,7 +19,7 @@ KVM_INITRD = BENCH / "kvm.gz"
 # Without these Debian's kernel spends most of its time in self-tests on Bochs.
 KVM_KERNEL_WORDS = ("console=ttyS0 quiet panic=-1 cryptomgr.notests nokaslr mitigations=off"
                     " no_timer_check tsc=reliable random.trust_cpu=on 8250.nr_uarts=1 nowatchdog"
-                    " nopku clearcpuid=fsrm,mwaitx")
+                    " clearcpuid=mwaitx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ def null(flavour):
 def kvm(words):
     arguments = f"{KVM_KERNEL_WORDS} {words}"
     return (("--bare", "--guest", KVM_KERNEL, "--initrd", KVM_INITRD, "--vcpus", "1", "--mem", "1024",
-             "--timeout", "400", "--append", arguments),)
+             "--timeout", "240", "--append", arguments),)
 
 
 COLUMNS = [

@@ -18,7 +18,7 @@
 #define MADT         0xe0200U
 #define LAPIC        0xfee00000U
 #define FRESH        (64UL << 20) /* as in the payload's bench.h */
-#define FRESH_SIZE   (32UL << 20)
+#define FRESH_SIZE   (128UL << 20)
 
 struct multiboot_info {
     uint32_t flags, mem_lower, mem_upper, boot_device, command_line, mods_count, mods_address;

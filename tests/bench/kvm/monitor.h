@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define VCPUS_MAX       8U
-#define MEMORY_SIZE     (128UL << 20)
+#define MEMORY_SIZE     (256UL << 20)
 #define MULTIBOOT_MAGIC 0x2badb002U
 #define MULTIBOOT_INFO  0x1000U
 

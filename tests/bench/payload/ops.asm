@@ -187,12 +187,14 @@ operation op_xapic_read         ; offset
     mov eax, [rax + rdi]
     ret
 
-; An interrupt to this or another processor, until its handler has answered.
+; An interrupt to this or another processor, until its handler has answered. Interrupts are on before
+; it is sent: a hypervisor that must wait for them to be so hangs in Bochs' SVM.
 operation op_xapic_ipi          ; ICR's low half
     mov dword [answered], 0
     mov eax, XAPIC_ICR
-    mov [rax], edi
     sti
+    nop
+    mov [rax], edi
 .wait:
     pause
     cmp dword [answered], 0
@@ -206,8 +208,9 @@ operation op_x2apic_ipi         ; ICR
     mov eax, edi
     mov rdx, rdi
     shr rdx, 32
-    wrmsr
     sti
+    nop
+    wrmsr
 .wait:
     pause
     cmp dword [answered], 0

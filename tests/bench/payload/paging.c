@@ -35,12 +35,12 @@ static void map_window(void)
 
 static int64_t measure_touch(unsigned int round)
 {
-    return ticks_of(op_read_memory, FRESH + round * PAGE, 0);
+    return ticks_of(op_read_memory, FRESH + round * FRESH_STEP, 0);
 }
 
 static int64_t measure_touch_write(unsigned int round)
 {
-    return ticks_of(op_write_memory, FRESH + (ROUNDS_MAX + round) * PAGE, 1);
+    return ticks_of(op_write_memory, FRESH + (ROUNDS_MAX + round) * FRESH_STEP, 1);
 }
 
 static bool has_fresh(void)
