@@ -74,15 +74,31 @@ static void direct_limit(void)
             }
 }
 
+/* Numbers for combinations of the registers' bits that paging depends on. */
+enum {
+    PG = 1,
+    WP = 2,
+    PSE = 4,
+    PAE = 8,
+    LA57 = 16,
+    SMEP = 32,
+    SMAP = 64,
+    PKE = 128,
+    LMA = 256,
+    NXE = 512,
+    ALL_BITS = 1024
+};
+
 static struct paging_state state_of(unsigned int bits, const struct paging_props *props)
 {
-    return (struct paging_state){.cr0 = (bits & 1U ? CR0_PG : 0) | (bits & 2U ? CR0_WP : 0),
-                                 .cr4 = (bits & 4U ? CR4_PSE : 0) | (bits & 8U ? CR4_PAE : 0) |
-                                        (bits & 16U ? CR4_LA57 : 0) | (bits & 32U ? CR4_SMEP : 0) |
-                                        (bits & 64U ? CR4_SMAP : 0) | (bits & 128U ? CR4_PKE : 0),
-                                 .efer =
-                                     (bits & 256U ? EFER_LMA : 0) | (bits & 512U ? EFER_NXE : 0),
-                                 .props = props};
+    return (struct paging_state){
+        .cr0 = (bits & PG ? CR0_PG : 0) | (bits & WP ? CR0_WP : 0),
+        .cr4 = (bits & PSE ? CR4_PSE : 0) | (bits & PAE ? CR4_PAE : 0) |
+               (bits & LA57 ? CR4_LA57 : 0) | (bits & SMEP ? CR4_SMEP : 0) |
+               (bits & SMAP ? CR4_SMAP : 0) | (bits & PKE ? CR4_PKE : 0),
+        .efer = (bits & LMA ? EFER_LMA : 0) | (bits & NXE ? EFER_NXE : 0),
+        .props = props,
+    };
 }
 
 static struct paging_props props_of(unsigned int bits, unsigned int width, unsigned int cbit)
@@ -107,7 +123,7 @@ static void direct_ignores_the_rest(void)
     unsigned int differ = 0;
 
     for (unsigned int level = 1; level <= 5; level++)
-        for (unsigned int bits = 0; bits < 1024; bits++)
+        for (unsigned int bits = 0; bits < ALL_BITS; bits++)
             for (unsigned int p = 0; p < 64; p++) {
                 struct paging_props props = props_of(p, 36, p & 16U ? 47 : 0);
                 struct paging_state state = state_of(bits, &props);
@@ -122,45 +138,120 @@ static void direct_ignores_the_rest(void)
     CHECK_EQ(differ, 0U);
 }
 
-/* With paging off no bit of WP, CR4 or NXE makes another role; in each mode only its own do. */
-static void contexts_by_mode(void)
+/* One state for each mode, with WP=1. */
+static const unsigned int in_mode[] = {
+    WP, PG | WP, PG | WP | PSE, PG | WP | PAE, PG | WP | PAE | LMA, PG | WP | PAE | LMA | LA57};
+
+static union page_role root_role(const struct paging_state *state)
 {
-    static const struct {
-        uint64_t cr0, cr4, efer;
-        unsigned int roles;
-    } modes[] = {
-        {0, 0, 0, 1}, /* off */
-        {0, CR4_PAE, EFER_LME, 1},
-        {CR0_PG, 0, 0, 2U * 4U},                        /* 32-bit: PSE; WP or SMEP × SMAP */
-        {CR0_PG, CR4_PAE, 0, 2U * 5U},                  /* PAE: NXE */
-        {CR0_PG, CR4_PAE, EFER_LMA, 2U * 2U * 2U * 5U}, /* long: LA57, PKE, NXE */
-    };
-    static const uint64_t cr4_bits[] = {CR4_PSE, CR4_LA57, CR4_SMEP, CR4_SMAP, CR4_PKE};
     struct role_context context = {.format = FORMAT_SHADOW_LONG};
 
-    for (unsigned int m = 0; m < COUNT(modes); m++) {
-        uint64_t seen[128] = {0};
-        unsigned int count = 0;
+    return role_at_level(role_from_state(state, &context, 5), 5, gfn(0));
+}
 
-        for (unsigned int bits = 0; bits < 128; bits++) {
-            struct paging_state state = {.cr0 = modes[m].cr0 | (bits & 1U ? CR0_WP : 0),
-                                         .cr4 = modes[m].cr4,
-                                         .efer = modes[m].efer | (bits & 2U ? EFER_NXE : 0),
-                                         .props = &plain};
-            union page_role role;
-            unsigned int i = 0;
+/* Each bit of CR0, CR4 and EFER toggled in each mode, with WP=1 and with WP=0: those that make
+ * another root's role, and no others. Bits that make another mode are in the rows, too. */
+static void toggled_bits(void)
+{
+    static const struct {
+        unsigned int mode;
+        bool wp;
+        uint64_t cr0, cr4, efer;
+    } rows[] = {
+        /* Paging off: nothing; turning it on is another mode. */
+        {MODE_OFF, true, CR0_PG, 0, 0},
+        {MODE_OFF, false, CR0_PG, 0, 0},
+        /* SMEP and SMAP change shadow entries only where WP=0 makes them writable. */
+        {MODE_32BIT, true, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE, EFER_LMA},
+        {MODE_32BIT, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP, EFER_LMA},
+        {MODE_32BIT_PSE, true, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE, EFER_LMA},
+        {MODE_32BIT_PSE, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP, EFER_LMA},
+        /* From here on PSE is nothing; NXE makes bit 63 legal; LA57 and PKE need long mode. */
+        {MODE_PAE, true, CR0_PG | CR0_WP, CR4_PAE, EFER_LMA | EFER_NXE},
+        {MODE_PAE, false, CR0_PG | CR0_WP, CR4_PAE | CR4_SMEP | CR4_SMAP, EFER_LMA | EFER_NXE},
+        {MODE_4LEVEL, true, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE, EFER_LMA | EFER_NXE},
+        {MODE_4LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE | CR4_SMEP | CR4_SMAP,
+         EFER_LMA | EFER_NXE},
+        {MODE_5LEVEL, true, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE, EFER_LMA | EFER_NXE},
+        {MODE_5LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE | CR4_SMEP | CR4_SMAP,
+         EFER_LMA | EFER_NXE},
+    };
 
-            for (unsigned int b = 0; b < COUNT(cr4_bits); b++)
-                state.cr4 |= (bits & (4U << b)) ? cr4_bits[b] : 0;
-            role = role_at_level(role_from_state(&state, &context, 5), 5, gfn(0));
-            while (i < count && seen[i] != role.raw)
-                i++;
-            if (i == count)
-                seen[count++] = role.raw;
+    for (unsigned int i = 0; i < COUNT(rows); i++) {
+        struct paging_state state = state_of(in_mode[rows[i].mode], &plain);
+        uint64_t cr0 = 0, cr4 = 0, efer = 0;
+        union page_role base;
+
+        state.cr0 &= rows[i].wp ? ~0UL : ~CR0_WP;
+        base = root_role(&state);
+        CHECK_EQ(paging_mode(&state), rows[i].mode);
+        for (unsigned int bit = 0; bit < 64; bit++) {
+            struct paging_state a = state, b = state, c = state;
+
+            a.cr0 ^= 1UL << bit;
+            b.cr4 ^= 1UL << bit;
+            c.efer ^= 1UL << bit;
+            cr0 |= (uint64_t)!role_equal(root_role(&a), base) << bit;
+            cr4 |= (uint64_t)!role_equal(root_role(&b), base) << bit;
+            efer |= (uint64_t)!role_equal(root_role(&c), base) << bit;
         }
-        /* 32-bit: WP alone is one context, without it SMEP and SMAP make four. */
-        CHECK_EQ(count, m == 2 ? 10U : modes[m].roles);
+        CHECK_EQ(cr0, rows[i].cr0);
+        CHECK_EQ(cr4, rows[i].cr4);
+        CHECK_EQ(efer, rows[i].efer);
     }
+}
+
+/* The distinct canonical roles at one level, over all registers in the given modes. */
+static unsigned int contexts(unsigned int low_mode, unsigned int high_mode, unsigned int level,
+                             const struct paging_props *props)
+{
+    struct role_context context = {.format = FORMAT_SHADOW_LONG};
+    uint64_t seen[ALL_BITS];
+    unsigned int count = 0;
+
+    for (unsigned int bits = 0; bits < ALL_BITS; bits++) {
+        struct paging_state state = state_of(bits, props);
+        enum paging_mode mode = paging_mode(&state);
+        union page_role role =
+            role_at_level(role_from_state(&state, &context, level), level, gfn(0x1234));
+        unsigned int i = 0;
+
+        if (mode < low_mode || mode > high_mode)
+            continue;
+        while (i < count && seen[i] != role.raw)
+            i++;
+        if (i == count)
+            seen[count++] = role.raw;
+    }
+    return count;
+}
+
+/* How many contexts there are, by the manuals' rules. Everywhere five by CR0.WP: 1, or 0 with SMEP
+ * and SMAP each on or off. Twice that by EFER.NXE where entries have a bit 63, and twice again by
+ * CR4.PKE in long mode. */
+static void contexts_by_mode(void)
+{
+    struct paging_props no_pat = plain;
+
+    no_pat.pat = false;
+    for (unsigned int level = 1; level <= 5; level++)
+        CHECK_EQ(contexts(MODE_OFF, MODE_OFF, level, &plain), 1U);
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT, 2, &plain), 5U);
+    CHECK_EQ(contexts(MODE_32BIT_PSE, MODE_32BIT_PSE, 2, &plain), 5U);
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 2, &plain), 10U);  /* 4 MiB pages */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &plain), 5U);   /* PTEs are alike … */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &no_pat), 10U); /* … but for bit 7 */
+    for (unsigned int level = 1; level <= 3; level++)
+        CHECK_EQ(contexts(MODE_PAE, MODE_PAE, level, &plain), 10U);
+    for (unsigned int level = 1; level <= 4; level++) {
+        CHECK_EQ(contexts(MODE_4LEVEL, MODE_4LEVEL, level, &plain), 20U);
+        CHECK_EQ(contexts(MODE_4LEVEL, MODE_5LEVEL, level, &plain),
+                 20U); /* LA57 only adds a root */
+    }
+    CHECK_EQ(contexts(MODE_5LEVEL, MODE_5LEVEL, 5, &plain), 20U);
+    /* No two of the formats share: 32-bit, PAE and long-mode entries mean different things. */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_5LEVEL, 1, &plain), 5U + 10U + 20U);
+    CHECK_EQ(contexts(MODE_OFF, MODE_5LEVEL, 1, &plain), 1U + 5U + 10U + 20U);
 }
 
 /* What a shadow page at `level` and all below depend on, put down without roles. */
@@ -217,8 +308,23 @@ static int by_meaning(const void *a, const void *b)
 
 _Static_assert(sizeof(struct meaning) == 12 * sizeof(uint64_t), "by_meaning() reads 11 after role");
 
-/* The same for shadow pages: equal canonical roles if and only if all masks and rules from the page
- * downwards are equal; over all registers, widths, vendors, and C-bits. */
+/* Equal canonical roles if and only if all masks and rules from the page downwards are equal. */
+static void check_meanings(struct meaning *all, size_t count)
+{
+    unsigned int unsound = 0, wasteful = 0;
+
+    qsort(all, count, sizeof(*all), by_role);
+    for (size_t i = 1; i < count; i++)
+        unsound += all[i].role == all[i - 1].role && by_meaning(&all[i], &all[i - 1]) != 0;
+    qsort(all, count, sizeof(*all), by_meaning);
+    for (size_t i = 1; i < count; i++)
+        wasteful += all[i].role != all[i - 1].role && by_meaning(&all[i], &all[i - 1]) == 0;
+    CHECK(count > 1000);
+    CHECK_EQ(unsound, 0U);
+    CHECK_EQ(wasteful, 0U);
+}
+
+/* Shadow pages over all registers, widths, vendors and features, with some C-bits. */
 static void shadow_sound_and_thrifty(void)
 {
     static const unsigned int cbits[] = {0, 36, 47};
@@ -226,28 +332,45 @@ static void shadow_sound_and_thrifty(void)
 
     CHECK(all != NULL);
     for (unsigned int level = 1; all && level <= 5; level++) {
-        unsigned int unsound = 0, wasteful = 0;
         size_t count = 0;
 
-        for (unsigned int bits = 1; bits < 1024; bits += 2)
+        for (unsigned int bits = PG; bits < ALL_BITS; bits += 2)
             for (unsigned int p = 0; p < 336U * COUNT(cbits); p++) {
                 struct paging_props props =
                     props_of(p & 15U, 32 + (p >> 4) % 21U, cbits[(p >> 4) / 21U]);
                 struct paging_state state = state_of(bits, &props);
-                unsigned int levels = paging_levels(paging_mode(&state));
 
-                if (level <= levels)
+                if (level <= paging_levels(paging_mode(&state)))
                     all[count++] = meaning_of(&state, level);
             }
-        qsort(all, count, sizeof(*all), by_role);
-        for (size_t i = 1; i < count; i++)
-            unsound += all[i].role == all[i - 1].role && by_meaning(&all[i], &all[i - 1]) != 0;
-        qsort(all, count, sizeof(*all), by_meaning);
-        for (size_t i = 1; i < count; i++)
-            wasteful += all[i].role != all[i - 1].role && by_meaning(&all[i], &all[i - 1]) == 0;
-        CHECK(count > 1000);
-        CHECK_EQ(unsound, 0U);
-        CHECK_EQ(wasteful, 0U);
+        check_meanings(all, count);
+    }
+    free(all);
+}
+
+/* The same with each C-bit position and several address-width reductions, by mode and NXE. */
+static void every_cbit_sound_and_thrifty(void)
+{
+    static const uint8_t reductions[4] = {0, 1, 5, 21};
+    enum { CASES = 2 * 16 * 21 * 21 * 4 }; /* NXE, features, widths, C-bits, reductions */
+    struct meaning *all = malloc(COUNT(in_mode) * CASES * sizeof(*all));
+
+    CHECK(all != NULL);
+    for (unsigned int level = 1; all && level <= 5; level++) {
+        size_t count = 0;
+
+        for (unsigned int m = MODE_32BIT; m < COUNT(in_mode); m++)
+            for (unsigned int n = 0; n < CASES; n++) {
+                unsigned int cbit = n / 672U % 21U;
+                struct paging_props props =
+                    props_of(n / 2U % 16U, 32 + n / 32U % 21U, cbit ? 31 + cbit : 0);
+                struct paging_state state = state_of(in_mode[m] | (n & 1U ? NXE : 0), &props);
+
+                props.reduction = reductions[n / 14112U];
+                if (level <= paging_levels(paging_mode(&state)))
+                    all[count++] = meaning_of(&state, level);
+            }
+        check_meanings(all, count);
     }
     free(all);
 }
@@ -257,7 +380,7 @@ static void composes(void)
 {
     unsigned int differ = 0;
 
-    for (unsigned int bits = 0; bits < 1024; bits++)
+    for (unsigned int bits = 0; bits < ALL_BITS; bits++)
         for (unsigned int p = 0; p < 16U * 21U; p++) {
             struct paging_props props = props_of(p & 15U, 32 + p / 16U, 47);
             struct paging_state state = state_of(bits, &props);
@@ -277,13 +400,60 @@ static void composes(void)
     CHECK_EQ(differ, 0U);
 }
 
+/* Which bits of a mask over the role's own fields reach the canonical role at a level. */
+static uint64_t kept(union page_role root, unsigned int level, uint64_t mask)
+{
+    uint64_t result = 0;
+
+    for (unsigned int bit = 0; bit < 64; bit++) {
+        union page_role changed = {.raw = root.raw ^ (mask & 1UL << bit)};
+
+        result |=
+            role_at_level(changed, level, gfn(0)).raw ^ role_at_level(root, level, gfn(0)).raw;
+    }
+    return result;
+}
+
+/* What the caller sets: a quadrant only where entries have 4 bytes, two halves of a table and four
+ * quarters of a directory; access in shadow pages; a split leaf's bits in direct shadow pages. */
+static void callers_fields(void)
+{
+    static const union page_role quadrant = {.quadrant = 3}, half = {.quadrant = 1},
+                                 access = {.access = 15}, tables = {.tables = 1},
+                                 leaf = {.leaf_cache = 7, .leaf_global = 1, .leaf_key = 15};
+    uint64_t all = quadrant.raw | access.raw | tables.raw | leaf.raw;
+
+    for (unsigned int m = MODE_OFF; m <= MODE_5LEVEL; m++)
+        for (unsigned int level = 1; level <= 5; level++) {
+            struct paging_state state = state_of(in_mode[m], &plain);
+            struct role_context shadow = {.format = FORMAT_SHADOW_LONG};
+            struct role_context nested = {.format = FORMAT_EPT, .direct = true, .tables = true};
+            bool small = m == MODE_32BIT || m == MODE_32BIT_PSE;
+            uint64_t quarters = !small ? 0 : level == 1 ? half.raw : level == 2 ? quadrant.raw : 0;
+            union page_role root = role_from_state(&state, &shadow, 5);
+
+            if (m == MODE_OFF)
+                CHECK_EQ(kept(root, level, all), leaf.raw | tables.raw);
+            else
+                CHECK_EQ(kept(root, level, quadrant.raw | access.raw), quarters | access.raw);
+            root = role_from_state(&state, &nested, 5);
+            CHECK_EQ(kept(root, level, quadrant.raw | access.raw | leaf.raw), 0U);
+            /* With shadow pages mapped the width is theirs to keep to. */
+            CHECK_EQ(role_at_level(root, level, gfn(0)).maxphyaddr, 0U);
+            CHECK_EQ(role_at_level(root, level, gfn(0)).tables, 1U);
+        }
+}
+
 int main(void)
 {
     RUN(direct_sound_and_thrifty);
     RUN(direct_limit);
     RUN(direct_ignores_the_rest);
+    RUN(toggled_bits);
     RUN(contexts_by_mode);
     RUN(shadow_sound_and_thrifty);
+    RUN(every_cbit_sound_and_thrifty);
     RUN(composes);
+    RUN(callers_fields);
     return unit_end();
 }
