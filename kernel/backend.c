@@ -56,6 +56,11 @@ int backend_vcpu_create(struct vcpu *v, hpa_t root)
     return intel ? vmx_vcpu_create(v, root) : svm_vcpu_create(v, root);
 }
 
+int backend_vcpu_renew(struct vcpu *v, hpa_t root)
+{
+    return intel ? vmx_vcpu_renew(v, root) : svm_vcpu_renew(v, root);
+}
+
 void backend_set_state(struct vcpu *v, const struct vcpu_state *state)
 {
     if (intel)

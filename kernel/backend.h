@@ -28,7 +28,7 @@ struct preflight {
 /* What the chosen back end's hardware offers the table builders. */
 struct backend_caps {
     bool page_1g, execute_only, accessed_dirty, five_level;
-    bool narrow;          /* PAGED_NARROW: #PFs can be filtered by P=1, RSVD=0 */
+    bool narrow;        /* PAGED_NARROW: #PFs can be filtered by P=1, RSVD=0 */
     bool init_exits;    /* an INIT to a running guest reaches Latch by itself */
     const char *format; /* "EPT" or "NPT" */
 };
@@ -51,6 +51,9 @@ _Noreturn void backend_park(void);
  * v->rules and v->props are set. -ENOMEM, or -ENOTSUP if the model needs a control that the
  * hardware does not have: the refusal is printed by name. `root` is the nested table's root. */
 int backend_vcpu_create(struct vcpu *v, hpa_t root);
+/* Make the contents of these structures anew, as _create() does, for the next generation's model:
+ * v->rules, v->props and v->paging have changed. Nothing is allocated. -ENOTSUP. */
+int backend_vcpu_renew(struct vcpu *v, hpa_t root);
 /* Load the whole state of a vCPU (launch, SIPI, relaunch), on its own CPU. */
 void backend_set_state(struct vcpu *v, const struct vcpu_state *state);
 /* Read the whole state back, on its own CPU. */

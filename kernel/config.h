@@ -14,6 +14,7 @@
 
 enum config_paging { PAGING_AUTO, PAGING_DIRECT, PAGING_SHADOW };
 enum config_end { ON_END_POWEROFF, ON_END_RESET, ON_END_HALT };
+enum config_reset { ON_RESET_RESET, ON_RESET_RELAUNCH, ON_RESET_POWEROFF, ON_RESET_HALT };
 enum config_icr { ICR_TRAP_AUTO, ICR_TRAP_KEEP, ICR_TRAP_STARTUP };
 enum config_switch { SWITCH_OFF, SWITCH_ON };
 
@@ -23,11 +24,13 @@ struct config {
     uint32_t paging;          /* enum config_paging */
     uint32_t exit_port;       /* debug-exit port that gets the verdict's status, 0: none */
     uint32_t on_end;          /* enum config_end */
+    uint32_t on_reset;        /* enum config_reset: what a reset by the guest does */
     uint32_t icr_trap;        /* enum config_icr: how long writes to the ICR are trapped */
     uint32_t test_hypercalls; /* enum config_switch */
     uint32_t pool;            /* MiB for page tables */
     uint32_t shadow;          /* MiB for shadow tables, if there are any */
     char model[CONFIG_MODEL_MAX];
+    char generation2[CONFIG_MODEL_MAX];            /* of every second generation; empty: none */
     char cpu_model[CONFIG_CPUS][CONFIG_MODEL_MAX]; /* of one vCPU, instead of `model`, or empty */
 };
 

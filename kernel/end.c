@@ -58,8 +58,9 @@ static void reset(void)
     console_line("latch: the machine did not reset, halting");
 }
 
-static _Noreturn void halt(void)
+_Noreturn void end_halt(void)
 {
+    console_flush();
     for (;;)
         __asm__ volatile("cli; hlt");
 }
@@ -67,13 +68,13 @@ static _Noreturn void halt(void)
 void end_power_off(void)
 {
     power_off();
-    halt();
+    end_halt();
 }
 
 void end_reset(void)
 {
     reset();
-    halt();
+    end_halt();
 }
 
 static _Noreturn void end_machine(enum verdict verdict)
@@ -85,7 +86,7 @@ static _Noreturn void end_machine(enum verdict verdict)
         power_off();
     if (config != NULL && config->on_end == ON_END_RESET)
         reset();
-    halt();
+    end_halt();
 }
 
 void end_run(enum verdict verdict)

@@ -18,6 +18,7 @@ _Noreturn void end_run(enum verdict verdict);
  * own. */
 _Noreturn void end_power_off(void);
 _Noreturn void end_reset(void);
+_Noreturn void end_halt(void);
 /* Print one line of refusal, then end_run(VERDICT_ERROR). */
 _Noreturn void end_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

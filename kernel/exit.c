@@ -158,13 +158,15 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
         return EXIT_RETRY;
     case EXIT_INIT:
         if (v->index == 0) /* the boot processor would go to the reset vector, into the firmware */
-            return vm_reset(v);
+            return vm_reset(v, "INIT of the boot processor");
         ipi_init_arrived(v);
         return EXIT_STOP;
     case EXIT_SIPI:
         v->sipi_vector = exit->sipi.vector;
         return EXIT_STOP;
     case EXIT_TRIPLE_FAULT:
+        if (v->vm->config->on_reset == ON_RESET_RELAUNCH)
+            return vm_reset(v, "triple fault");
         return vm_crash(v, exit, "triple fault");
     case EXIT_BAD_STATE:
         return vm_crash(v, exit, "the CPU refused to enter the guest");

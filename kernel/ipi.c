@@ -84,7 +84,7 @@ static bool not_stopped(const struct vcpu *target)
 static void send_init(struct vcpu *sender, struct vcpu *target)
 {
     if (target->index == 0) /* the boot processor goes to the reset vector, into the firmware */
-        (void)vm_reset(sender);
+        (void)vm_reset(sender, "INIT of the boot processor");
     if (target->index == 0 || target->status != VCPU_RUNNING)
         return;
     target->sipi_vector = -1;
@@ -125,7 +125,7 @@ static void untrap_if_done(struct vcpu *v)
 
 static enum exit_action after(const struct vcpu *v)
 {
-    return v->init_pending ? EXIT_STOP : EXIT_NEXT;
+    return v->init_pending || vm.ender != NULL ? EXIT_STOP : EXIT_NEXT;
 }
 
 enum exit_action ipi_x2apic_write(struct vcpu *v, struct exit *exit, uint64_t value)

@@ -19,6 +19,7 @@
 #include "kernel/multiboot2.h"
 #include "kernel/paging.h"
 #include "kernel/port.h"
+#include "kernel/relaunch.h"
 #include "kernel/smp.h"
 #include "kernel/tsc.h"
 #include "kernel/vm.h"
@@ -189,7 +190,8 @@ static void choose_paging(void)
         if (vm.vcpu[i]->paging == PAGED_SHADOW)
             return;
     }
-    memory_release_shadow();
+    if (config.generation2[0] == '\0') /* else that may need them */
+        memory_release_shadow();
 }
 
 static void build_guest_tables(void)
@@ -228,6 +230,7 @@ static void create_vcpus(void)
 static void load_guest(void)
 {
     require(guest_edit_acpi(&acpi, &why));
+    require(relaunch_prepare(&info, &why));
     require(guest_load_images(&info, vm.vcpu[0], &first_state, &why));
     backend_set_state(vm.vcpu[0], &first_state);
     paging_follow(vm.vcpu[0]);

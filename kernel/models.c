@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/models.h"
 #include "cpuid/capture.h"
+#include "cpuid/digest.h"
 #include "cpuid/policy.h"
 #include "cpuid/seal.h"
 #include "cpuid/spec.h"
@@ -17,6 +18,13 @@
 #include <string.h>
 
 #define MODEL_PAGES 2U
+#define SETS        2U
+
+static hpa_t storage; /* of the sealed models, read-only while they are sealed */
+static unsigned int storage_pages;
+static const struct model *made[SETS]; /* for each vCPU, as they are to be sealed */
+static bool foreign[SETS][CPUS_MAX];
+static unsigned int sets;
 
 /* Too large for a stack; the vCPUs are served one after the other. */
 static struct model host, wanted;
@@ -49,10 +57,12 @@ static int capture_host(struct vcpu *v, struct refusal *why)
                                MODEL_MAX_LEAVES, v->index);
 }
 
-/* What model= or the vCPU's own cpuN= says. */
-static const char *spec_of(const struct vcpu *v)
+/* Every second generation has generation2=, if that is given; else what model= or cpuN= says. */
+static const char *spec_of(const struct vcpu *v, unsigned int set)
 {
     const char *own = vm.config->cpu_model[v->index];
+    if (set == 1)
+        return vm.config->generation2;
     return own[0] != '\0' ? own : vm.config->model;
 }
 
@@ -72,15 +82,16 @@ static const struct boot_module *find_file(const struct boot_info *info, const c
     return NULL;
 }
 
-static int read_file(const struct boot_info *info, const struct vcpu *v, struct refusal *why)
+static int read_file(const struct boot_info *info, const struct vcpu *v, const char *spec,
+                     struct refusal *why)
 {
-    const struct boot_module *file = find_file(info, spec_of(v));
+    const struct boot_module *file = find_file(info, spec);
     struct text_error wrong;
     if (file == NULL)
         return refuse(why, ENOENT,
                       "model: '%s' wants a module of role 'model' of this name, found none; load "
                       "one, or name the first 'file'",
-                      spec_of(v));
+                      spec);
     const char *text = memory_at(hpa(file->start));
     size_t size = file->end - file->start;
     int error = text_parse(&wanted, text, size, v->index, &wrong);
@@ -146,12 +157,14 @@ static void add_name(void *ctx, const char *name)
         (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used, " %s", name);
 }
 
-static int make_model(struct vcpu *v, const struct boot_info *info, struct refusal *why)
+/* Make the model of one vCPU in a set in `wanted`, finished. */
+static int make_model(struct vcpu *v, unsigned int set, const struct boot_info *info,
+                      struct refusal *why)
 {
     const struct enforceable can = {
         .memory_bits = memory_bits(info), .dropped = say_dropped, .ctx = v};
     struct names names = {.v = v};
-    const char *spec = spec_of(v);
+    const char *spec = spec_of(v, set);
     bool is_host;
     char message[REFUSAL_TEXT];
     int error = capture_host(v, why);
@@ -159,20 +172,18 @@ static int make_model(struct vcpu *v, const struct boot_info *info, struct refus
     if (error == 0 && is_host)
         model_copy(&wanted, &host);
     else if (error == 0)
-        error = read_file(info, v, why);
+        error = read_file(info, v, spec, why);
     if (error != 0)
         return error;
     error = spec_apply(spec, &wanted, &host, &can, message, sizeof(message));
     if (error != 0)
         return refuse(why, -error, "model of vcpu %u: %s", v->index, message);
     v->host = rules_paging(&host);
-    v->foreign = other_vendor(&wanted, &host);
+    foreign[set][v->index] = other_vendor(&wanted, &host);
     if (has_lines(v))
         policy_unenforced(&wanted, &host, add_name, &names);
     say_names(&names);
     error = model_finish(&wanted);
-    if (error == 0)
-        error = seal_set_model(&vm.seal, v->index, &wanted);
     return error == 0 ? 0
                       : refuse(why, -error,
                                "model of vcpu %u: wanted a complete CPUID table, found "
@@ -180,10 +191,37 @@ static int make_model(struct vcpu *v, const struct boot_info *info, struct refus
                                v->index, -error);
 }
 
-static void derive(struct vcpu *v)
+/* All models of all generations are made at launch: a bad one is refused then, and not in the
+ * middle of a run. They are kept read-only, as the sealed ones are. */
+static int make_sets(const struct boot_info *info, struct refusal *why)
+{
+    sets = vm.config->generation2[0] != '\0' ? 2 : 1;
+    for (unsigned int set = 0; set < sets; set++) {
+        hpa_t first;
+        unsigned int pages = MODEL_PAGES * vm.vcpu_count;
+        if (memory_alloc_pages(pages, &first) != 0)
+            return refuse(why, ENOMEM, "models: no memory for %u pages; set pool= to more MiB",
+                          pages);
+        struct model *models = memory_at(first);
+        for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+            int error = make_model(vm.vcpu[i], set, info, why);
+            if (error != 0)
+                return error;
+            model_copy(&models[i], &wanted);
+        }
+        if (memory_protect(first, pages, false) != 0)
+            return refuse(why, ENOMEM,
+                          "models: no memory to make them read-only; set pool= higher");
+        made[set] = models;
+    }
+    return 0;
+}
+
+static void derive(struct vcpu *v, unsigned int set)
 {
     const struct seal_vcpu *sealed = &vm.seal.vcpu[v->index];
     v->model = sealed->model;
+    v->foreign = foreign[set][v->index];
     rules_derive(&v->rules, v->model);
     v->props = v->rules.paging;
     cpuid_dynamic_reset(&v->dynamic, v->model, v->apic_id);
@@ -192,26 +230,8 @@ static void derive(struct vcpu *v)
     v->dynamic.node_id = sealed->node_id;
 }
 
-int models_seal(const struct boot_info *info, struct refusal *why)
+static int check_x2apic(struct refusal *why)
 {
-    hpa_t storage;
-    unsigned int pages = MODEL_PAGES * vm.vcpu_count;
-    int error = memory_alloc_pages(pages, &storage);
-    if (error == 0)
-        error = seal_init(&vm.seal, memory_at(storage),
-                          (uint32_t)(pages * PAGE_SIZE / sizeof(struct model)), vm.vcpu_count);
-    if (error != 0)
-        return refuse(why, ENOMEM, "models: no memory for %u pages; set pool= to more MiB", pages);
-    for (unsigned int i = 0; i < vm.vcpu_count && error == 0; i++)
-        error = make_model(vm.vcpu[i], info, why);
-    if (error == 0)
-        error = seal_close(&vm.seal);
-    if (error != 0)
-        return error;
-    if (memory_protect(storage, pages, false) != 0)
-        return refuse(why, ENOMEM, "models: no memory to make them read-only; set pool= to more");
-    for (unsigned int i = 0; i < vm.vcpu_count; i++)
-        derive(vm.vcpu[i]);
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         if (apic_is_x2apic() && !(vm.vcpu[i]->rules.msr_groups >> MSR_GROUP_X2APIC & 1))
             return refuse(why, ENOTSUP,
@@ -219,7 +239,60 @@ int models_seal(const struct boot_info *info, struct refusal *why)
                           "on; turn that off in firmware, or x2apic on in the model",
                           i);
     }
-    console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu", vm.config->model,
-                 vm.vcpu_count, seal_models(&vm.seal), vm.seal.generation);
     return 0;
+}
+
+/* Seal the set that this generation has. */
+static int seal_set(struct refusal *why)
+{
+    const unsigned int set = (unsigned int)(vm.seal.generation - 1) % sets;
+    uint8_t digest[DIGEST_BYTES];
+    char text[DIGEST_TEXT];
+    int error = 0;
+    for (unsigned int i = 0; i < vm.vcpu_count && error == 0; i++)
+        error = seal_set_model(&vm.seal, i, &made[set][i]);
+    if (error == 0)
+        error = seal_close(&vm.seal);
+    if (error == 0)
+        error = memory_protect(storage, storage_pages, false);
+    if (error == 0)
+        error = digest_seal(&vm.seal, digest);
+    if (error != 0)
+        return refuse(why, -error,
+                      "models: sealing them failed with error %d; set pool= to more MiB", -error);
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        derive(vm.vcpu[i], set);
+    digest_text(digest, text);
+    console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu",
+                 set == 1 ? vm.config->generation2 : vm.config->model, vm.vcpu_count,
+                 seal_models(&vm.seal), vm.seal.generation);
+    console_line("model: digest %s", text);
+    return check_x2apic(why);
+}
+
+int models_seal(const struct boot_info *info, struct refusal *why)
+{
+    int error = make_sets(info, why);
+    if (error != 0)
+        return error;
+    storage_pages = MODEL_PAGES * vm.vcpu_count;
+    error = memory_alloc_pages(storage_pages, &storage);
+    if (error == 0)
+        error =
+            seal_init(&vm.seal, memory_at(storage),
+                      (uint32_t)(storage_pages * PAGE_SIZE / sizeof(struct model)), vm.vcpu_count);
+    if (error != 0)
+        return refuse(why, ENOMEM, "models: no memory for %u pages; set pool= to more MiB",
+                      storage_pages);
+    return seal_set(why);
+}
+
+int models_seal_next(struct refusal *why)
+{
+    int error = memory_protect(storage, storage_pages, true);
+    if (error == 0)
+        error = seal_open_next(&vm.seal);
+    if (error != 0)
+        return refuse(why, -error, "models: opening the seal failed with error %d", -error);
+    return seal_set(why);
 }

@@ -11,5 +11,8 @@
  * -errno with the reason.
  */
 int models_seal(const struct boot_info *info, struct refusal *why);
+/* Open the seal, and seal the next generation's models: no vCPU runs. Prints nothing but what
+ * models_seal() prints. -errno with the reason; the guest can then not go on. */
+int models_seal_next(struct refusal *why);
 
 #endif

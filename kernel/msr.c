@@ -8,7 +8,10 @@
 #include "kernel/x86.h"
 #include <stddef.h>
 
-#define ANY MSR_ANY_GROUP
+#define ANY              MSR_ANY_GROUP
+#define MSR_TSC          0x10U
+#define MSR_X2APIC_FIRST 0x800U
+#define MSR_X2APIC_LAST  0x8ffU
 
 static const struct msr_rule common_rules[] = {
     MSR_RULE(0x010, 0x010, MSR_GROUP_TSC, MSR_PASS, "the guest owns its CPU's time"),
@@ -97,6 +100,47 @@ void msr_pass_all(struct vcpu *v)
     pass_rules(v, common_rules, sizeof(common_rules) / sizeof(common_rules[0]));
     pass_rules(v, vendor, count);
     v->icr_passed = !v->vm->icr_trapped;
+}
+
+/* The APIC's own are brought back as a device, with the register that turns it on. */
+static bool is_saved(const struct msr_rule *rule)
+{
+    return (rule->action == MSR_PASS || rule->action == MSR_MTRR_RULE ||
+            rule->action == MSR_XSS_RULE) &&
+           rule->first != MSR_TSC &&
+           (rule->first < MSR_X2APIC_FIRST || rule->first > MSR_X2APIC_LAST);
+}
+
+static unsigned int save_rules(const struct msr_rule *rules, size_t count, struct msr_value *to,
+                               unsigned int max)
+{
+    unsigned int saved = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (uint32_t msr = rules[i].first; is_saved(&rules[i]) && msr <= rules[i].last; msr++) {
+            uint64_t value;
+            if (saved < max && rdmsr_safe(msr, &value) == 0)
+                to[saved++] = (struct msr_value){.msr = msr, .value = value};
+        }
+    }
+    return saved;
+}
+
+unsigned int msr_save(struct msr_value *to, unsigned int max)
+{
+    size_t count;
+    const struct msr_rule *vendor = backend_msr_rules(&count);
+    unsigned int saved =
+        save_rules(common_rules, sizeof(common_rules) / sizeof(common_rules[0]), to, max);
+    return saved + save_rules(vendor, count, to + saved, max - saved);
+}
+
+void msr_restore(const struct msr_value *from, unsigned int count)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        uint64_t now;
+        if (rdmsr_safe(from[i].msr, &now) != 0 || now != from[i].value)
+            (void)wrmsr_safe(from[i].msr, from[i].value);
+    }
 }
 
 enum exit_action msr_read(struct vcpu *v, struct exit *exit)

@@ -44,6 +44,14 @@ struct vcpu;
 
 /* Let the hardware pass what the rules pass, for a vCPU that was just created, on its own CPU. */
 void msr_pass_all(struct vcpu *v);
+/* What the hardware's MSRs hold that a guest can change, on this CPU: into at most `max` places, the
+ * number of which is returned; and the same back. Of the TSC nothing: time goes on. */
+struct msr_value {
+    uint32_t msr;
+    uint64_t value;
+};
+unsigned int msr_save(struct msr_value *to, unsigned int max);
+void msr_restore(const struct msr_value *from, unsigned int count);
 /* RDMSR and WRMSR that exited. */
 enum exit_action msr_read(struct vcpu *v, struct exit *exit);
 enum exit_action msr_write(struct vcpu *v, struct exit *exit);

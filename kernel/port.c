@@ -10,7 +10,24 @@
 #define COM1        0x3f8U
 #define PCI_PORTS   0xd00U
 
-enum port_action { PORT_PASS, PORT_DENY, PORT_PM1A, PORT_ACPI_RESET };
+#define KEYBOARD_DATA   0x60U
+#define RESET_CPU       (1U << 2)
+#define FAST_RESET      1U
+#define PULSE_MASK      0xf1U /* a pulse of bit 0, the reset line, and any others */
+#define PULSE_RESET     0xf0U
+#define WRITE_OUTPUT    0xd1U
+#define OUTPUT_NO_RESET 1U
+
+enum port_action {
+    PORT_PASS,
+    PORT_DENY,
+    PORT_PM1A,
+    PORT_ACPI_RESET,
+    PORT_RESET_CONTROL,    /* CF9H: bit 2 resets */
+    PORT_SYSTEM_CONTROL,   /* 92H: bit 0 resets */
+    PORT_KEYBOARD_COMMAND, /* 64H: FnH pulses the reset line, D1H announces the next write to 60H */
+    PORT_KEYBOARD_OUTPUT,  /* 60H, trapped after D1H only: bit 0 clear resets */
+};
 
 struct port_rule {
     uint16_t first, last;
@@ -31,15 +48,19 @@ static struct port_rule rules[] = {
     RULE(1, 0, PORT_DENY, "Latch's console"),
     RULE(1, 0, PORT_PM1A, "powers the machine off, or sends it to sleep"),
     RULE(1, 0, PORT_ACPI_RESET, "resets the machine"),
+    RULE(1, 0, PORT_KEYBOARD_OUTPUT, "resets the machine"),
+    RULE(0x0064, 0x0064, PORT_KEYBOARD_COMMAND, "resets the machine"),
+    RULE(0x0092, 0x0092, PORT_SYSTEM_CONTROL, "resets the machine; A20 gate"),
+    RULE(0x0cf9, 0x0cf9, PORT_RESET_CONTROL,
+         "resets the machine; PCI's address register is around it"),
     RULE(0x5658, 0x5659, PORT_DENY, "VMware's backdoor: the model is no VMware guest"),
     RULE(0x0000, 0x000f, PORT_PASS, "DMA controller"),
     RULE(0x0020, 0x0021, PORT_PASS, "interrupt controller"),
     RULE(0x0022, 0x0023, PORT_PASS, "IMCR: PIC or APIC mode"),
     RULE(0x0040, 0x0043, PORT_PASS, "timer"),
-    RULE(0x0060, 0x0064, PORT_PASS, "keyboard controller, timer gate"),
+    RULE(0x0060, 0x0063, PORT_PASS, "keyboard controller, timer gate"),
     RULE(0x0070, 0x0073, PORT_PASS, "real-time clock"),
     RULE(0x0080, 0x008f, PORT_PASS, "DMA pages, POST code"),
-    RULE(0x0092, 0x0092, PORT_PASS, "A20 gate"),
     RULE(0x00a0, 0x00a1, PORT_PASS, "interrupt controller"),
     RULE(0x00b2, 0x00b3, PORT_PASS, "SMI command: a guest turns ACPI on by it"),
     RULE(0x00c0, 0x00df, PORT_PASS, "DMA controller"),
@@ -62,7 +83,7 @@ static struct port_rule rules[] = {
     RULE(0x0d00, 0xffff, PORT_PASS, "PCI devices"),
 };
 #define RULES (sizeof(rules) / sizeof(rules[0]))
-enum { RULE_CONSOLE, RULE_PM1A, RULE_ACPI_RESET };
+enum { RULE_CONSOLE, RULE_PM1A, RULE_ACPI_RESET, RULE_KEYBOARD_OUTPUT };
 
 static void fill(unsigned int rule, uint64_t port, uint16_t size)
 {
@@ -93,7 +114,6 @@ void port_trap_all(void)
         fill(RULE_CONSOLE, vm.config->console, 8);
     if (vm.acpi->pm1a_control.space == ACPI_SPACE_IO)
         fill(RULE_PM1A, vm.acpi->pm1a_control.address, 2);
-    /* Port CF9 lies within PCI's address register: trapping it would trap all of PCI's accesses. */
     if (vm.acpi->reset_supported && vm.acpi->reset.space == ACPI_SPACE_IO &&
         (vm.acpi->reset.address & ~7UL) != PCI_ADDRESS)
         fill(RULE_ACPI_RESET, vm.acpi->reset.address, 1);
@@ -140,27 +160,61 @@ static enum exit_action enter_sleep(struct vcpu *v, const struct exit *exit, uin
                     "not suspend");
 }
 
+/* From the D1H command to the next write, so that keystrokes do not exit. */
+static void trap_keyboard_output(bool trap)
+{
+    rules[RULE_KEYBOARD_OUTPUT].first = trap ? KEYBOARD_DATA : 1;
+    rules[RULE_KEYBOARD_OUTPUT].last = trap ? KEYBOARD_DATA : 0;
+    backend_trap_port(KEYBOARD_DATA, trap);
+}
+
+/* By what the write resets the machine, or NULL. `value` begins with the byte for the rule's port. */
+static const char *resets(const struct port_rule *rule, uint32_t value)
+{
+    switch (rule->action) {
+    case PORT_ACPI_RESET:
+        return (uint8_t)value == vm.acpi->reset_value ? "ACPI reset register" : NULL;
+    case PORT_RESET_CONTROL:
+        return value & RESET_CPU ? "port CF9H" : NULL;
+    case PORT_SYSTEM_CONTROL:
+        return value & FAST_RESET ? "port 92H" : NULL;
+    case PORT_KEYBOARD_COMMAND:
+        return (value & PULSE_MASK) == PULSE_RESET ? "keyboard controller" : NULL;
+    case PORT_KEYBOARD_OUTPUT:
+        return value & OUTPUT_NO_RESET ? NULL : "keyboard controller's output port";
+    case PORT_PASS:
+    case PORT_DENY:
+    case PORT_PM1A:
+        break;
+    }
+    return NULL;
+}
+
+/* PCI's address register is written by doublewords only; a byte at CF9H is another register. */
+static bool is_pci_address(const struct exit *exit)
+{
+    return exit->io.port == PCI_ADDRESS && exit->io.size == 4;
+}
+
 static enum exit_action write_port(struct vcpu *v, const struct exit *exit,
                                    const struct port_rule *rule, uint32_t value)
 {
     const uint16_t port = exit->io.port;
     const uint8_t size = exit->io.size;
-    uint32_t control;
-    switch (rule->action) {
-    case PORT_DENY:
+    uint32_t control = rule->action == PORT_PM1A ? sleep_control(rule, port, size, value) : 0;
+    if (rule->action == PORT_DENY)
         return EXIT_NEXT;
-    case PORT_PM1A:
-        control = sleep_control(rule, port, size, value);
-        if (control & SLP_EN)
-            return enter_sleep(v, exit, control);
-        break;
-    case PORT_ACPI_RESET:
-        if ((uint8_t)value == vm.acpi->reset_value)
-            return vm_reset(v);
-        break;
-    case PORT_PASS:
-        break;
+    if (control & SLP_EN)
+        return enter_sleep(v, exit, control);
+    if (rule->first >= port && !is_pci_address(exit)) {
+        const char *reason = resets(rule, value >> 8 * (rule->first - port));
+        if (reason != NULL)
+            return vm_reset(v, reason);
     }
+    if (rule->action == PORT_KEYBOARD_COMMAND)
+        trap_keyboard_output((uint8_t)value == WRITE_OUTPUT);
+    else if (rule->action == PORT_KEYBOARD_OUTPUT)
+        trap_keyboard_output(false);
     port_out(port, size, value);
     return EXIT_NEXT;
 }

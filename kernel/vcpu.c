@@ -7,6 +7,7 @@
 #include "kernel/machine.h"
 #include "kernel/memory.h"
 #include "kernel/paging.h"
+#include "kernel/relaunch.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include "mmu/walk.h"
@@ -207,11 +208,8 @@ static void enter_xen_state(struct vcpu *v, enum xen_runstate state)
     vm_unlock(v);
 }
 
-int vcpu_main(void *vcpu)
+static void run_generation(struct vcpu *v)
 {
-    struct vcpu *v = vcpu;
-    v->cpu->nmis = 0;      /* those until now were Latch's calls */
-    write_cr3(read_cr3()); /* rights that Latch's own tables lost since this CPU last loaded it */
     while (v->vm->ender == NULL) {
         if (v->index != 0 || v->ran) {
             if (v->ran)
@@ -229,6 +227,16 @@ int vcpu_main(void *vcpu)
         if (v->vm->ender == NULL)
             backend_run(v);
     }
+}
+
+int vcpu_main(void *vcpu)
+{
+    struct vcpu *v = vcpu;
+    v->cpu->nmis = 0;      /* those until now were Latch's calls */
+    write_cr3(read_cr3()); /* rights that Latch's own tables lost since this CPU last loaded it */
+    do
+        run_generation(v);
+    while (relaunch_join(v));
     v->status = VCPU_STOPPED;
     for (;;)
         __asm__ volatile("cli; hlt");

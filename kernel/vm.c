@@ -140,9 +140,10 @@ static uint64_t end_of_ram(void)
 static int build_root(struct vcpu *v, const struct role_context *context, struct table_page **root)
 {
     const struct paging_state state = {.cr0 = CR0_ET, .props = &v->props};
+    const unsigned int roots = vm.direct.roots;
     int error =
         direct_root(&vm.direct, role_from_state(&state, context, vm.direct.format.levels), root);
-    if (error == 0)
+    if (error == 0 && vm.direct.roots != roots)
         error = direct_build(&vm.direct, *root, gpa(vm.filled));
     return error;
 }
@@ -175,20 +176,22 @@ static int build_shadow(struct vcpu *v, struct role_context context)
 {
     hpa_t page;
     _Static_assert(sizeof(struct shadow_cpu) <= PAGE_SIZE, "it comes from a page");
-    int error = memory_alloc_page(&page);
+    int error = v->shadow != NULL ? 0 : memory_alloc_page(&page);
     if (error != 0)
         return error;
-    v->shadow = memory_at(page);
+    if (v->shadow == NULL)
+        v->shadow = memory_at(page);
     error = shadow_cpu_init(&vm.shadow, v->shadow, &v->props, &context);
     context.tables = true;
     return error != 0 ? error : build_root(v, &context, &v->shadow_root);
 }
 
-static int build_tables(enum page_format format, bool execute_only)
+static int build_tables(void)
 {
-    const struct role_context context = {
-        .format = format, .direct = true, .execute_only = execute_only};
-    int error = count_shadowed() != 0 ? init_shadow() : 0;
+    const struct role_context context = {.format = vm.direct.format.id,
+                                         .direct = true,
+                                         .execute_only = vm.direct.format.execute_only};
+    int error = count_shadowed() != 0 && vm.shadow.count == 0 ? init_shadow() : 0;
     for (unsigned int i = 0; i < vm.vcpu_count && error == 0; i++) {
         struct vcpu *v = vm.vcpu[i];
         error = build_root(v, &context, &v->root);
@@ -222,7 +225,27 @@ int vm_build_memory(void)
         error = build_guest_map();
     }
     direct_init(&vm.direct, &vm.env, &vm.cache, &format, &vm.guest_map, &vm.mtrr);
-    return error == 0 ? build_tables(id, caps.execute_only) : error;
+    return error == 0 ? build_tables() : error;
+}
+
+/* Shadow tables are of no more use; of the nested ones only what a new model needs is added. */
+int vm_renew_memory(void)
+{
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        struct shadow_cpu *cpu = vm.vcpu[i]->shadow;
+        if (cpu == NULL)
+            continue;
+        cpu->state.cr0 &= ~CR0_PG;
+        shadow_unload(&vm.shadow, cpu);
+    }
+    if (vm.shadow.count != 0) {
+        shadow_clear(&vm.shadow);
+        vm.shadow.track = count_shadowed() == vm.vcpu_count;
+    }
+    int error = build_tables();
+    if (error == 0 && vm.icr_trapped)
+        error = direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_READ_ONLY);
+    return error;
 }
 
 void vm_describe_tables(char *text, size_t size)

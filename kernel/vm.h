@@ -35,6 +35,7 @@ struct vm {
     _Atomic unsigned int started; /* (a) vCPUs that have left wait-for-SIPI at least once */
     _Atomic bool icr_trapped;     /* (a) writes to the ICR exit */
     _Atomic uint64_t forbidden;   /* (a) guest accesses to Latch's memory */
+    bool relaunching;             /* written before `ender`: the guest begins anew */
     _Atomic(struct vcpu *) ender; /* (a) the vCPU that ends the run; the others stop */
 };
 
@@ -50,6 +51,9 @@ void vm_call(struct vcpu *v, bool (*waiting)(const struct vcpu *v));
 int vm_build_memory(void);
 /* How many pages the tables have, in words, in all and for each model. */
 void vm_describe_tables(char *text, size_t size);
+/* The same for a next generation: the models changed, and no vCPU runs. Tables that the new models
+ * share with the last ones stay. -ENOMEM, -ENOSPC. */
+int vm_renew_memory(void);
 /* A vCPU wrote an MTRR: have the nested tables follow. Under the lock. */
 void vm_follow_mtrrs(void);
 /* Take and leave the VM's lock in an exit handler of `v`. */
@@ -69,7 +73,8 @@ void *vm_memory(const struct vm *of, gpa_t address, uint64_t size);
 enum exit_action vm_end(struct vcpu *v, enum verdict verdict);
 /* The guest powered itself off, or reset the machine: the same, but the guest gave the verdict. */
 enum exit_action vm_power_off(struct vcpu *v);
-enum exit_action vm_reset(struct vcpu *v);
+/* As on-reset= says; `reason` says by what it was reset. */
+enum exit_action vm_reset(struct vcpu *v, const char *reason);
 /* The guest cannot go on: say why, dump, and end with the verdict ERROR. */
 enum exit_action vm_crash(struct vcpu *v, const struct exit *exit, const char *reason);
 

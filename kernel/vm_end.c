@@ -5,6 +5,7 @@
 #include "kernel/console.h"
 #include "kernel/end.h"
 #include "kernel/exact.h"
+#include "kernel/relaunch.h"
 #include "kernel/smp.h"
 #include "kernel/tsc.h"
 #include "kernel/vm.h"
@@ -103,12 +104,18 @@ enum exit_action vm_power_off(struct vcpu *v)
     end_power_off();
 }
 
-enum exit_action vm_reset(struct vcpu *v)
+enum exit_action vm_reset(struct vcpu *v, const char *reason)
 {
+    if (vm.config->on_reset == ON_RESET_RELAUNCH)
+        return relaunch_begin(v, reason);
     if (!begin_end(v))
         return EXIT_STOP;
-    console_line("guest: resets the machine");
+    console_line("guest: resets the machine: %s", reason);
     print_summary();
+    if (vm.config->on_reset == ON_RESET_POWEROFF)
+        end_power_off();
+    if (vm.config->on_reset == ON_RESET_HALT)
+        end_halt();
     end_reset();
 }
 

@@ -33,6 +33,7 @@ void svm_disable(struct cpu *cpu);
 /* Clear GIF on this CPU: no interrupt, NMI, SMI or INIT reaches it (APM vol. 2 §15.17). */
 void svm_close_gif(void);
 int svm_vcpu_create(struct vcpu *v, hpa_t root);
+int svm_vcpu_renew(struct vcpu *v, hpa_t root);
 void svm_set_state(struct vcpu *v, const struct vcpu_state *state);
 void svm_get_state(struct vcpu *v, struct vcpu_state *state);
 void svm_run(struct vcpu *v);

@@ -153,27 +153,35 @@ static int allocate(struct vcpu *v)
         return error;
     svm->vmcb = memory_at(svm->vmcb_address);
     svm->msrpm = memory_at(msrpm);
-    memset(svm->msrpm, 0xff, MSRPM_PAGES * PAGE_SIZE);
-    vmcb_set_msrpm(svm->vmcb, msrpm.raw);
     v->backend = svm;
     return 0;
+}
+
+int svm_vcpu_renew(struct vcpu *v, hpa_t root)
+{
+    struct svm_vcpu *svm = svm_of(v);
+
+    *svm = (struct svm_vcpu){.vmcb = svm->vmcb,
+                             .vmcb_address = svm->vmcb_address,
+                             .msrpm = svm->msrpm,
+                             .cpu = v->cpu->backend};
+    svm->host_vmcb = svm->cpu->host_vmcb;
+    svm->clean = svm->cpu->clean_bits ? CLEAN_ALL : 0;
+    memset(svm->vmcb, 0, PAGE_SIZE);
+    memset(svm->msrpm, 0xff, MSRPM_PAGES * PAGE_SIZE);
+    vmcb_set_msrpm(svm->vmcb, memory_address_of(svm->msrpm).raw);
+    vmcb_set_iopm(svm->vmcb, svm_iopm().raw);
+    vmcb_set_nested_control(svm->vmcb, NESTED_ENABLE);
+    vmcb_set_nested_cr3(svm->vmcb, root.raw);
+    int error = svm_tlb_init(v);
+    return error ? error : intercept(v);
 }
 
 int svm_vcpu_create(struct vcpu *v, hpa_t root)
 {
     int error = allocate(v);
 
-    if (error)
-        return error;
-    struct svm_vcpu *svm = svm_of(v);
-    svm->cpu = v->cpu->backend;
-    svm->host_vmcb = svm->cpu->host_vmcb;
-    svm->clean = svm->cpu->clean_bits ? CLEAN_ALL : 0;
-    vmcb_set_iopm(svm->vmcb, svm_iopm().raw);
-    vmcb_set_nested_control(svm->vmcb, NESTED_ENABLE);
-    vmcb_set_nested_cr3(svm->vmcb, root.raw);
-    error = svm_tlb_init(v);
-    return error ? error : intercept(v);
+    return error ? error : svm_vcpu_renew(v, root);
 }
 
 void svm_run(struct vcpu *v)

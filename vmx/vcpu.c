@@ -184,6 +184,20 @@ static int allocate(hpa_t page[3])
     return 0;
 }
 
+/* The VMCS is no CPU's any more when its page is written. */
+int vmx_vcpu_renew(struct vcpu *v, hpa_t root)
+{
+    struct vmx_vcpu *vmx = vmx_of(v);
+    vmx_clear(vmx->vmcs);
+    memset(memory_at(vmx->vmcs), 0, PAGE_SIZE);
+    memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
+    *vmx = (struct vmx_vcpu){.vmcs = vmx->vmcs,
+                             .msr_bitmap = vmx->msr_bitmap,
+                             .eptp = vmx_eptp(root),
+                             .ept_cap = rdmsr(MSR_VMX_EPT_VPID)};
+    return fill(v);
+}
+
 int vmx_vcpu_create(struct vcpu *v, hpa_t root)
 {
     hpa_t page[3];
@@ -193,11 +207,8 @@ int vmx_vcpu_create(struct vcpu *v, hpa_t root)
     struct vmx_vcpu *vmx = memory_at(page[0]);
     vmx->msr_bitmap = memory_at(page[1]);
     vmx->vmcs = page[2];
-    vmx->eptp = vmx_eptp(root);
-    vmx->ept_cap = rdmsr(MSR_VMX_EPT_VPID);
-    memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
     v->backend = vmx;
-    error = fill(v);
+    error = vmx_vcpu_renew(v, root);
     if (!error)
         return 0;
     vmx_clear(vmx->vmcs);

@@ -28,6 +28,7 @@ void vmx_caps(struct backend_caps *caps);
 int vmx_enable(struct cpu *cpu);
 void vmx_disable(struct cpu *cpu);
 int vmx_vcpu_create(struct vcpu *v, hpa_t root);
+int vmx_vcpu_renew(struct vcpu *v, hpa_t root);
 void vmx_set_state(struct vcpu *v, const struct vcpu_state *state);
 void vmx_get_state(struct vcpu *v, struct vcpu_state *state);
 void vmx_run(struct vcpu *v);

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/devices.h"
+#include "kernel/apic.h"
+#include "kernel/cpu.h"
+#include "kernel/memory.h"
+#include "kernel/pci.h"
+#include "kernel/x86.h"
+#include <string.h>
+
+#define PIC1    0x20U
+#define PIC2    0xa0U
+#define PIT     0x40U
+#define CMOS    0x70U
+#define UARTS   2U
+#define IOAPICS 8U
+
+#define MADT_HEADER    44U
+#define MADT_IOAPIC    1U
+#define IOAPIC_VERSION 1U
+#define IOAPIC_ENTRY   0x10U
+#define IOAPIC_MASKED  (1U << 16)
+#define IOAPIC_LINES   240U
+
+#define HPET_CONFIG     0x10U
+#define HPET_COUNTER    0xf0U
+#define HPET_TIMERS_MAX 32U
+#define HPET_TIMER(n)   (0x100U + 0x20U * (n))
+#define HPET_WRITABLE   0x7f4eUL /* of a timer's configuration */
+
+struct ioapic {
+    volatile uint32_t *registers;
+    unsigned int lines;
+    uint32_t low[IOAPIC_LINES], high[IOAPIC_LINES];
+};
+
+struct uart {
+    uint8_t interrupts, line, modem, divisor_low, divisor_high;
+};
+
+struct local_apic {
+    uint64_t base;
+    uint32_t spurious, lint0, lint1, error, task;
+};
+
+static const uint16_t uart_ports[UARTS] = {0x3f8, 0x2f8};
+static struct ioapic ioapic[IOAPICS];
+static unsigned int ioapics;
+static struct uart uart[UARTS];
+static struct local_apic local[CPUS_MAX];
+static uint8_t pic_mask[2], clock_a, clock_b;
+static volatile uint64_t *hpet;
+static uint64_t hpet_config;
+
+static uint32_t ioapic_read(const struct ioapic *io, unsigned int index)
+{
+    io->registers[0] = index;
+    return io->registers[4];
+}
+
+static void ioapic_write(const struct ioapic *io, unsigned int index, uint32_t value)
+{
+    io->registers[0] = index;
+    io->registers[4] = value;
+}
+
+static void save_ioapic(uint32_t address)
+{
+    volatile void *registers;
+    if (ioapics == IOAPICS || memory_map_mmio(hpa(address), PAGE_SIZE, &registers) != 0)
+        return;
+    struct ioapic *io = &ioapic[ioapics++];
+    io->registers = registers;
+    io->lines = (ioapic_read(io, IOAPIC_VERSION) >> 16 & 0xff) + 1;
+    if (io->lines > IOAPIC_LINES)
+        io->lines = IOAPIC_LINES;
+    for (unsigned int i = 0; i < io->lines; i++) {
+        io->low[i] = ioapic_read(io, IOAPIC_ENTRY + 2 * i);
+        io->high[i] = ioapic_read(io, IOAPIC_ENTRY + 2 * i + 1);
+    }
+}
+
+/* ACPI Specification 6.5 §5.2.12.3. The table has been checked. */
+static void save_ioapics(uint64_t madt)
+{
+    const uint8_t *header = memory_firmware(NULL, madt, MADT_HEADER);
+    uint32_t length, address;
+    if (header == NULL)
+        return;
+    memcpy(&length, header + 4, sizeof(length));
+    if (length > ACPI_TABLE_SIZE_MAX)
+        return;
+    const uint8_t *table = memory_firmware(NULL, madt, length);
+    for (uint32_t at = MADT_HEADER; table != NULL && at + 2 <= length && table[at + 1] >= 2;
+         at += table[at + 1]) {
+        if (table[at] == MADT_IOAPIC && at + 12 <= length) {
+            memcpy(&address, table + at + 4, sizeof(address));
+            save_ioapic(address);
+        }
+    }
+}
+
+static void restore_ioapics(void)
+{
+    for (unsigned int n = 0; n < ioapics; n++) {
+        const struct ioapic *io = &ioapic[n];
+        for (unsigned int i = 0; i < io->lines; i++) {
+            ioapic_write(io, IOAPIC_ENTRY + 2 * i, IOAPIC_MASKED);
+            ioapic_write(io, IOAPIC_ENTRY + 2 * i + 1, io->high[i]);
+            ioapic_write(io, IOAPIC_ENTRY + 2 * i, io->low[i]);
+        }
+    }
+}
+
+/* The vectors that PC firmware uses; they cannot be read. */
+static void restore_pics(void)
+{
+    static const uint8_t words[2][4] = {{0x11, 0x08, 0x04, 0x01}, {0x11, 0x70, 0x02, 0x01}};
+    for (unsigned int i = 0; i < 2; i++) {
+        const uint16_t port = i == 0 ? PIC1 : PIC2;
+        outb(port, words[i][0]);
+        for (unsigned int k = 1; k < 4; k++)
+            outb(port + 1, words[i][k]);
+        outb(port + 1, pic_mask[i]);
+    }
+}
+
+/* Channel 0 ticks 18.2 times a second, channel 1 once asked for refreshes, channel 2 is the speaker's
+ * and off. */
+static void restore_pit(void)
+{
+    outb(PIT + 3, 0x36);
+    outb(PIT, 0);
+    outb(PIT, 0);
+    outb(PIT + 3, 0x54);
+    outb(PIT + 1, 0x12);
+    outb(PIT + 3, 0xb6);
+    outb(0x61, inb(0x61) & 0xfc);
+}
+
+static uint8_t cmos_read(uint8_t index)
+{
+    outb(CMOS, index);
+    return inb(CMOS + 1);
+}
+
+static void cmos_write(uint8_t index, uint8_t value)
+{
+    outb(CMOS, index);
+    outb(CMOS + 1, value);
+}
+
+static void save_uart(unsigned int i)
+{
+    const uint16_t port = uart_ports[i];
+    uart[i] =
+        (struct uart){.interrupts = inb(port + 1), .line = inb(port + 3), .modem = inb(port + 4)};
+    outb(port + 3, uart[i].line | 0x80);
+    uart[i].divisor_low = inb(port);
+    uart[i].divisor_high = inb(port + 1);
+    outb(port + 3, uart[i].line);
+}
+
+/* Of a port that is not there all reads give ones, and the writes go nowhere. */
+static void restore_uart(unsigned int i)
+{
+    const uint16_t port = uart_ports[i];
+    outb(port + 1, 0);
+    outb(port + 2, 0x07); /* empty both FIFOs, */
+    outb(port + 2, 0);    /* and off */
+    outb(port + 3, uart[i].line | 0x80);
+    outb(port, uart[i].divisor_low);
+    outb(port + 1, uart[i].divisor_high);
+    outb(port + 3, uart[i].line);
+    outb(port + 4, uart[i].modem);
+    outb(port + 1, uart[i].interrupts);
+}
+
+static void save_hpet(uint64_t address)
+{
+    volatile void *registers;
+    if (address == 0 || memory_map_mmio(hpa(address & ~PAGE_OFFSET_MASK), PAGE_SIZE, &registers))
+        return;
+    hpet = (volatile uint64_t *)((uintptr_t)registers + (address & PAGE_OFFSET_MASK));
+    hpet_config = hpet[HPET_CONFIG / 8];
+}
+
+static void restore_hpet(void)
+{
+    if (hpet == NULL)
+        return;
+    unsigned int timers = (unsigned int)(hpet[0] >> 8 & 31) + 1;
+    hpet[HPET_CONFIG / 8] = 0;
+    for (unsigned int i = 0; i < timers && i < HPET_TIMERS_MAX; i++)
+        hpet[HPET_TIMER(i) / 8] = hpet[HPET_TIMER(i) / 8] & ~HPET_WRITABLE;
+    hpet[HPET_COUNTER / 8] = 0;
+    hpet[HPET_CONFIG / 8] = hpet_config;
+}
+
+void devices_save(const struct acpi_info *acpi)
+{
+    pic_mask[0] = inb(PIC1 + 1);
+    pic_mask[1] = inb(PIC2 + 1);
+    clock_a = cmos_read(0x0a);
+    clock_b = cmos_read(0x0b);
+    for (unsigned int i = 0; i < UARTS; i++)
+        save_uart(i);
+    save_ioapics(acpi->madt);
+    save_hpet(acpi->hpet_address);
+    (void)pci_save();
+}
+
+void devices_restore(void)
+{
+    pci_restore();
+    restore_hpet();
+    cmos_write(0x0a, clock_a & 0x7f);
+    cmos_write(0x0b, clock_b);
+    (void)cmos_read(0x0c); /* what it has asked for is forgotten */
+    restore_pit();
+    for (unsigned int i = 0; i < UARTS; i++)
+        restore_uart(i);
+    restore_ioapics();
+    restore_pics();
+}
+
+static uint32_t read_register(uint32_t offset)
+{
+    uint64_t value = 0;
+    if (!apic_is_x2apic())
+        return apic_read(offset);
+    (void)rdmsr_safe(0x800U + offset / APIC_REGISTER_STEP, &value);
+    return (uint32_t)value;
+}
+
+static void write_register(uint32_t offset, uint32_t value)
+{
+    if (apic_is_x2apic())
+        (void)wrmsr_safe(0x800U + offset / APIC_REGISTER_STEP, value);
+    else
+        apic_write(offset, value);
+}
+
+void devices_save_apic(unsigned int cpu)
+{
+    local[cpu] = (struct local_apic){
+        .base = rdmsr(MSR_APIC_BASE),
+        .spurious = read_register(0xf0),
+        .lint0 = read_register(0x350),
+        .lint1 = read_register(0x360),
+        .error = read_register(0x370),
+        .task = read_register(0x80),
+    };
+}
+
+/* Out of x2APIC mode the way leads through "disabled": SDM vol. 3 §11.12.5. */
+void devices_restore_apic(unsigned int cpu)
+{
+    const struct local_apic *saved = &local[cpu];
+    if (rdmsr(MSR_APIC_BASE) & APIC_BASE_ENABLE)
+        apic_reset();
+    if (rdmsr(MSR_APIC_BASE) != saved->base) {
+        wrmsr(MSR_APIC_BASE, saved->base & ~(uint64_t)(APIC_BASE_ENABLE | APIC_BASE_X2APIC));
+        if (saved->base & APIC_BASE_ENABLE)
+            wrmsr(MSR_APIC_BASE, saved->base & ~(uint64_t)APIC_BASE_X2APIC);
+        wrmsr(MSR_APIC_BASE, saved->base);
+        apic_reset();
+    }
+    write_register(0xf0, saved->spurious);
+    write_register(0x350, saved->lint0);
+    write_register(0x360, saved->lint1);
+    write_register(0x370, saved->error);
+    write_register(0x80, saved->task);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_DEVICES_H
+#define LATCH_KERNEL_DEVICES_H
+/*
+ * The devices as the firmware left them at launch, so that a relaunched guest finds them so: the
+ * interrupt controllers, the timers, the clock, the serial ports and PCI. What a device does not
+ * let be read is set as PC firmware sets it.
+ */
+#include "kernel/acpi.h"
+
+/* Look at them, before the guest first runs. */
+void devices_save(const struct acpi_info *acpi);
+/* Bring them back, while no vCPU runs. Silences all first, so that nothing writes to memory and
+ * nothing interrupts afterwards. */
+void devices_restore(void);
+
+/* This CPU's local APIC, in the mode that it is in. The guest's use of it is over. */
+void devices_save_apic(unsigned int cpu);
+void devices_restore_apic(unsigned int cpu);
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/pci.h"
+#include "kernel/tsc.h"
+#include "kernel/x86.h"
+#include <stdbool.h>
+
+#define ADDRESS_PORT 0xcf8U
+#define DATA_PORT    0xcfcU
+#define ENABLE       (1U << 31)
+
+/* The standard header, in doublewords: PCI Local Bus Specification 3.0 §6.1. */
+#define HEADER_WORDS  16U
+#define WORD_ID       0U
+#define WORD_COMMAND  1U
+#define WORD_CLASS    2U
+#define WORD_TYPE     3U
+#define WORD_BUSES    6U  /* bridges: secondary bus in bits 15:8 */
+#define WORD_POINTER  13U /* capabilities */
+#define COMMAND_MASK  0xffffU
+#define BUS_MASTER    (1U << 2)
+#define DECODES       3U         /* I/O and memory */
+#define HAS_LIST      (1U << 20) /* status: there is a capability list */
+#define MULTIFUNCTION (1U << 23) /* of the header type's byte */
+#define TYPE_MASK     0x7f0000U
+#define TYPE_BRIDGE   0x010000U
+#define NO_DEVICE     0xffffffffU
+
+#define CAP_EXPRESS      0x10U
+#define CAP_ADVANCED     0x13U
+#define EXPRESS_FLR      (1U << 28) /* device capabilities */
+#define EXPRESS_RESET    (1U << 15) /* device control */
+#define ADVANCED_FLR     (1U << 25) /* of the first doubleword */
+#define ADVANCED_RESET   1U
+#define CAPABILITIES_MAX 48U
+#define RESET_US         100000U
+
+struct function {
+    uint8_t bus, device, number;
+    uint32_t header[HEADER_WORDS];
+};
+
+static struct function functions[PCI_FUNCTIONS_MAX];
+static unsigned int count;
+
+static void select(const struct function *f, unsigned int offset)
+{
+    outl(ADDRESS_PORT, ENABLE | (uint32_t)f->bus << 16 | (uint32_t)f->device << 11 |
+                           (uint32_t)f->number << 8 | (offset & 0xfcU));
+}
+
+static uint32_t read_word(const struct function *f, unsigned int word)
+{
+    select(f, word * 4);
+    return inl(DATA_PORT);
+}
+
+static void write_word(const struct function *f, unsigned int word, uint32_t value)
+{
+    select(f, word * 4);
+    outl(DATA_PORT, value);
+}
+
+/* Buses that are still to be looked at, found behind bridges. */
+struct scan {
+    bool wanted[256], seen[256];
+};
+
+static bool keep(struct scan *scan, struct function f)
+{
+    if (read_word(&f, WORD_ID) == NO_DEVICE)
+        return false;
+    for (unsigned int i = 0; i < HEADER_WORDS; i++)
+        f.header[i] = read_word(&f, i);
+    if ((f.header[WORD_TYPE] & TYPE_MASK) == TYPE_BRIDGE)
+        scan->wanted[f.header[WORD_BUSES] >> 8 & 0xff] = true;
+    if (count < PCI_FUNCTIONS_MAX)
+        functions[count++] = f;
+    return f.header[WORD_TYPE] & MULTIFUNCTION;
+}
+
+static void scan_bus(struct scan *scan, uint8_t bus)
+{
+    scan->seen[bus] = true;
+    for (uint8_t device = 0; device < 32; device++) {
+        struct function f = {.bus = bus, .device = device};
+        bool more = keep(scan, f);
+        for (f.number = 1; more && f.number < 8; f.number++)
+            (void)keep(scan, f);
+    }
+}
+
+unsigned int pci_save(void)
+{
+    static struct scan scan;
+    bool found = true;
+    uint32_t address = inl(ADDRESS_PORT);
+    count = 0;
+    scan.wanted[0] = true;
+    while (found) {
+        found = false;
+        for (unsigned int bus = 0; bus < 256; bus++) {
+            if (scan.wanted[bus] && !scan.seen[bus]) {
+                scan_bus(&scan, (uint8_t)bus);
+                found = true;
+            }
+        }
+    }
+    outl(ADDRESS_PORT, address);
+    return count;
+}
+
+/* The doubleword at which a capability begins, or 0. */
+static unsigned int find_capability(const struct function *f, uint8_t id)
+{
+    unsigned int at = f->header[WORD_POINTER] & 0xfcU;
+    if (!(f->header[WORD_COMMAND] & HAS_LIST))
+        return 0;
+    for (unsigned int i = 0; at >= 0x40 && i < CAPABILITIES_MAX; i++) {
+        uint32_t word = read_word(f, at / 4);
+        if ((word & 0xff) == id)
+            return at / 4;
+        at = word >> 8 & 0xfcU;
+    }
+    return 0;
+}
+
+/* Function-level reset: PCI Express Base Specification 4.0 §6.6.2; Advanced Features ECN. */
+static bool reset(const struct function *f)
+{
+    unsigned int express = find_capability(f, CAP_EXPRESS);
+    unsigned int advanced = find_capability(f, CAP_ADVANCED);
+    if (express != 0 && (read_word(f, express + 1) & EXPRESS_FLR)) {
+        write_word(f, express + 2, (read_word(f, express + 2) & 0xffffU) | EXPRESS_RESET);
+        return true;
+    }
+    if (advanced != 0 && (read_word(f, advanced) & ADVANCED_FLR)) {
+        write_word(f, advanced + 1, ADVANCED_RESET);
+        return true;
+    }
+    return false;
+}
+
+/* The command last: addresses do not move while they are decoded. Status bits are cleared by ones. */
+static void restore(const struct function *f)
+{
+    for (unsigned int i = WORD_TYPE; i < HEADER_WORDS; i++) {
+        if (read_word(f, i) != f->header[i])
+            write_word(f, i, f->header[i]);
+    }
+    write_word(f, WORD_COMMAND, f->header[WORD_COMMAND] & COMMAND_MASK & ~BUS_MASTER);
+}
+
+static bool is_bridge(const struct function *f)
+{
+    return (f->header[WORD_TYPE] & TYPE_MASK) == TYPE_BRIDGE;
+}
+
+void pci_restore(void)
+{
+    bool wait = false;
+    for (unsigned int i = 0; i < count; i++) {
+        if (!is_bridge(&functions[i]))
+            write_word(&functions[i], WORD_COMMAND,
+                       read_word(&functions[i], WORD_COMMAND) & DECODES);
+    }
+    for (unsigned int i = 0; i < count; i++)
+        wait = (!is_bridge(&functions[i]) && reset(&functions[i])) || wait;
+    if (wait)
+        tsc_delay(RESET_US);
+    for (unsigned int i = 0; i < count; i++) {
+        if (is_bridge(&functions[i])) /* a bridge that masters no bus hides what is behind it */
+            write_word(&functions[i], WORD_COMMAND,
+                       functions[i].header[WORD_COMMAND] & COMMAND_MASK);
+        else
+            restore(&functions[i]);
+    }
+    outl(ADDRESS_PORT, 0);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_KERNEL_PCI_H
+#define LATCH_KERNEL_PCI_H
+/*
+ * PCI functions, so that they can be brought back to how the firmware left them: their standard
+ * headers through ports CF8H and CFCH. While the guest runs these ports are its own.
+ */
+#include <stdint.h>
+
+#define PCI_FUNCTIONS_MAX 96U
+
+/* Find all functions and keep their headers. Returns how many there are, at most the maximum. */
+unsigned int pci_save(void);
+/* Stop all bus mastering; reset what can be reset; put the kept headers back, without bus mastering. */
+void pci_restore(void);
+
+#endif
