@@ -22,6 +22,7 @@ $(BENCH)/payload.elf $(BENCH)/null.elf: $(BENCH_ROWS:%=$(B)/guest-obj/%.o) $(PAY
 # --- KVM: Debian's modules, and a monitor of ours, in an initramfs
 
 BENCH_KVM_C := $(wildcard tests/bench/kvm/*.c)
+BENCH_LINUX_C := $(BENCH_KVM_C) $(wildcard tests/bench/whole/*.c)
 BENCH_KVM_FLAGS := -std=gnu17 -D_GNU_SOURCE -O2 $(WARNINGS) -I. -pthread
 
 $(BENCH)/monitor: $(BENCH_KVM_C) $(wildcard tests/bench/kvm/*.h) | $(SETUP)
@@ -37,12 +38,20 @@ $(BENCH)/kvm.gz: tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(B)
 	@cd $(BENCH)/kvm && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../kvm.gz.new
 	@mv $(BENCH)/kvm.gz.new $@
 
+# --- the whole: the default guest, which tells the TSC at its end
+
+$(BENCH)/whole.gz: tests/bench/whole/poweroff.c $(B)/initramfs.gz
+	@mkdir -p $(BENCH)/whole/bin
+	@$(CC) -std=gnu17 -O2 $(WARNINGS) -static -s $< -o $(BENCH)/whole/bin/poweroff
+	@cd $(BENCH)/whole && find bin | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../whole.cpio.gz
+	@cat $(B)/initramfs.gz $(BENCH)/whole.cpio.gz > $@
+
 # ---
 
 BENCH_QUICK := $(B)/latch.elf $(BENCH)/payload.elf $(BENCH)/null.elf
 
 .PHONY: bench bench-quick bench-check
-bench: $(BENCH_QUICK) $(BENCH)/kvm.gz ## Latch beside no hypervisor, the least stub and KVM, in instructions
+bench: $(BENCH_QUICK) $(BENCH)/kvm.gz $(BENCH)/whole.gz ## Latch beside no hypervisor, the least stub and KVM, in instructions
 	@tests/bench/run $(ARGS)
 
 bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux first
@@ -51,13 +60,15 @@ bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux first
 bench-check: ## what grew by more than 2 % between two results (A=OLD.json B=NEW.json)
 	@tests/bench/check $(A) $(if $(filter build,$(B)),$(BENCH)/bench.json,$(B))
 
+test: $(BENCH)/payload.elf $(BENCH)/null.elf
+
 # --- lint
 
 $(BENCH_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUEST)/stamp
 	$(call TIDY,$(PAYLOAD_FLAGS) $(PAYLOAD_INCLUDES) $(CLANG_INCLUDES))
 
-$(BENCH_KVM_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(SETUP)
+$(BENCH_LINUX_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(SETUP)
 	$(call TIDY,$(BENCH_KVM_FLAGS))
 
-LINTED += $(BENCH_C) $(BENCH_KVM_C)
-lint $(B)/lint/cppcheck: $(patsubst %,$(B)/lint/%.tidy,$(BENCH_C) $(BENCH_KVM_C))
+LINTED += $(BENCH_C) $(BENCH_LINUX_C)
+lint $(B)/lint/cppcheck: $(patsubst %,$(B)/lint/%.tidy,$(BENCH_C) $(BENCH_LINUX_C))
