@@ -77,15 +77,21 @@ uint32_t page_word(uint64_t address)
     return (uint32_t)(address >> 12) * 0x9e3779b9U;
 }
 
+void lay_page(uint64_t page)
+{
+    if (!is_ram(page))
+        return;
+    *(volatile uint32_t *)at(page + DATA_OFFSET) = page_word(page);
+    *(volatile uint16_t *)at(page + CODE_OFFSET) = RETURN_CODE;
+}
+
 static void fill_page(uint64_t page, bool blank)
 {
     if (!is_ram(page))
         return;
     memset(at(page), 0, 4096);
-    if (blank)
-        return;
-    *(volatile uint32_t *)at(page + DATA_OFFSET) = page_word(page);
-    *(volatile uint16_t *)at(page + CODE_OFFSET) = RETURN_CODE;
+    if (!blank)
+        lay_page(page);
 }
 
 void fill_neighbours(uint64_t page, bool blank)

@@ -62,13 +62,15 @@ void *at(uint64_t address);
 /* Gives the page, and each that differs from it in one address bit, the content that
  * DATA_OFFSET and CODE_OFFSET speak of; `blank` ones: zeros. */
 void fill_neighbours(uint64_t page, bool blank);
+/* DATA_OFFSET's and CODE_OFFSET's content in a page, if it is RAM. */
+void lay_page(uint64_t page);
 uint32_t page_word(uint64_t address);
 
 /* ---- Trying (attempt.c, attempt.asm) ---- */
 
 /* Where user-mode code is mapped, in every mode; the kernel is mapped to itself. */
 #define STUB_LINEAR_LONG   (7UL << 39)
-#define STUB_LINEAR_LEGACY 0x80000000UL
+#define STUB_LINEAR_LEGACY 0xa0000000UL
 
 void attempt_init(void);
 /* The physical page with the code that accesses: to be mapped at STUB_LINEAR for users. */

@@ -42,9 +42,9 @@ void fill_kernel_pdpt(uint64_t *pdpt)
     for (uint64_t i = 0; i < 512; i++)
         kernel_pd_pae[i] = i << 21 | PAGE_PS | PAGE_P | PAGE_W | PAGE_A | PAGE_D;
     fill_stub_pt();
-    stub_pd_pae[0] = entry(stub_pt, PAGE_U);
+    stub_pd_pae[STUB_LINEAR_LEGACY >> 21 & 511U] = entry(stub_pt, PAGE_U);
     pdpt[0] = (uint64_t)kernel_pd_pae | PAGE_P;
-    pdpt[2] = (uint64_t)stub_pd_pae | PAGE_P;
+    pdpt[STUB_LINEAR_LEGACY >> 30] = (uint64_t)stub_pd_pae | PAGE_P;
 }
 
 void fill_kernel_directory(uint32_t *directory)

@@ -90,22 +90,33 @@ static void check_memory(const struct trial *t, struct comparison *c, uint32_t o
     }
 }
 
+/* An entry may stand at several levels at once. */
+static bool entry_agrees(const struct comparison *c, unsigned int index)
+{
+    const struct reference_entry *e = &c->walk.entry[index];
+    uint64_t set = 0, may = 0;
+    for (unsigned int i = 0; i < c->walk.entries; i++)
+        if (c->walk.entry[i].address == e->address) {
+            set |= c->walk.entry[i].set;
+            may |= c->walk.entry[i].may;
+        }
+    return (c->after[index] & ~(may & ~set)) == (e->value | set);
+}
+
 static bool entries_agree(const struct trial *t, const struct comparison *c)
 {
     if (c->pdpte_address != 0 && read_entry(t, c->pdpte_address) != c->pdpte_after)
         return false;
-    for (unsigned int i = 0; i < c->walk.entries; i++) {
-        const struct reference_entry *e = &c->walk.entry[i];
-        if (is_ram(e->address) && (c->after[i] & ~e->may) != (e->value | e->set))
+    for (unsigned int i = 0; i < c->walk.entries; i++)
+        if (is_ram(c->walk.entry[i].address) && !entry_agrees(c, i))
             return false;
-    }
     return true;
 }
 
-/* The access itself. `faults`: the known ones to expect. */
-static bool agrees(const struct trial *t, unsigned int faults, struct comparison *c)
+/* Lays the tables and says what should come of it. `faults`: the known ones to expect. Returns
+ * what is in memory where the access leads. */
+static uint32_t prepare(const struct trial *t, unsigned int faults, struct comparison *c)
 {
-    static uint32_t value = 0x1000;
     struct reference_cpu cpu = t->cpu;
     lay(t);
     known_bend_model(faults, &cpu);
@@ -115,9 +126,22 @@ static bool agrees(const struct trial *t, unsigned int faults, struct comparison
     else
         expect(t, &cpu, c);
     known_bend_outcome(faults, &cpu, &c->wanted, &c->walk);
-    uint32_t old = (uint32_t)old_content(t, c);
+    return (uint32_t)old_content(t, c);
+}
+
+void predict(const struct trial *t, unsigned int faults, struct reference_result *walk)
+{
+    struct comparison c;
+    prepare(t, faults, &c);
+    *walk = c.walk;
+}
+
+static bool agrees(const struct trial *t, unsigned int faults, struct comparison *c)
+{
+    static uint32_t value = 0x1000;
+    uint32_t old = prepare(t, faults, c);
     if (c->code_is_missing)
-        return true;
+        return false;
     value++;
     if (t->legacy) {
         c->found = attempt_legacy(&t->cpu, t->first_cr3, t->linear, t->access, value);
@@ -139,7 +163,7 @@ static bool is_known(const struct trial *t)
     for (int count = 1; count <= CR3_UNCHECKED; count++)
         for (unsigned int faults = 1; faults <= WALK_FAULTS; faults++) {
             if ((faults & ~known_allowed) || __builtin_popcount(faults) != count ||
-                !agrees(t, faults, &c) || c.code_is_missing)
+                !agrees(t, faults, &c))
                 continue;
             known_count(faults);
             return true;
@@ -177,17 +201,28 @@ static void print_difference(const struct trial *t, const struct comparison *c)
     printf("\n");
 }
 
+/* Nothing may be executed where no code was laid, neither rightly nor by a known fault. */
+static bool may_run(const struct trial *t)
+{
+    struct comparison c;
+    if (!(t->access & REFERENCE_FETCH))
+        return true;
+    prepare(t, 0, &c);
+    bool missing = c.code_is_missing;
+    prepare(t, known_allowed, &c);
+    return !missing && !c.code_is_missing;
+}
+
 void try_trial(const struct trial *t, struct tally *tally)
 {
     static unsigned int printed;
     struct comparison c;
-    bool good = agrees(t, 0, &c);
-    if (c.code_is_missing) {
+    if (!may_run(t)) {
         tally->skipped++;
         return;
     }
     tally->cases++;
-    if (good || is_known(t))
+    if (agrees(t, 0, &c) || is_known(t))
         return;
     tally->differences++;
     if (printed++ < PRINTED)

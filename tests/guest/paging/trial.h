@@ -29,6 +29,8 @@ struct tally {
     unsigned long cases, skipped, differences;
 };
 
+/* The walk that it should make, on a CPU with these known faults. Lays its entries. */
+void predict(const struct trial *trial, unsigned int faults, struct reference_result *walk);
 /* Makes the access and counts it; prints the first differences in full. A fetch from where no code
  * was laid is skipped. */
 void try_trial(const struct trial *trial, struct tally *tally);
