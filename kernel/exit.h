@@ -17,8 +17,8 @@ enum exit_kind {
     EXIT_WRMSR,
     EXIT_IO,
     EXIT_XSETBV,
-    EXIT_CR_WRITE,  /* a CR0 or CR4 write that changes a bit outside the model or the mask; CR3 */
-    EXIT_CR_READ,   /* of a register that differs in hardware: shadow paging only */
+    EXIT_CR_WRITE,   /* a CR0 or CR4 write that changes a bit outside the model or the mask; CR3 */
+    EXIT_CR_READ,    /* of a register that differs in hardware: shadow paging only */
     EXIT_PAGE_FAULT, /* a #PF that may be Latch's to resolve: see kernel/paging.h */
     EXIT_INVLPG,     /* shadow paging only, as INVPCID */
     EXIT_INVPCID,
@@ -67,13 +67,13 @@ struct exit {
             uint32_t error_code; /* the hardware's, by its own tables */
         } page_fault;
         struct {
-            gla_t address; /* INVLPG: what is to be dropped; INVPCID: where its descriptor is */
-            uint64_t type; /* INVPCID: 0 to 3, unchecked */
+            gla_t address;   /* INVLPG: what is to be dropped; INVPCID: where its descriptor is */
+            uint64_t type;   /* INVPCID: 0 to 3, unchecked */
             bool everything; /* the operand is not known: drop all (INVLPG) */
         } invalidate;
         struct {
             gpa_t gpa;
-            gla_t linear; /* where the instruction's access, or a walk for it, was to */
+            gla_t linear;      /* where the instruction's access, or a walk for it, was to */
             bool linear_valid; /* never on SVM */
             bool read, write, fetch;
             bool walk;       /* the access was the CPU's own, to a guest page table */

@@ -34,7 +34,6 @@ struct paging_choice {
 struct paging_choice paging_choose(const struct paging_question *question);
 
 /* The lines of a set in words, separated by ", ": "MAXPHYADDR 36 of 40, 1 GiB pages hidden". */
-void paging_describe(const struct paging_question *question, uint32_t set, char *text,
-                     size_t size);
+void paging_describe(const struct paging_question *question, uint32_t set, char *text, size_t size);
 
 #endif
