@@ -61,10 +61,8 @@ static void set_pdpte(struct shadow *s, struct shadow_cpu *cpu, unsigned int ind
     cpu->pdpte[index] = page ? shadow_address(s, page).raw | SHADOW_PRESENT : 0;
     entry_write(&shadow_table(s, cpu->pae_root)[index], cpu->pdpte[index]);
     cpu->changed = true;
-    if (!old)
-        return;
-    s->unlinked++;
-    shadow_put_root(s, old);
+    if (old)
+        shadow_put_root(s, old);
 }
 
 bool root_link_pdpte(struct shadow *s, struct shadow_cpu *cpu, unsigned int index)

@@ -13,6 +13,18 @@
 #include "tests/unit/shadow_tlb.h"
 #include "tests/unit/unit.h"
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Bits of the guest's entries. */
+#define P  1UL
+#define W  2UL
+#define U  4UL
+#define A  32UL
+#define D  64UL
+#define PS 128UL
+#define G  256UL
+#define NX (1UL << 63)
+
 #define CPUS       3U
 #define RAM_FRAMES 64U
 #define RAM_HOST   0x7000000000UL /* where guest-physical 0 lies */
