@@ -104,6 +104,24 @@ static int64_t console(struct vcpu *v, uint64_t address, uint64_t length)
     return 0;
 }
 
+/* By Latch's one writable view of physical memory, if it had one of that page. */
+static int64_t test_seal(const struct vcpu *v, uint64_t index)
+{
+    if (v->vm->config->test_hypercalls != SWITCH_ON)
+        return -ENOSYS;
+    if (index >= v->vm->vcpu_count)
+        return -EINVAL;
+    volatile uint8_t *byte = memory_at(memory_address_of(v->vm->vcpu[index]->model));
+    return write_safe(byte, *byte);
+}
+
+static int64_t count_pool(void)
+{
+    unsigned int total, unused;
+    memory_count(&total, &unused);
+    return unused;
+}
+
 static int64_t get_digest(struct vcpu *v, uint64_t address)
 {
     uint8_t digest[DIGEST_BYTES];
@@ -162,6 +180,12 @@ enum exit_action hypercall(struct vcpu *v, struct exit *exit)
         break;
     case HYPERCALL_VCPU_OP:
         result = xen_vcpu_op(v, a, b, c, long_mode);
+        break;
+    case HYPERCALL_SEAL_TEST:
+        result = test_seal(v, a);
+        break;
+    case HYPERCALL_POOL:
+        result = count_pool();
         break;
     case HYPERCALL_GENERATION:
         result = (int64_t)v->vm->seal.generation;

@@ -6,8 +6,10 @@ global interrupt_stubs, interrupts_load_tables
 global wait_for_nmi, wait_for_nmi_halt, wait_for_nmi_end
 global rdmsr_safe, rdmsr_safe_instruction, rdmsr_safe_fault
 global wrmsr_safe, wrmsr_safe_instruction, wrmsr_safe_fault
+global write_safe, write_safe_instruction, write_safe_fault
 
 EIO equ 5
+EFAULT equ 14
 STUB_SIZE equ 16
 
 section .text progbits alloc exec nowrite align=16
@@ -119,6 +121,16 @@ wrmsr_safe_instruction:
     ret
 wrmsr_safe_fault:
     mov eax, -EIO
+    ret
+
+; int write_safe(volatile uint8_t *to, uint8_t value)
+write_safe:
+write_safe_instruction:
+    mov [rdi], sil
+    xor eax, eax
+    ret
+write_safe_fault:
+    mov eax, -EFAULT
     ret
 
 section .note.GNU-stack noalloc noexec nowrite progbits

@@ -8,7 +8,8 @@
 #include "kernel/x86.h"
 #include <string.h>
 
-#define VECTORS   256U
+#define VECTORS    256U
+#define EXCEPTIONS 32U
 #define STUB_SIZE 16U
 #define VECTOR_SX                                                                                  \
     30U /* an INIT that SVM turned into an exception: nothing to do (APM vol. 2 §15.28) */
@@ -37,6 +38,7 @@ extern const char interrupt_stubs[];
 extern const char wait_for_nmi_halt[], wait_for_nmi_end[];
 extern const char rdmsr_safe_instruction[], rdmsr_safe_fault[];
 extern const char wrmsr_safe_instruction[], wrmsr_safe_fault[];
+extern const char write_safe_instruction[], write_safe_fault[];
 void interrupts_load_tables(const void *gdtr, const void *idtr, uint16_t code, uint16_t data,
                             uint16_t tss);
 void interrupt_handle(struct interrupt_frame *frame);
@@ -119,6 +121,7 @@ void interrupt_handle(struct interrupt_frame *frame)
 {
     switch (frame->vector) {
     case VECTOR_NMI:
+        this_cpu()->took_nmi = true;
         take_nmi(this_cpu());
         if (at(frame, wait_for_nmi_halt))
             frame->rip = (uint64_t)wait_for_nmi_end;
@@ -142,7 +145,18 @@ void interrupt_handle(struct interrupt_frame *frame)
             return;
         }
         break;
+    case VECTOR_PF:
+        if (at(frame, write_safe_instruction)) {
+            frame->rip = (uint64_t)write_safe_fault;
+            return;
+        }
+        break;
     default:
+        if (frame->vector >= EXCEPTIONS && this_cpu()->takes_interrupts) {
+            this_cpu()->took_interrupt = (unsigned int)frame->vector;
+            frame->rflags &= ~RFLAGS_IF; /* one at a time */
+            return;
+        }
         break;
     }
     fatal(frame);

@@ -3,7 +3,7 @@
 #define LATCH_KERNEL_INTERRUPTS_H
 /*
  * Latch's own GDT, TSS and IDT. Latch runs with interrupts off; what comes is NMIs (other CPUs'
- * calls), exceptions at places that expect them (rdmsr_safe), and Latch's own faults, which are
+ * calls), exceptions at places that expect them (rdmsr_safe, write_safe), and Latch's own faults, which are
  * fatal. NMI, #DF and #MC have stacks of their own (IST 1 to 3).
  */
 #include "kernel/cpu.h"

@@ -192,5 +192,7 @@ static inline void invlpg(uint64_t address)
  */
 int rdmsr_safe(uint32_t msr, uint64_t *value);
 int wrmsr_safe(uint32_t msr, uint64_t value);
+/* A write of one byte that survives a #PF: 0, or -EFAULT where the page does not let it. */
+int write_safe(volatile uint8_t *to, uint8_t value);
 
 #endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Generation after generation, by each way to reset a machine: nothing of one shows in the next. The
+ * words `rounds=N` and `ways=WORD` (letters of ways[] below) say how many and by which. What must
+ * outlast a reset lies in the clock's RAM, which no reset clears.
+ */
+#include "tests/guest/lib/payload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MARK         0x5eedf00d12345678UL
+#define CMOS_FIRST   0x60U /* beyond what firmware uses */
+#define CMOS_POOL    0U    /* two bytes for each of two generations */
+#define CMOS_PIC     4U
+#define LEAF1_POPCNT (1U << 23)
+#define PAT_RESET    0x0007040600070406UL
+#define STACK_MARKS  16U
+#define MSR_SYSENTER 0x174U
+#define HALF_MIB     0x80000UL
+
+static const char *ways = "fcpkda"; /* see reset_by() */
+
+static uint8_t kept_byte(unsigned int index)
+{
+    outb(0x70, (uint8_t)(CMOS_FIRST + index));
+    return inb(0x71);
+}
+
+static void keep_byte(unsigned int index, uint8_t value)
+{
+    outb(0x70, (uint8_t)(CMOS_FIRST + index));
+    outb(0x71, value);
+}
+
+static uint16_t kept_word(unsigned int index)
+{
+    return (uint16_t)(kept_byte(index) | kept_byte(index + 1) << 8);
+}
+
+static void keep_word(unsigned int index, uint16_t value)
+{
+    keep_byte(index, (uint8_t)value);
+    keep_byte(index + 1, (uint8_t)(value >> 8));
+}
+
+/* MSRs that the guest owns, with what it finds in them. */
+static const struct {
+    const char *name;
+    uint32_t msr;
+    uint64_t reset, other;
+} msrs[] = {
+    {"pat", 0x277, PAT_RESET, 0x0606060606060606},
+    {"sysenter-cs", MSR_SYSENTER, 0, 8},
+    {"sysenter-esp", MSR_SYSENTER + 1, 0, 0x1234},
+    {"sysenter-eip", MSR_SYSENTER + 2, 0, 0x5678},
+    {"star", 0xc0000081, 0, 0x0008000800000000},
+    {"lstar", 0xc0000082, 0, 0x123456},
+    {"sfmask", 0xc0000084, 0, 0x200},
+    {"kernel-gs-base", 0xc0000102, 0, 0x7777},
+    {"tsc-aux", 0xc0000103, 0, 77},
+};
+#define MSRS (sizeof(msrs) / sizeof(msrs[0]))
+
+static void check_quiet(bool ok, const char *name, uint64_t generation, uint64_t found)
+{
+    if (!ok)
+        check(false, name, "generation %lu: found 0x%lx", generation, found);
+}
+
+/* By places in all of RAM: each 512 KiB one mark, where the payload itself is not. */
+static uint64_t *mark_at(uint64_t address)
+{
+    extern char payload_end[];
+    return address >= 0x100000 && address < (uint64_t)payload_end + HALF_MIB ? NULL
+                                                                             : (uint64_t *)address;
+}
+
+static void each_mark(void (*each)(uint64_t *mark, uint64_t generation), uint64_t generation)
+{
+    for (unsigned int i = 0; i < boot.ranges; i++) {
+        const struct ram_range *range = &boot.range[i];
+        if (range->type != 1)
+            continue;
+        uint64_t first = (range->start + HALF_MIB) & ~(HALF_MIB - 1);
+        for (uint64_t at = first; at + 8 <= range->end && at < 1UL << 32; at += HALF_MIB) {
+            if (at >= 0x100000 && mark_at(at + 64) != NULL)
+                each(mark_at(at + 64), generation);
+        }
+    }
+}
+
+static void check_mark(uint64_t *mark, uint64_t generation)
+{
+    check_quiet(*mark != MARK, "relaunch.memory-cleared", generation, (uint64_t)mark);
+}
+
+static void set_mark(uint64_t *mark, uint64_t generation)
+{
+    (void)generation;
+    *mark = MARK;
+}
+
+static void check_registers(uint64_t generation)
+{
+    uint64_t dr[4], xmm[2];
+    __asm__ volatile("mov %%dr0, %0" : "=r"(dr[0]));
+    __asm__ volatile("mov %%dr1, %0" : "=r"(dr[1]));
+    __asm__ volatile("mov %%dr2, %0" : "=r"(dr[2]));
+    __asm__ volatile("mov %%dr3, %0" : "=r"(dr[3]));
+    for (unsigned int i = 0; i < 4; i++)
+        check_quiet(dr[i] == 0, "relaunch.debug-registers", generation, dr[i]);
+    __asm__ volatile("movups %%xmm15, %0" : "=m"(xmm));
+    check_quiet(xmm[0] == 0 && xmm[1] == 0, "relaunch.vector-registers", generation, xmm[0]);
+    check_quiet(read_cr2() == 0, "relaunch.cr2", generation, read_cr2());
+    for (unsigned int i = 0; i < MSRS; i++) {
+        uint64_t value = 0;
+        if (rdmsr_safe(msrs[i].msr, &value) == 0)
+            check_quiet(value == msrs[i].reset, msrs[i].name, generation, value);
+    }
+}
+
+static void dirty_registers(void)
+{
+    const uint64_t mark[2] = {MARK, ~MARK};
+    __asm__ volatile("mov %0, %%dr0; mov %0, %%dr1; mov %0, %%dr2; mov %0, %%dr3"
+                     :
+                     : "r"(0x1000UL));
+    __asm__ volatile("movups %0, %%xmm15" : : "m"(mark) : "xmm15");
+    write_cr2(MARK);
+    for (unsigned int i = 0; i < MSRS; i++)
+        (void)wrmsr_safe(msrs[i].msr, msrs[i].other);
+}
+
+static void check_model(uint64_t generation)
+{
+    uint32_t a, b, c, d;
+    cpuid_raw(1, 0, &a, &b, &c, &d);
+    bool wanted = !boot_word("alternating", NULL) || generation % 2 == 1;
+    check_quiet(!(c & LEAF1_POPCNT) == !wanted, "relaunch.model", generation, c);
+}
+
+/* From its third generation on each set of models has all that it takes of the pool. */
+static void check_pool(uint64_t generation)
+{
+    unsigned int place = CMOS_POOL + 2U * (generation & 1);
+    uint16_t pool = (uint16_t)latch_hypercall(HYPERCALL_POOL, 0, 0, 0, 0);
+    if (generation == 3 || generation == 4)
+        keep_word(place, pool);
+    else if (generation > 4)
+        check_quiet(pool == kept_word(place), "relaunch.pool", generation, pool);
+}
+
+static void check_devices(uint64_t generation)
+{
+    uint16_t masks = (uint16_t)(inb(0x21) | inb(0xa1) << 8);
+    if (generation == 1)
+        keep_word(CMOS_PIC, masks);
+    check_quiet(masks == kept_word(CMOS_PIC), "relaunch.interrupt-controller", generation, masks);
+}
+
+static void triple_fault(void *unused)
+{
+    const struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) none = {0, 0};
+    (void)unused;
+    __asm__ volatile("lidt %0; ud2" : : "m"(none));
+}
+
+static void reset_by(char way)
+{
+    switch (way) {
+    case 'f':
+        triple_fault(NULL);
+        break;
+    case 'c': /* the reset control register */
+        outb(0xcf9, 2);
+        outb(0xcf9, 6);
+        break;
+    case 'p': /* system control port A */
+        outb(0x92, (uint8_t)(inb(0x92) | 1));
+        break;
+    case 'k': /* the keyboard controller's reset pulse, */
+        outb(0x64, 0xfe);
+        break;
+    case 'd': /* and its output port */
+        outb(0x64, 0xd1);
+        outb(0x60, 0xfe);
+        break;
+    default: /* another processor */
+        if (processor_start_all() > 1)
+            start_on(1, triple_fault, NULL);
+        else
+            triple_fault(NULL);
+        break;
+    }
+    delay_us(2000000);
+    broken("the machine was not reset by way '%c'", way);
+}
+
+int main(void)
+{
+    const char *value;
+    if (!under_latch()) {
+        check_skip("relaunch", "no Latch, so no generations");
+        return 0;
+    }
+    uint64_t generation = (uint64_t)latch_hypercall(HYPERCALL_GENERATION, 0, 0, 0, 0);
+    uint64_t rounds = boot_word("rounds", &value) ? strtoul(value, NULL, 10) : 12;
+    if (boot_word("ways", &value))
+        ways = value;
+    check_registers(generation);
+    check_model(generation);
+    check_devices(generation);
+    check_pool(generation);
+    each_mark(check_mark, generation);
+    if (generation <= 2)
+        check_equal("relaunch.sealed-page-not-writable", (uint64_t)-EFAULT,
+                    (uint64_t)latch_hypercall(HYPERCALL_SEAL_TEST, 0, 0, 0, 0));
+    if (generation >= rounds) {
+        check(generation == rounds, "relaunch.generations", "at generation %lu of %lu", generation,
+              rounds);
+        return 0;
+    }
+    dirty_registers();
+    outb(0x21, 0x5a);
+    outb(0xa1, 0xa5);
+    each_mark(set_mark, generation);
+    size_t count = strcspn(ways, " ");
+    reset_by(ways[generation % count]);
+    return 0;
+}
