@@ -8,8 +8,7 @@
 #include "kernel/x86.h"
 #include <string.h>
 
-#define VECTORS    256U
-#define EXCEPTIONS 32U
+#define VECTORS   256U
 #define STUB_SIZE 16U
 #define VECTOR_SX                                                                                  \
     30U /* an INIT that SVM turned into an exception: nothing to do (APM vol. 2 §15.28) */
@@ -121,7 +120,6 @@ void interrupt_handle(struct interrupt_frame *frame)
 {
     switch (frame->vector) {
     case VECTOR_NMI:
-        this_cpu()->took_nmi = true;
         take_nmi(this_cpu());
         if (at(frame, wait_for_nmi_halt))
             frame->rip = (uint64_t)wait_for_nmi_end;
@@ -152,11 +150,6 @@ void interrupt_handle(struct interrupt_frame *frame)
         }
         break;
     default:
-        if (frame->vector >= EXCEPTIONS && this_cpu()->takes_interrupts) {
-            this_cpu()->took_interrupt = (unsigned int)frame->vector;
-            frame->rflags &= ~RFLAGS_IF; /* one at a time */
-            return;
-        }
         break;
     }
     fatal(frame);
