@@ -67,6 +67,23 @@ void apic_send(uint32_t id, uint32_t icr)
     apic_write(APIC_ICR_HIGH, high);
 }
 
+static uint32_t read_register(uint32_t offset)
+{
+    if (apic_is_x2apic())
+        return (uint32_t)rdmsr(MSR_X2APIC_FIRST + offset / APIC_REGISTER_STEP);
+    return apic_read(offset);
+}
+
+uint8_t apic_in_service(void)
+{
+    for (unsigned int i = 8; i-- > 0;) {
+        uint32_t bits = read_register(APIC_ISR + i * APIC_REGISTER_STEP);
+        if (bits != 0)
+            return (uint8_t)(32U * i + 31U - (unsigned int)__builtin_clz(bits));
+    }
+    return 0;
+}
+
 static void reset_register(uint32_t offset, uint32_t value)
 {
     if (apic_is_x2apic())

@@ -16,6 +16,7 @@
 #define APIC_EOI           0xb0U
 #define APIC_LDR           0xd0U
 #define APIC_DFR           0xe0U
+#define APIC_ISR           0x100U /* eight registers, 32 vectors each */
 #define APIC_ICR           0x300U
 #define APIC_ICR_HIGH      0x310U
 
@@ -45,6 +46,8 @@ uint32_t apic_read(uint32_t offset);
 void apic_write(uint32_t offset, uint32_t value);
 /* Put this CPU's local APIC into its state after an INIT (SDM vol. 3 §11.4.7.3), in either mode. */
 void apic_reset(void);
+/* The highest vector that is in service on this CPU, 0 for none, in either mode. */
+uint8_t apic_in_service(void);
 /* Send an interrupt to one CPU, in either mode. What the guest may have written into half of the
  * ICR is put back. */
 void apic_send(uint32_t id, uint32_t icr);

@@ -8,7 +8,7 @@ struct machine {
     const char *signature; /* of CPUID leaf 4000_0000, "" for none */
     const char *oem;       /* of the RSDP, NULL: whichever */
     bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, checks_cr4, marks_pdptes;
-    bool intercepts_task_switch;
+    bool intercepts_task_switch, tells_interrupts;
 };
 
 /* The first line that fits. */
@@ -18,8 +18,10 @@ static const struct machine machines[] = {
      .signature = "TCGTCGTCGTCG",
      .emulated = true,
      .keeps_mwait = true,
-     .marks_pdptes = true},
-    /* The INIT exit comes again at every entry; MWAIT misses writes of other CPUs. */
+     .marks_pdptes = true,
+     .tells_interrupts = true},
+    /* The INIT exit comes again at every entry; MWAIT misses writes of other CPUs; EXITINTINFO is
+     * that of an earlier event where an interrupt was being delivered that was not injected. */
     {.name = "Bochs",
      .signature = "",
      .oem = "BOCHS ",
@@ -33,7 +35,8 @@ static const struct machine machines[] = {
      .keeps_mwait = true,
      .intercepts_xsetbv = true,
      .checks_cr4 = true,
-     .intercepts_task_switch = true},
+     .intercepts_task_switch = true,
+     .tells_interrupts = true},
 };
 static const struct machine *machine = &machines[sizeof(machines) / sizeof(machines[0]) - 1];
 
@@ -84,4 +87,9 @@ bool machine_marks_pdptes(void)
 bool machine_checks_cr4(void)
 {
     return machine->checks_cr4;
+}
+
+bool machine_tells_interrupts(void)
+{
+    return machine->tells_interrupts;
 }

@@ -25,5 +25,7 @@ bool machine_intercepts_task_switch(void);
 bool machine_checks_cr4(void);
 /* Its page walks set the accessed bit in PAE's PDPTEs, where it is reserved. */
 bool machine_marks_pdptes(void);
+/* SVM's EXITINTINFO is right when an exit broke off the delivery of an interrupt. */
+bool machine_tells_interrupts(void);
 
 #endif

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/apic.h"
+#include "kernel/machine.h"
 #include "kernel/x86.h"
 #include "svm/event_code.h"
 #include "svm/internal.h"
@@ -10,12 +12,33 @@
 #define ALL_EXCEPTIONS 0xffffffffU
 #define CR0_MSW        0xfUL /* what LMSW writes */
 
+/*
+ * What the exit broke off. Where EXITINTINFO does not tell of interrupts that the CPU took by itself,
+ * one is still in service, and was let in by RFLAGS.IF; unless it is the event that was injected,
+ * and its handler has not begun.
+ */
+static uint64_t broken_off(const struct vmcb *vmcb, uint64_t injected, uint64_t injected_rip)
+{
+    uint64_t told = vmcb->control.exit_interrupt_info;
+    bool interrupts = vmcb->save.rflags & RFLAGS_IF;
+    uint8_t vector;
+
+    if (machine_tells_interrupts() || !interrupts || (injected && injected_rip == vmcb->save.rip))
+        return told;
+    vector = apic_in_service();
+    return vector ? event_code(&(struct event){.type = EVENT_INTERRUPT, .vector = vector}, true)
+                  : told;
+}
+
 void svm_reinject(struct vcpu *v)
 {
-    struct vmcb_control *control = &vmcb_of(v)->control;
+    struct svm_vcpu *svm = svm_of(v);
+    struct vmcb_control *control = &svm->vmcb->control;
+    uint64_t injected = control->event_injection;
 
     /* Always the whole field: QEMU's TCG leaves an old error code in it. */
-    control->event_injection = event_code_again(control->exit_interrupt_info);
+    control->event_injection = event_code_again(broken_off(svm->vmcb, injected, svm->injected_rip));
+    svm->injected_rip = svm->vmcb->save.rip;
 }
 
 void svm_block_nmis(struct vcpu *v, bool blocked)
@@ -139,6 +162,7 @@ bool svm_inject(struct vcpu *v, const struct event *event)
         vmcb->save.rflags |= RFLAGS_RF;
     vmcb->control.interrupt_shadow &= ~INTERRUPT_SHADOW;
     vmcb->control.event_injection = code;
+    svm->injected_rip = vmcb->save.rip;
     return true;
 }
 

@@ -235,9 +235,10 @@ bool svm_exit(struct vcpu *v)
     v->regs.rsp = vmcb->save.rsp;
     vmcb->control.clean = svm->clean;
     vmcb->control.tlb_control = TLB_KEEP;
-    vmcb->control.event_injection = 0;
     if (vmcb->control.exit_interrupt_info & EVENT_CODE_VALID)
         svm_reinject(v);
+    else
+        vmcb->control.event_injection = 0;
     if (decode(v, &exit))
         again = carry_out(v, &exit);
     vmcb->save.rax = v->regs.rax;

@@ -51,6 +51,7 @@ struct svm_vcpu {
     uint32_t clean;            /* (c) the clean bits that the CPU knows */
     bool nmi_blocked;          /* (o) an NMI was delivered and its IRET is still to come */
     bool nmi_pending;          /* (o) another came meanwhile */
+    uint64_t injected_rip;     /* (o) RIP when the event that stands in EVENTINJ was put there */
     enum svm_step step;        /* (o) */
     bool step_own_tf;          /* (o) the guest's own RFLAGS.TF before the step, */
     uint64_t step_own_dr6;     /* (o) its DR6, */
