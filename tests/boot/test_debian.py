@@ -42,6 +42,17 @@ def test_debian_sees_the_model(boot):
     check_report(booted)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("machine", MACHINES)
+def test_debian_reboots_into_another_model(boot, machine):
+    booted = boot("--machine", machine, "--append", "latch.reboot=popcnt expect.noflags=popcnt",
+                  "--conf", "on-reset=relaunch generation2=host,-popcnt")
+    check_report(booted)
+    assert booted.lines("guest: .*: generation 1 ends"), booted.tail(40)
+    digests = [line.split()[-1] for line in booted.lines("model: digest .*")]
+    assert len(digests) == len(set(digests)) == 2, digests
+
+
 def test_debian_shell(boot):
     """What `make run` offers on a terminal, driven as a person would."""
     booted = boot("--machine", "qemu-amd", "--timeout", "60", typed=True)
