@@ -40,9 +40,10 @@ $(BENCH)/kvm.gz: tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(B)
 
 # --- the whole: the default guest, which tells the TSC at its end
 
-$(BENCH)/whole.gz: tests/bench/whole/poweroff.c $(B)/initramfs.gz
+$(BENCH)/whole.gz: tests/bench/whole/report.c $(B)/initramfs.gz
 	@mkdir -p $(BENCH)/whole/bin
-	@$(CC) -std=gnu17 -O2 $(WARNINGS) -static -s $< -o $(BENCH)/whole/bin/poweroff
+	@$(CC) -std=gnu17 -O2 $(WARNINGS) -static -s $< -o $(BENCH)/whole/bin/report
+	@install -m 755 $(B)/initramfs/report $(BENCH)/whole/bin/report-itself
 	@cd $(BENCH)/whole && find bin | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../whole.cpio.gz
 	@cat $(B)/initramfs.gz $(BENCH)/whole.cpio.gz > $@
 

@@ -25,14 +25,15 @@ def measure(machine, column):
     stops = [KERNEL_ENTRY] if bare else [LATCH_ENTRY, KERNEL_ENTRY]
     script = [f"pb {stop:#x}" for stop in stops] + ["c"] * len(stops)
     script += [f"d {i + 1}" for i in range(len(stops))] + ["c", "q"]
-    arguments = ["--machine", machine, "--vcpus", "1", "--initrd", INITRD, "--timeout", "400"]
+    arguments = ["--machine", machine, "--vcpus", "1", "--initrd", INITRD, "--timeout", "240"]
     arguments += ["--bare"] if bare else ["--paging", paging]
     said, console = debugger.run(script, arguments)
     times = [int(time) for time in debugger.STOPPED.findall(said)][1:]
     verdict = VERDICT_AT.search(console)
     if len(times) < len(stops) or not verdict:
         refused = re.search(r"refused: (.*)", console)
-        return {"missing": refused.group(1) if refused else "it did not reach its verdict"}
+        last = (console.strip().splitlines() or ["nothing"])[-1]
+        return {"missing": refused.group(1) if refused else f"no verdict; its last line: {last}"}
     result = {"boot": int(verdict.group(1)) - times[len(stops) - 1]}
     if not bare:
         result["entry"] = times[1] - times[0]
