@@ -14,6 +14,16 @@ static bool in_latch(gpa_t address)
     return address.raw >= latch_range.start && address.raw < latch_range.end;
 }
 
+/* With shadow paging each walk of the CPU's is of Latch's tables. The nested ones may have dropped
+ * these too, for another memory type or for want of a page. */
+static bool is_own_walk(const struct vcpu *v, const struct exit *exit)
+{
+    const struct direct *direct = &v->vm->direct;
+    const uint64_t address = exit->memory.gpa.raw;
+    return v->paging == PAGED_SHADOW && exit->memory.walk && address >= direct->tables_start &&
+           address < direct->tables_end;
+}
+
 static uint64_t stored_value(const struct vcpu *v, const struct insn *insn)
 {
     if (insn->has_immediate)
@@ -78,7 +88,7 @@ enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
 {
     gpa_t address = exit->memory.gpa;
     struct direct_result result = {.kind = GUEST_ABSENT};
-    if (in_latch(address)) {
+    if (in_latch(address) && !is_own_walk(v, exit)) {
         v->vm->forbidden++;
         return forbidden(v, exit);
     }
