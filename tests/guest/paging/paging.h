@@ -52,10 +52,10 @@ void model_print(const char *who, const struct model *model);
 
 /* RAM by the boot loader's map, below 4 GiB and not Latch's: the payload reads and writes it. */
 bool is_ram(uint64_t address);
-/* For reference_walk(): RAM as it is; all else as where_nothing_is() found it. */
+/* For reference_walk(): RAM as it is; all else as find_nothing() found it. */
 extern const struct reference_memory physical_memory;
-/* Finds out whether addresses without memory read as ones or zeros. Done under the runtime's own
- * tables. */
+/* Finds out whether addresses without memory read as ones or zeros, under the runtime's own tables;
+ * as tables they read as ones if the command line has nothing=ones. */
 void find_nothing(void);
 /* A pointer for the compiler not to reason about. */
 void *at(uint64_t address);
