@@ -17,6 +17,7 @@ PAYLOADS = {
     "modes": ("modes", "", "", []),
     "memory": ("memory", "", "", []),
     "mtrr": ("mtrr", "", "", []),
+    "mtrr-shadow": ("mtrr", "", "paging=shadow", []),
     "refused": ("refused", "", "", []),
     "length": ("length", "", "", []),
     "smp": ("smp", "", "icr-trap=keep", []),
