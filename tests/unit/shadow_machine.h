@@ -349,8 +349,8 @@ static bool hardware_walk(struct vcpu *c, uint64_t linear, unsigned int access, 
     unsigned int level = paging_levels(is_long(c) ? paging_mode(&c->shadow.state) : MODE_PAE);
     uint64_t table = c->cr3;
     bool w = true, u = true, nx = false;
-    struct tlb_entry *leaf_held = tlb_find(c->tlb.leaf, linear);
-    struct tlb_entry *link_held = tlb_find(c->tlb.link, linear);
+    struct tlb_entry *leaf_held = tlb_find(c->tlb.leaf, linear, draw(TLB_SIZE));
+    struct tlb_entry *link_held = tlb_find(c->tlb.link, linear, draw(TLB_SIZE));
 
     if (leaf_held && draw(4)) {
         uint64_t mask = level_size(leaf_held->level) - 1U;

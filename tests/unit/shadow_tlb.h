@@ -29,11 +29,12 @@ static inline bool tlb_covers(const struct tlb_entry *e, uint64_t linear)
     return e->valid && !((e->linear ^ linear) >> (12 + 9 * (e->level - 1)));
 }
 
-static inline struct tlb_entry *tlb_find(struct tlb_entry *set, uint64_t linear)
+/* One of those that translate an address; the search begins at `start`. */
+static inline struct tlb_entry *tlb_find(struct tlb_entry *set, uint64_t linear, uint64_t start)
 {
     for (unsigned int i = 0; i < TLB_SIZE; i++)
-        if (tlb_covers(&set[i], linear))
-            return &set[i];
+        if (tlb_covers(&set[(start + i) % TLB_SIZE], linear))
+            return &set[(start + i) % TLB_SIZE];
     return NULL;
 }
 
