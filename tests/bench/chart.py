@@ -47,11 +47,11 @@ def panel(machine, columns, top):
         y = top + HEAD + LINE * i + LINE / 2
         out.append(text(LEFT - 10, y + 4, row, "row"))
         out.append(line(LEFT, y, WIDTH - RIGHT, y, "#eeeeee"))
-        for column in shown:
+        for place, column in enumerate(shown):  # the later the smaller, where they coincide
             value = median(columns, column.name, row)
             if value is not None:
                 x = LEFT + scale * math.log10(max(1, value))
-                out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" '
+                out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{7 - place / 2}" '
                            f'fill="{COLOURS[column.name]}" fill-opacity="0.85">'
                            f'<title>{column.name} {row}: {value:,}</title></circle>')
     return out, bottom + GAP

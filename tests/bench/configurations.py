@@ -51,13 +51,14 @@ def kvm(words):
              "--timeout", "240", "--append", arguments),)
 
 
+MODEL = ("--conf", "test-hypercalls=on")
 COLUMNS = [
     Column("bare", "no hypervisor", payload("--bare")),
     Column("floor", "stub that keeps nothing of the guest's", null("floor")),
     Column("gpr", "stub that keeps the general registers", null("gpr")),
     Column("full", "stub that keeps all that a guest could see change", null("full")),
-    Column("latch", "Latch, direct paging", payload("--paging", "direct")),
-    Column("latch-sh", "Latch, shadow paging", payload("--paging", "shadow", processors=False)),
+    Column("latch", "Latch, direct paging", payload("--paging", "direct", *MODEL)),
+    Column("latch-sh", "Latch, shadow paging", payload("--paging", "shadow", *MODEL, processors=False)),
     Column("kvm", "KVM of Debian's kernel, nested paging", kvm("bench.nested=1"), peer=True,
            quick=False, needs=(KVM_KERNEL, KVM_INITRD)),
     Column("kvm-sh", "the same, shadow paging", kvm("bench.nested=0"), peer=True, quick=False,

@@ -42,6 +42,7 @@ void measure_instructions(void); /* the former among them */
 void measure_first_touch(void);
 void measure_paging(void);
 void measure_interrupts(void);
+void measure_model(void);
 /* With a second processor. */
 void measure_processors(void);
 

@@ -9,6 +9,7 @@ int main(void)
     } else {
         measure_instructions();
         measure_first_touch();
+        measure_model();
         measure_paging();
         measure_interrupts();
     }
