@@ -52,7 +52,7 @@ $(BENCH)/whole.gz: tests/bench/whole/report.c $(B)/initramfs.gz
 BENCH_QUICK := $(B)/latch.elf $(BENCH)/payload.elf $(BENCH)/null.elf
 
 .PHONY: bench bench-quick bench-check
-bench: $(BENCH_QUICK) $(BENCH)/kvm.gz $(BENCH)/whole.gz ## Latch beside no hypervisor, the least stub and KVM, in instructions
+bench: $(BENCH_QUICK) $(BENCH)/kvm.gz $(BENCH)/whole.gz ## Latch, KVM and the limit, in instructions
 	@tests/bench/run $(ARGS)
 
 bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux first

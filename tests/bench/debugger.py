@@ -11,7 +11,8 @@ import tempfile
 from configurations import BUILD, PAYLOAD, ROOT
 
 STOPPED = re.compile(r"^Next at t=(\d+)$", re.M)
-TRACED = re.compile(r"^\(0\)\.\[\d+\] \[0x[0-9a-f]+\] [0-9a-f]+:([0-9a-f]{16}) \(.*?\): (\S+)", re.M)
+TRACED = re.compile(r"^\(0\)\.\[\d+\] \[0x[0-9a-f]+\] [0-9a-f]+:([0-9a-f]{16}) \(.*?\): (\S+)",
+                    re.M)
 LATCH_BASE = 1 << 63
 
 

@@ -27,7 +27,7 @@ def median(columns, column, row):
 
 
 def ratios(columns, column, row):
-    """A column of Latch's against the stub and against the best peer; None where one is not there."""
+    """A column of Latch's against the stub and the best peer; None where one is not there."""
     own, limit = median(columns, column, row), median(columns, LIMIT, row)
     peers = [value for peer in PEERS[column]
              if (value := median(columns, peer, row)) is not None and value > 0]
