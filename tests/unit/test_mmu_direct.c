@@ -420,6 +420,124 @@ static void out_of_memory(void)
     CHECK_EQ(memory.live, 0U);
 }
 
+/* One page becomes read-only under all roots without a flush, what is about it stays as it was; if
+ * one root lacks memory for that, under none. */
+static void protect(void)
+{
+    struct table_page *root[2];
+    struct table_space space[2];
+    struct table_leaf leaf;
+
+    machine(FORMAT_EPT, 3);
+    usual_map();
+    for (unsigned int i = 0; i < 2; i++) {
+        root[i] = root_of(i == 0 ? 36 : 40);
+        space[i] = space_of(root[i]);
+        CHECK_EQ(direct_build(&direct, root[i], gpa(4 * GIB)), 0);
+    }
+    CHECK_EQ(direct_fill(&direct, root[1], gpa(0x50000000), &(struct direct_result){0}), 0);
+    memory.flushes = 0;
+    for (unsigned int left = 0; left < 8; left++) {
+        memory.fail_after = left;
+        int rc = direct_protect(&direct, gfn(0x50000), false);
+
+        for (unsigned int i = 0; i < 2; i++) {
+            CHECK(table_lookup(&space[i], 0x50000000, &leaf));
+            CHECK_EQ(leaf.access, rc == 0 ? 5U : 7U);
+            CHECK(table_lookup(&space[i], 0x50001000, &leaf));
+            CHECK_EQ(leaf.access, 7U);
+            CHECK(table_lookup(&space[i], 0x4ffff000, &leaf));
+            CHECK_EQ(leaf.access, 7U);
+        }
+        CHECK(rc == 0 || rc == -ENOMEM);
+        CHECK(rc == -ENOMEM || left > 0);
+        CHECK(rc == 0 || left < 7);
+    }
+    memory.fail_after = 0;
+    CHECK_EQ(direct_protect(&direct, gfn(0x50000), true), 0);
+    for (unsigned int i = 0; i < 2; i++)
+        CHECK(table_lookup(&space[i], 0x50000000, &leaf) && leaf.access == 7);
+    CHECK_EQ(memory.flushes, 0U);
+    CHECK_EQ(direct_protect(&direct, gfn(1UL << 39), false), 0);
+    CHECK_EQ(direct_protect(&direct, gfn(UINT64_MAX >> 12), false), 0);
+    direct_destroy(&direct);
+    CHECK_EQ(memory.live, 0U);
+}
+
+static uint64_t tracked_frame;
+
+static bool is_tracked(const void *ctx, gfn_t first, uint64_t count)
+{
+    return ctx == &tracked_frame && tracked_frame - first.raw < count;
+}
+
+/* No way of filling or changing the tables makes a tracked frame writable. */
+static void fills_respect_tracking(void)
+{
+    struct table_page *root;
+    struct table_space space;
+    struct table_leaf leaf;
+
+    machine(FORMAT_NPT, 3);
+    usual_map();
+    direct.tracked = is_tracked;
+    direct.tracked_ctx = &tracked_frame;
+    tracked_frame = 0x50123;
+    root = root_of(40);
+    space = space_of(root);
+    for (unsigned int i = 0; i < 3; i++) {
+        if (i == 1)
+            direct_rebuild(&direct);
+        if (i == 2)
+            CHECK_EQ(direct_set_kind(&direct, gpa(0x50000000), LARGE_PAGE_SIZE, GUEST_PASS), 0);
+        CHECK_EQ(direct_build(&direct, root, gpa(4 * GIB)), 0);
+        CHECK(table_lookup(&space, tracked_frame << PAGE_SHIFT, &leaf));
+        CHECK_EQ(leaf.access, 5U);
+        CHECK(table_lookup(&space, (tracked_frame + 1) << PAGE_SHIFT, &leaf));
+        CHECK_EQ(leaf.access, 7U);
+    }
+    direct_destroy(&direct);
+}
+
+/* Roots with `tables` map the shadow pages, read and write, whatever the map and the width say;
+ * others do not. */
+static void shadow_pages(void)
+{
+    static const uint64_t first = 0x2345000, size = 0x600000;
+    struct paging_props props = {.maxphyaddr = 32, .pat = true};
+    struct paging_state state = {.props = &props};
+    struct role_context context = {.format = FORMAT_EPT, .direct = true, .tables = true};
+    struct table_page *root[2];
+    struct table_space space;
+    struct table_leaf leaf;
+
+    machine(FORMAT_EPT, 3);
+    set(0, 8 * GIB, 8 * GIB, GUEST_PASS);
+    set(first - PAGE_SIZE, size + 2 * PAGE_SIZE, 0, GUEST_ABSENT);
+    direct_set_tables(&direct, hpa(first), size);
+    root[0] = root_of(32);
+    CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root[1]), 0);
+    CHECK(root[0] != root[1]);
+    for (unsigned int i = 0; i < 2; i++) {
+        CHECK_EQ(direct_build(&direct, root[i], gpa(4 * GIB)), 0);
+        space = space_of(root[i]);
+        for (uint64_t a = first - 2 * PAGE_SIZE; a <= first + size + PAGE_SIZE; a += PAGE_SIZE) {
+            bool table = a >= first && a < first + size, found = table_lookup(&space, a, &leaf);
+            bool hole = a == first - PAGE_SIZE || a == first + size;
+
+            CHECK_EQ(found, table ? i == 1 : !hole);
+            if (found && table)
+                CHECK(leaf.page.raw == leaf.address && leaf.access == 3);
+            else if (found)
+                CHECK(leaf.page.raw == leaf.address + 8 * GIB && leaf.access == 7);
+        }
+        CHECK(table_lookup(&space, 3 * GIB, &leaf));
+        CHECK_EQ(leaf.size, GIB);
+    }
+    direct_destroy(&direct);
+    CHECK_EQ(memory.live, 0U);
+}
+
 static void wrong_roles(void)
 {
     struct table_page *root;
@@ -444,6 +562,9 @@ int main(void)
     RUN(split_into_holes);
     RUN(change_of_mtrrs);
     RUN(out_of_memory);
+    RUN(protect);
+    RUN(fills_respect_tracking);
+    RUN(shadow_pages);
     RUN(wrong_roles);
     return unit_end();
 }
