@@ -68,7 +68,7 @@ static void ept(struct vcpu *v, struct exit *exit, struct detail *detail)
         return;
     detail->unblocking = (uint32_t)exit->raw_info[0];
     uint64_t linear =
-        exit->raw_info[0] & QUALIFICATION_LINEAR ? vmread(VMCS_GUEST_LINEAR_ADDRESS) : 0;
+        (exit->raw_info[0] & QUALIFICATION_LINEAR) ? vmread(VMCS_GUEST_LINEAR_ADDRESS) : 0;
     qualification_ept(exit->raw_info[0], exit->raw_info[1], linear, exit);
     exit->memory.delivering = detail->vectoring != 0;
 }
