@@ -5,11 +5,12 @@
  * and of PDPTEs. Each outcome is compared with the reference walker's.
  *
  * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults, bochs-faults (known.c);
- * only=MODE.
+ * nothing=ones (memory.c); only=MODE; sample=N (of the trials in 32-bit modes, one in N).
  */
 #include "tests/guest/paging/trial.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The page under test, and the tables of levels 1 to 5. Any two differ in three address bits or
@@ -41,6 +42,7 @@ static struct reference_cpu runtime; /* the registers before and after each mode
 static uint64_t kernel_pml4[512] __attribute__((aligned(4096)));
 static uint64_t first_pdpt[4] __attribute__((aligned(32)));
 static struct tally total;
+static unsigned int sample = 1; /* of the 32-bit modes, which are slow on shadow tables, one in N */
 
 static unsigned int index_low(const struct mode *mode, unsigned int level)
 {
@@ -122,18 +124,44 @@ static struct trial begin_trial(const struct mode *mode)
     return t;
 }
 
-/* The six or eight ways to access. */
+/* There are six ways to access, and with SMAP two more, by AC. */
+static unsigned int ways(const struct trial *t)
+{
+    return t->cpu.cr4 & CR4_SMAP ? 8 : 6;
+}
+
+static void choose_access(struct trial *t, const struct mode *mode, unsigned int way)
+{
+    t->access = way < 6 ? REFERENCE_READ << way % 3U : REFERENCE_READ << way % 2U;
+    t->access |= way >= 3 && way < 6 ? REFERENCE_USER : 0;
+    t->cpu.ac = way >= 6;
+    t->linear = mode->linear + (t->access & REFERENCE_FETCH ? CODE_OFFSET : DATA_OFFSET);
+}
+
 static void try_accesses(struct trial *t, const struct mode *mode, struct tally *tally)
 {
-    for (unsigned int i = 0; i < 8; i++) {
-        t->access = i < 6 ? REFERENCE_READ << i % 3U : REFERENCE_READ << i % 2U;
-        t->access |= i >= 3 && i < 6 ? REFERENCE_USER : 0;
-        t->cpu.ac = i >= 6;
-        if (t->cpu.ac && !(t->cpu.cr4 & CR4_SMAP))
-            break;
-        t->linear = mode->linear + (t->access & REFERENCE_FETCH ? CODE_OFFSET : DATA_OFFSET);
+    static unsigned int count;
+    for (unsigned int way = 0; way < ways(t); way++) {
+        if (t->legacy && count++ % sample != 0)
+            continue;
+        choose_access(t, mode, way);
         try_trial(t, tally);
     }
+}
+
+/* Each way to access after each other, with what that left in the TLB and in the entries. */
+static void try_pairs(struct trial *t, const struct mode *mode, struct tally *tally)
+{
+    for (unsigned int first = 0; first < ways(t); first++)
+        for (unsigned int second = 0; second < ways(t); second++) {
+            t->second = false;
+            choose_access(t, mode, first);
+            try_trial(t, tally);
+            t->second = true;
+            choose_access(t, mode, second);
+            try_trial(t, tally);
+        }
+    t->second = false;
 }
 
 static void try_entry(struct trial *t, const struct mode *mode, unsigned int level, bool leaf,
@@ -152,6 +180,8 @@ static void try_entry(struct trial *t, const struct mode *mode, unsigned int lev
         for (t->bit = -1; t->bit < (mode->wide ? 64 : 32); t->bit++) {
             slot->value = t->bit < 0 ? entry : entry ^ 1UL << t->bit;
             try_accesses(t, mode, tally);
+            if (!mode->legacy && t->bit < 3)
+                try_pairs(t, mode, tally);
         }
     }
     slot->value = usual;
@@ -292,6 +322,9 @@ int main(void)
     model_read(&model);
     model_print("exact", &model);
     known_faults_init();
+    const char *value;
+    if (boot_word("sample", &value))
+        sample = (unsigned int)strtoul(value, NULL, 10);
     read_registers(&runtime);
     for (unsigned int i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (modes[i].levels == 5 && !model.props.la57)

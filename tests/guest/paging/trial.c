@@ -29,7 +29,7 @@ static uint64_t read_entry(const struct trial *t, uint64_t address)
 
 static void lay(const struct trial *t)
 {
-    for (unsigned int i = 0; i < t->slots; i++)
+    for (unsigned int i = 0; i < t->slots && !t->second; i++)
         if (read_entry(t, t->slot[i].address) != t->slot[i].value)
             write_entry(t, t->slot[i].address, t->slot[i].value);
 }
@@ -146,7 +146,8 @@ static bool agrees(const struct trial *t, unsigned int faults, struct comparison
     if (t->legacy) {
         c->found = attempt_legacy(&t->cpu, t->first_cr3, t->linear, t->access, value);
     } else {
-        invlpg(t->linear);
+        if (!t->second)
+            invlpg(t->linear);
         c->found = attempt(&t->cpu, t->linear, t->access, value);
     }
     for (unsigned int i = 0; i < c->walk.entries; i++)
@@ -181,8 +182,9 @@ static void print_outcome(const char *which, const struct outcome *o)
 
 static void print_difference(const struct trial *t, const struct comparison *c)
 {
-    printf("difference: %s %s bit %d, %s%s%s%s at %lx, cr0 %lx cr3 %lx cr4 %lx efer %lx pkru %x:",
-           t->mode, t->entry, t->bit, t->access & REFERENCE_USER ? "user " : "supervisor ",
+    printf("difference: %s %s bit %d, %s%s%s%s%s at %lx, cr0 %lx cr3 %lx cr4 %lx efer %lx pkru %x:",
+           t->mode, t->entry, t->bit, t->second ? "then " : "",
+           t->access & REFERENCE_USER ? "user " : "supervisor ",
            t->access & REFERENCE_READ ? "read" : "", t->access & REFERENCE_WRITE ? "write" : "",
            t->access & REFERENCE_FETCH ? "fetch"
            : t->cpu.ac                 ? " (AC)"

@@ -17,6 +17,7 @@ struct trial {
     int bit;                  /* that is changed in it, or -1 */
     bool legacy, wide;        /* in a 32-bit mode; entries of 8 bytes */
     bool pdptes_held;
+    bool second; /* the entries and the TLB stay as the last trial left them */
     uint64_t first_cr3;
     struct reference_cpu cpu;
     uint64_t linear;
