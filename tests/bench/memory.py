@@ -9,7 +9,7 @@ from configurations import BUILD, PAYLOAD
 
 MACHINE = "qemu-amd"
 SIZES = [256, 1024, 4096, 16384]  # MiB
-TABLES = re.compile(r"paging: \w+, \w+, (\d+) table pages")
+TABLES = re.compile(r"(?:tables: \w+: |paging: \w+, \w+, )(\d+) (?:table )?pages")
 RANGE = re.compile(r"memory: Latch at 0x([0-9a-f]+)-0x([0-9a-f]+)")
 POOL = re.compile(r"memory: pool of (\d+) pages, (\d+) in use")
 

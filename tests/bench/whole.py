@@ -7,13 +7,13 @@ On Bochs, whose debugger tells when an address is first executed, on one CPU.
 import re
 
 import debugger
+import memory
 from configurations import BENCH
 
 LATCH_ENTRY = 0x200020
 KERNEL_ENTRY = 0x1000000  # of the 32-bit boot protocol: GRUB and Latch load it where it wants to be
 VERDICT_AT = re.compile(r"^bench: verdict at (\d+)$", re.M)
 EXITS = re.compile(r"exits: vcpu \d+: (.*)$", re.M)
-TABLES = re.compile(r"paging: \S+ \w+, (\d+) table pages")
 COLUMNS = ["bare", "latch", "latch-sh"]
 # Bochs' Intel CPUs claim another frequency than they have, which Latch hides: told to all alike.
 WORDS = "tsc_early_khz=4000 lpj=16000"
@@ -42,7 +42,7 @@ def measure(machine, column):
         result["entry"] = times[1] - times[0]
         words = " ".join(EXITS.findall(console)).split()
         result["exits"] = {name: int(count) for name, count in zip(words[::2], words[1::2])}
-        tables = TABLES.search(console)
+        tables = memory.TABLES.search(console)
         if tables:
             result["tables"] = int(tables.group(1))
     return result
