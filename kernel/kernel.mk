@@ -24,7 +24,8 @@ $(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp $(GNULIB)/stamp
 	@mkdir -p $(@D)
 	@$(CC) $(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(FREESTANDING) -MMD -MP -c $< -o $@
 
-$(B)/kernel-obj/%.asm.o: %.asm | $(SETUP) $(OFFSETS)
+# NASM does not tell that it included offsets.inc, so each waits for them all.
+$(B)/kernel-obj/%.asm.o: %.asm $(OFFSETS) | $(SETUP)
 	@mkdir -p $(@D)
 	@nasm -f elf64 -g -F dwarf -w+all -w-number-overflow \
 	    -I./ -I$(B)/ -MD $(@:.o=.d) -MT $@ -MP $< -o $@
