@@ -4,7 +4,7 @@
  * write and fetch, as supervisor and user, with WP, SMEP, SMAP and NXE both ways; and loads of CR3
  * and of PDPTEs. Each outcome is compared with the reference walker's.
  *
- * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults, bochs-faults (known.c);
+ * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults, bochs-faults, shadow-faults (known.c);
  * nothing=ones (memory.c); only=MODE; sample=N (of the trials in 32-bit modes, one in N).
  */
 #include "tests/guest/paging/trial.h"

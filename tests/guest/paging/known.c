@@ -8,6 +8,7 @@ static const char *const known_names[KNOWN] = {
     [PML4E_BIT_8_IGNORED] = "pml4e-bit-8-ignored",
     [PDPTE_AS_TABLE] = "pdpte-as-other-tables",
     [HUGE_ACCESSED_EARLY] = "1g-accessed-early",
+    [UNCHECKED_AFTER_WP0] = "unchecked-after-wp0",
     [CR3_UNCHECKED] = "cr3-unchecked",
 };
 unsigned int known_allowed;
@@ -16,9 +17,12 @@ static unsigned long met[KNOWN];
 void known_faults_init(void)
 {
     if (boot_word("tcg-faults", NULL))
-        known_allowed = WALK_FAULTS | 1U << CR3_UNCHECKED;
+        known_allowed = 1U << RESERVED_WITHOUT_PRESENT | 1U << PML4E_BIT_8_IGNORED |
+                        1U << PDPTE_AS_TABLE | 1U << HUGE_ACCESSED_EARLY | 1U << CR3_UNCHECKED;
     if (boot_word("bochs-faults", NULL))
         known_allowed = 1U << PML4E_BIT_8_IGNORED;
+    if (boot_word("shadow-faults", NULL))
+        known_allowed = 1U << UNCHECKED_AFTER_WP0;
 }
 
 bool known_unchecked_cr3(void)
@@ -55,6 +59,8 @@ void known_bend_model(unsigned int faults, struct reference_cpu *cpu)
 {
     if (faults & 1U << PML4E_BIT_8_IGNORED)
         cpu->props.vendor = PAGING_INTEL;
+    if ((faults & 1U << UNCHECKED_AFTER_WP0) && !(cpu->cr0 & CR0_WP))
+        cpu->cr4 &= ~(CR4_SMAP | CR4_PKE);
 }
 
 void known_bend_outcome(unsigned int faults, const struct reference_cpu *cpu,
