@@ -82,7 +82,9 @@ CONFIGURATIONS = {
     "no-value": ("pool", r'"pool"'),
     "no-choice": ("paging=maybe", r'"paging=maybe".*auto\|direct\|shadow'),
     "of-a-later-version": ("base=16M", r'"base=" is not in this version'),
-    "shadow": ("paging=shadow", r"paging=shadow"),
+    "model-of-no-vcpu": ("cpu2=host", r"cpu2=host: wanted a vCPU of this number, found vcpus=2"),
+    "model-twice": ("cpu1=host cpu1=host", r'"cpu1=host": given twice'),
+    "too-few-shadow-tables": ("shadow=1", r'"shadow=1".*2\.\.1024'),
 }
 
 
@@ -95,10 +97,10 @@ def test_configuration(refused, name):
 # --- the model
 
 MODELS = {
-    "smaller-maxphyaddr": ("host,maxphyaddr=36", r"maxphyaddr|MAXPHYADDR"),
-    "larger-maxphyaddr": ("host,maxphyaddr=52", r"maxphyaddr|MAXPHYADDR"),
-    "no-gbpages": ("host,gbpages=off", r"gbpages|1 GiB"),
-    "other-vendor": ("host,vendor=intel", r"vendor"),
+    "larger-maxphyaddr": ("host,maxphyaddr=52", r"maxphyaddr=52: the host has 40 bits"),
+    "c-bit-beyond-the-width": ("host,cbit=47", r"cbit=47: wanted .* below maxphyaddr=40"),
+    "reduction-without-c-bit": ("host,addr-reduction=4", r"addr-reduction=4: wanted a C-bit"),
+    "sev": ("host,+sev", r"sev"),
     "unknown-feature": ("host,-teleport", r"teleport"),
     "unknown-base": ("pentium9", r"pentium9"),
 }
@@ -108,6 +110,17 @@ MODELS = {
 def test_model(refused, name):
     spec, reason = MODELS[name]
     refused(reason, *QEMU, "--model", spec, *MODES)
+
+
+def test_model_without_its_memory(refused):
+    """The guest's memory ends above 4 GiB, the model's addresses at 4 GiB."""
+    refused(r"maxphyaddr=32: the guest's memory has addresses of 33 bits", *QEMU, "--mem", 6144,
+            "--model", "host,maxphyaddr=32", *MODES)
+
+
+def test_model_of_one_vcpu(refused):
+    refused(r"model of vcpu 1: .*maxphyaddr=52", *QEMU, "--conf", "cpu1=host,maxphyaddr=52",
+            *MODES)
 
 
 def test_model_file_with_a_bad_line(refused, tmp_path):

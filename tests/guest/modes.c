@@ -72,7 +72,7 @@ static void visit(enum trip_mode mode)
     if (under_latch())
         check_in(name, "port", 0xff, found.in);
     if (hypercall)
-        check_in(name, "hypercall", 1, found.version);
+        check_in(name, "hypercall", HYPERCALL_ABI, found.version);
 }
 
 int main(void)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How the guest's paging is enforced: chosen by the model, said at launch, and said where it is not.
+
+What the guest then sees, bit by bit, is for the payloads to tell.
+"""
+
+import re
+
+import pytest
+
+from conftest import BUILD, ERROR, MACHINES, SUCCESS
+from test_debian import check_report
+
+MODES = BUILD / "guest/modes.elf"
+SMP = BUILD / "guest/smp.elf"
+QEMU = ["--machine", "qemu-amd"]
+
+
+def run(boot, guest, conf, machine="qemu-amd", verdict="Test result: SUCCESS"):
+    booted = boot("--machine", machine, "--guest", guest, "--conf", f"icr-trap=startup {conf}")
+    assert booted.finish() == SUCCESS, booted.tail()
+    assert booted.lines(verdict + r"\r?$"), booted.tail()
+    return booted
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("machine", MACHINES)
+def test_debian_on_shadow_tables(boot, machine):
+    booted = boot("--machine", machine, "--paging", "shadow", "--mem", 256)
+    check_report(booted)
+    assert booted.lines("paging: vcpu 0-1: shadow, as configured"), booted.tail(40)
+    assert not booted.lines("paging: inexact"), booted.tail(40)
+
+
+# What a model asks for, on SVM and on VMX; the models are smaller than the emulators' CPUs.
+CHOICES = {
+    "the-host": ("host", "direct .NPT., the hardware enforces the model$",
+                 "direct .EPT., the hardware enforces the model$"),
+    "no-nx": ("host,nx=off", "direct .NPT., the hardware enforces the model: NX hidden",
+              "direct .EPT., the hardware enforces the model: NX hidden"),
+    "width": ("host,maxphyaddr=36", "shadow, .*: MAXPHYADDR 36 of 40",
+              "direct .EPT., with #PFs and CR3 loads checked: MAXPHYADDR 36 of 40"),
+    "gbpages": ("host,gbpages=off", "shadow, .*: 1 GiB pages hidden",
+                "shadow, .*: 1 GiB pages hidden"),
+    "vendor": ("host,vendor={other}", "shadow, .*: Intel's rules on AMD",
+               "shadow, .*: AMD's rules on Intel"),
+    "cbit": ("host,cbit=35", "shadow, .*: C-bit 35 where the host has none",
+             "shadow, .*: C-bit 35 where the host has none"),
+    "pse36": ("host,pse36=off", "shadow, .*: PSE36 hidden", "shadow, .*: PSE36 hidden"),
+    "pat": ("host,pat=off", "shadow, .*: PAT hidden", "shadow, .*: PAT hidden"),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choice_on_svm(boot, name):
+    spec, line, _ = CHOICES[name]
+    booted = run(boot, MODES, f"model={spec.format(other='intel')}")
+    assert booted.lines(f"paging: vcpu 0-1: {line}"), booted.tail(40)
+
+
+@pytest.mark.parametrize("name", ["width", "gbpages"])
+def test_choice_on_vmx(boot, name):
+    spec, _, line = CHOICES[name]
+    booted = run(boot, MODES, f"model={spec.format(other='amd')}", "bochs-intel")
+    assert booted.lines(f"paging: vcpu 0-1: {line}"), booted.tail(40)
+
+
+def test_direct_where_it_is_not_exact(boot):
+    """What is not enforced is named at launch, and again by the verdict."""
+    booted = run(boot, MODES, "paging=direct model=host,gbpages=off,maxphyaddr=36",
+                 verdict="Test result: SUCCESS, inexact")
+    what = "MAXPHYADDR 36 of 40, 1 GiB pages hidden"
+    assert booted.lines(rf"paging: vcpu 0-1: direct \(NPT\), inexact, not enforced: {what}")
+    assert booted.lines(f"paging: inexact: vcpu 0-1: not enforced: {what}"), booted.tail()
+    assert booted.verdicts == ["SUCCESS"]
+
+
+def test_another_vendors_name(boot):
+    """The guest gives the verdict here, and Latch says at its end what that is worth."""
+    booted = boot(*QEMU, "--model", "host,cpuid-vendor=HygonGenuine")
+    check_report(booted)
+    assert booted.lines("model: inexact: vcpu 0-1: the instructions are another vendor's")
+
+
+def test_another_vendors_instructions(boot):
+    """The payload takes the hypercall instruction of its CPU's name: one of the differences."""
+    booted = boot(*QEMU, "--guest", MODES, "--model", "host,cpuid-vendor=GenuineIntel")
+    assert booted.finish() == ERROR, booted.tail()
+    assert booted.lines("model: vcpu 0-1: inexact: VMCALL and VMMCALL"), booted.tail(40)
+    assert booted.lines("paging: vcpu 0-1: shadow, .*: Intel's rules on AMD"), booted.tail(40)
+    assert booted.lines("Test result: ERROR, inexact"), booted.tail(40)
+
+
+def table_pages(booted):
+    line = booted.lines("tables: NPT: .*")[0]
+    pages, shared = re.search(r"(\d+) pages in all, (\d+) shared", line).groups()
+    return int(pages), int(shared)
+
+
+@pytest.mark.parametrize("mem", [512, 6144])
+def test_another_model_costs_two_table_pages(boot, mem):
+    """In direct mode, whatever the guest's size."""
+    alike = boot(*QEMU, "--mem", mem, "--guest", MODES)
+    unlike = boot(*QEMU, "--mem", mem, "--guest", MODES, "--conf",
+                  "paging=direct cpu1=host,maxphyaddr=36")
+    for booted in (alike, unlike):
+        assert booted.finish() == SUCCESS, booted.tail()
+    one, none_shared = table_pages(alike)
+    two, shared = table_pages(unlike)
+    assert two - one <= 2 and none_shared == 0 and shared >= one - 2
+
+
+def test_unlike_vcpus(boot):
+    """One walks the guest's tables in hardware, the other walks Latch's."""
+    booted = run(boot, SMP, "cpu1=host,gbpages=off")
+    assert booted.lines(r"paging: vcpu 0: direct \(NPT\), the hardware enforces"), booted.tail(40)
+    assert booted.lines("paging: vcpu 1: shadow, .*1 GiB pages hidden"), booted.tail(40)
+    assert booted.lines("model: .*2 distinct"), booted.tail(40)
+
+
+def test_few_shadow_tables(boot):
+    """The least that can be configured; what does not fit is dropped and made again."""
+    booted = run(boot, SMP, "paging=shadow shadow=2")
+    assert booted.lines(r"tables: shadow: \d+ pages of 512"), booted.tail(40)
+
+
+def test_shadow_tables_memory_is_the_guests_if_none_are_needed(boot):
+    """The range that Latch keeps is the same with and without."""
+    starts = set()
+    for size in (2, 64):
+        booted = run(boot, MODES, f"shadow={size}")
+        starts.add(booted.lines(r"memory: Latch at 0x\w+")[0].split("0x")[1])
+    assert len(starts) == 1
