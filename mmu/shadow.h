@@ -35,6 +35,7 @@
  * Locking: every function under the VM's table lock. CPUs may run the guest on the tables.
  */
 #include "mmu/direct.h"
+#include "mmu/shadow_entry.h"
 #include "mmu/walk.h"
 
 #define SHADOW_BUCKETS 4096U
@@ -53,6 +54,7 @@ struct shadow_page {
     struct shadow_page *parent; /* the one page that links to it, unless `many` do or none */
     gfn_t frame;                /* the guest's table; direct: the first frame that it maps */
     union page_role role;       /* canonical */
+    struct shadow_rules rules;  /* unless direct */
     uint32_t users;             /* entries and vCPUs that point to it */
     uint8_t looks;              /* in a row that found it as it was */
     uint8_t patience;           /* looks after which it is to be tracked */

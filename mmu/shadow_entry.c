@@ -22,22 +22,54 @@ static bool is_long(union page_role role)
     return role.mode == MODE_4LEVEL || role.mode == MODE_5LEVEL;
 }
 
-gpa_t shadow_guest_place(union page_role role, gfn_t frame, unsigned int index, unsigned int *size)
-{
-    *size = is_32bit(role) ? 4 : 8;
-    /* A directory's entry maps 4 MiB, and so has two here. */
-    if (is_32bit(role))
-        index = role.level == 2 ? role.quadrant * 256U + index / 2U : role.quadrant * 512U + index;
-    return gpa((frame.raw << PAGE_SHIFT) + index * (uint64_t)*size);
-}
-
-static bool is_leaf(union page_role role, uint64_t entry)
+static uint64_t leaf_bit(union page_role role)
 {
     if (role.level == 1)
-        return true;
-    if (!(entry & SHADOW_LARGE))
-        return false;
-    return role.level == 2 ? role.mode != MODE_32BIT : role.level == 3 && is_long(role);
+        return SHADOW_PRESENT;
+    if (role.level == 2)
+        return role.mode != MODE_32BIT ? SHADOW_LARGE : 0;
+    return role.level == 3 && is_long(role) ? SHADOW_LARGE : 0;
+}
+
+/* Bits of a leaf that are the guest's. D goes with W, and is left out where upper entries forbid
+ * writes: read-only and dirty is a shadow-stack page (SDM vol. 3 §4.6). */
+static uint64_t kept_bits(union page_role role)
+{
+    uint64_t kept = ENTRY_CACHE | ENTRY_GLOBAL | ENTRY_NX; /* NX is reserved without NXE */
+
+    kept |= role.level == 1 ? ENTRY_PAT : ENTRY_LARGE_PAT | SHADOW_LARGE;
+    if (is_long(role))
+        kept |= KEY_MASK;
+    if (role.access & ACCESS_WRITE)
+        kept |= SHADOW_WRITE | ENTRY_DIRTY;
+    if (role.access & ACCESS_USER)
+        kept |= SHADOW_USER;
+    return kept;
+}
+
+struct shadow_rules shadow_rules(union page_role role)
+{
+    enum paging_mode mode = (enum paging_mode)role.mode;
+    struct paging_props props = role_props(role);
+    struct shadow_rules rules = {.leaf = leaf_bit(role), .kept = kept_bits(role)};
+
+    rules.size = is_32bit(role) ? 4 : 8;
+    rules.halves = is_32bit(role) && role.level == 2;
+    if (is_32bit(role))
+        rules.first = (uint16_t)(role.quadrant * (512U >> rules.halves) * 4U);
+    rules.table = is_32bit(role) ? 0xfffff000UL : ENTRY_ADDRESS;
+    if (role.cbit != 0) /* is no part of an address */
+        rules.table &= ~(1UL << role.cbit);
+    rules.page = rules.table & ~(level_size(role.level) - 1UL);
+    if (is_32bit(role) && role.level == 2)
+        rules.page &= ~LARGE_PAGE_SIZE; /* 4 MiB */
+    rules.set = SHADOW_PRESENT | ENTRY_ACCESSED | (role.access & ACCESS_EXECUTE ? 0 : ENTRY_NX);
+    for (unsigned int leaf = 0; leaf < 2; leaf++)
+        rules.reserved[leaf] = reserved_mask(mode, role.level, leaf, &props, role.nxe);
+    role.access = 0;
+    role.quadrant = 0;
+    rules.below = role_at_level(role, role.level - 1U, gfn(0));
+    return rules;
 }
 
 static unsigned int rights_below(union page_role role, uint64_t entry)
@@ -48,96 +80,70 @@ static unsigned int rights_below(union page_role role, uint64_t entry)
         rights &= ~(unsigned int)ACCESS_WRITE;
     if (!(entry & SHADOW_USER))
         rights &= ~(unsigned int)ACCESS_USER;
-    if (entry & ENTRY_NX) /* reserved without NXE */
+    if (entry & ENTRY_NX)
         rights &= ~(unsigned int)ACCESS_EXECUTE;
     return rights;
 }
 
-/* The address bits of an entry without the C-bit, which is no part of it. */
-static uint64_t address_of(union page_role role, uint64_t entry)
+/* The address of a leaf of two for 4 MiB, whose bits 20:13 are address bits 39:32 (SDM vol. 3
+ * §4.3). */
+static uint64_t half_address(union page_role role, uint64_t page, unsigned int index,
+                             uint64_t entry)
 {
-    if (is_32bit(role))
-        return entry & 0xfffff000UL;
-    return entry & ENTRY_ADDRESS & ~(role.cbit ? 1UL << role.cbit : 0UL);
-}
-
-/* Bits 20:13 of a 4 MiB PDE are address bits 39:32 (SDM vol. 3 §4.3). */
-static uint64_t leaf_address(union page_role role, unsigned int index, uint64_t entry)
-{
-    uint64_t address = address_of(role, entry);
-
-    if (role.level == 1 || !is_32bit(role))
-        return address & ~(level_size(role.level) - 1UL);
     if (role.pse36)
-        address |= (entry & 0x1fe000UL) << 19;
-    return (address & ~(2U * LARGE_PAGE_SIZE - 1UL)) | (index & 1U) * LARGE_PAGE_SIZE;
+        page |= (entry & 0x1fe000UL) << 19;
+    return page | (index & 1U) * LARGE_PAGE_SIZE;
 }
 
-/*
- * The rights of a leaf in hardware with WP=1. D goes with them: set where the hardware could set it,
- * and otherwise as the guest has it if its upper entries allow writes, since read-only and dirty is
- * a shadow-stack page (SDM vol. 3 §4.6).
- */
-static uint64_t leaf_rights(union page_role role, uint64_t entry, bool open)
+/* What WP=0 adds: the supervisor may write to its own pages, and to an opened one. */
+static uint64_t without_wp(union page_role role, uint64_t bits, uint64_t entry, bool open)
 {
-    unsigned int rights = rights_below(role, entry);
-    bool dirty = entry & ENTRY_DIRTY;
-    uint64_t bits = dirty && (role.access & ACCESS_WRITE) ? ENTRY_DIRTY : 0;
-
-    if (!role.wp && open && dirty && (rights & ACCESS_USER)) {
-        rights &= ~(unsigned int)ACCESS_USER;
-        if (role.smep_no_wp)
-            rights &= ~(unsigned int)ACCESS_EXECUTE;
-    }
-    if (!role.wp && !(rights & ACCESS_USER))
-        rights |= ACCESS_WRITE;
-    if (dirty && (rights & ACCESS_WRITE))
-        bits |= SHADOW_WRITE | ENTRY_DIRTY;
-    if (rights & ACCESS_USER)
-        bits |= SHADOW_USER;
-    if (!(rights & ACCESS_EXECUTE))
+    if (!(entry & ENTRY_DIRTY) || ((bits & SHADOW_USER) && !open))
+        return bits;
+    if ((bits & SHADOW_USER) && role.smep_no_wp)
         bits |= ENTRY_NX;
-    return bits;
+    return (bits & ~SHADOW_USER) | SHADOW_WRITE | ENTRY_DIRTY;
 }
 
-static struct shadow_entry derive_leaf(union page_role role, unsigned int index, uint64_t entry,
-                                       bool open)
+static struct shadow_entry derive_leaf(union page_role role, const struct shadow_rules *rules,
+                                       unsigned int index, uint64_t entry, bool open)
 {
-    uint64_t address = leaf_address(role, index, entry);
-    uint64_t kept = ENTRY_CACHE | ENTRY_GLOBAL;
+    uint64_t page = entry & rules->page;
+    uint64_t bits = (entry & rules->kept) | rules->set;
 
-    kept |= role.level == 1 ? ENTRY_PAT : ENTRY_LARGE_PAT | SHADOW_LARGE;
-    if (is_long(role))
-        kept |= KEY_MASK;
-    return (struct shadow_entry){.kind = SHADOW_LEAF,
-                                 .bits = address | SHADOW_PRESENT | ENTRY_ACCESSED |
-                                         (entry & kept) | leaf_rights(role, entry, open),
-                                 .frame = gfn(address >> PAGE_SHIFT)};
+    if (is_32bit(role) && role.level == 2)
+        page = half_address(role, page, index, entry);
+    if (!(entry & ENTRY_DIRTY))
+        bits &= ~SHADOW_WRITE;
+    if (!role.wp)
+        bits = without_wp(role, bits, entry, open);
+    return (struct shadow_entry){
+        .kind = SHADOW_LEAF, .bits = page | bits, .frame = gfn(page >> PAGE_SHIFT)};
 }
 
-static struct shadow_entry derive_table(union page_role role, unsigned int index, uint64_t entry)
+static struct shadow_entry derive_table(union page_role role, const struct shadow_rules *rules,
+                                        unsigned int index, uint64_t entry)
 {
-    union page_role child = role;
-    gfn_t frame = gfn(address_of(role, entry) >> PAGE_SHIFT);
+    union page_role child = rules->below;
 
     child.access = rights_below(role, entry) & 15U;
     child.quadrant = is_32bit(role) ? index & 1U : 0;
     return (struct shadow_entry){.kind = SHADOW_TABLE,
                                  .bits = SHADOW_LINK,
-                                 .frame = frame,
-                                 .role = role_at_level(child, role.level - 1U, frame)};
+                                 .frame = gfn((entry & rules->table) >> PAGE_SHIFT),
+                                 .role = child};
 }
 
-struct shadow_entry shadow_derive(union page_role role, unsigned int index, uint64_t entry,
-                                  bool open)
+struct shadow_entry shadow_derive(union page_role role, const struct shadow_rules *rules,
+                                  unsigned int index, uint64_t entry, bool open)
 {
-    struct paging_props props = role_props(role);
-    bool leaf = is_leaf(role, entry);
+    bool leaf = entry & rules->leaf;
 
-    if (!(entry & SHADOW_PRESENT) || !(entry & ENTRY_ACCESSED) ||
-        (entry & reserved_mask((enum paging_mode)role.mode, role.level, leaf, &props, role.nxe)))
+    if (!(entry & SHADOW_PRESENT) || !(entry & ENTRY_ACCESSED) || (entry & rules->reserved[leaf]))
         return (struct shadow_entry){.kind = SHADOW_NONE};
-    return leaf ? derive_leaf(role, index, entry, open) : derive_table(role, index, entry);
+    if (leaf)
+        return derive_leaf(role, rules, index, entry, open);
+    return derive_table(role, rules, index, entry);
 }
 
 struct shadow_entry shadow_split(union page_role role, const struct shadow_entry *leaf)

@@ -15,6 +15,18 @@
 /* A link to a table: the leaf alone decides on rights. A is set in advance, here as in leaves. */
 #define SHADOW_LINK (SHADOW_PRESENT | SHADOW_WRITE | SHADOW_USER | 1UL << 5)
 
+/* What all entries of a page have in common. */
+struct shadow_rules {
+    uint64_t reserved[2];  /* bits of the guest's entries: that lead to tables, leaves */
+    uint64_t leaf;         /* the bit that makes a leaf; level 1: of all that are present */
+    uint64_t table, page;  /* bits of the address of a table, and of a page */
+    uint64_t kept, set;    /* bits of a leaf: as the guest has them, and 1 whatever it has */
+    union page_role below; /* of pages that it links to, but for access and quadrant */
+    uint16_t first;        /* where in the guest's table the entries begin that stand here */
+    uint8_t size;          /* of one: 4 or 8 */
+    uint8_t halves;        /* 1: each has two entries here, as it maps 4 MiB */
+};
+
 struct shadow_entry {
     enum { SHADOW_NONE, SHADOW_LEAF, SHADOW_TABLE } kind;
     uint64_t bits;        /* the entry; of a table all but the address */
@@ -22,15 +34,23 @@ struct shadow_entry {
     union page_role role; /* table: canonical */
 };
 
-/* Where the guest has the entry that `index` of a shadow page stands for, and its size. */
-gpa_t shadow_guest_place(union page_role role, gfn_t frame, unsigned int index, unsigned int *size);
+/* The rules of a page of this canonical role, not direct. */
+struct shadow_rules shadow_rules(union page_role role);
+
+/* Where the guest has the entry that `index` of a page stands for. */
+static inline gpa_t shadow_guest_place(const struct shadow_rules *rules, gfn_t frame,
+                                       unsigned int index)
+{
+    return gpa((frame.raw << PAGE_SHIFT) + rules->first +
+               (uint64_t)(index >> rules->halves) * rules->size);
+}
 
 /*
  * The shadow of one guest entry at `index` of a page of this canonical role, not direct. With `open`
  * and WP=0 a user page that has D is the supervisor's alone, and writable.
  */
-struct shadow_entry shadow_derive(union page_role role, unsigned int index, uint64_t entry,
-                                  bool open);
+struct shadow_entry shadow_derive(union page_role role, const struct shadow_rules *rules,
+                                  unsigned int index, uint64_t entry, bool open);
 
 /* A large leaf of a page of this role as a link to a direct page that splits it. */
 struct shadow_entry shadow_split(union page_role role, const struct shadow_entry *leaf);

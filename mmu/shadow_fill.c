@@ -46,11 +46,12 @@ static void prefetch(struct shadow *s, const struct shadow_page *page, unsigned 
 
     index &= ~(count - 1U);
     for (unsigned int i = index; i < index + count; i++) {
+        uint64_t guest = table[i] == 0 ? shadow_guest_entry(s, page, i) : 0;
         struct shadow_entry wanted;
 
-        if (table[i] != 0)
+        if (!(guest & SHADOW_PRESENT))
             continue;
-        wanted = shadow_wanted(s, page, i, shadow_guest_entry(s, page, i), false);
+        wanted = shadow_wanted(s, page, i, guest, false);
         if (wanted.kind == SHADOW_LEAF)
             entry_write(&table[i], wanted.bits);
     }

@@ -111,6 +111,8 @@ static struct shadow_page *make(struct shadow *s, gfn_t frame, union page_role r
     memset(shadow_table(s, page), 0, PAGE_SIZE);
     page->frame = frame;
     page->role = role;
+    if (!role.direct)
+        page->rules = shadow_rules(role);
     page->parent = NULL;
     page->users = 0;
     page->patience = PATIENCE;

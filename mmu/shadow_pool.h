@@ -7,7 +7,6 @@
  * s->dead, and shadow_reap() at the call's end decides.
  */
 #include "mmu/shadow.h"
-#include "mmu/shadow_entry.h"
 
 static inline void link_init(struct shadow_link *link)
 {

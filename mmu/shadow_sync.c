@@ -7,11 +7,10 @@
 uint64_t shadow_guest_entry(const struct shadow *s, const struct shadow_page *page,
                             unsigned int index)
 {
-    unsigned int size;
-    gpa_t place = shadow_guest_place(page->role, page->frame, index, &size);
+    gpa_t place = shadow_guest_place(&page->rules, page->frame, index);
     uint64_t entry;
 
-    return s->guest->read(s->guest->ctx, place, size, &entry) == 0 ? entry : 0;
+    return s->guest->read(s->guest->ctx, place, page->rules.size, &entry) == 0 ? entry : 0;
 }
 
 /* Whether a page of ours lies in the range: the nested tables would let the guest at it. */
@@ -27,7 +26,7 @@ struct shadow_entry shadow_wanted(const struct shadow *s, const struct shadow_pa
 {
     struct shadow_entry wanted = page->role.direct
                                      ? shadow_direct_leaf(page->role, page->frame, index)
-                                     : shadow_derive(page->role, index, entry, open);
+                                     : shadow_derive(page->role, &page->rules, index, entry, open);
 
     if (wanted.kind != SHADOW_LEAF || !has_tables(s, wanted.frame, level_size(page->role.level)))
         return wanted;

@@ -57,6 +57,18 @@ static union page_role root_role(const struct paging_state *state)
     return role_from_state(state, &context, levels < 3 ? 3 : levels);
 }
 
+/* What a page links to has the canonical role, whatever the entry takes away. */
+static bool below_is_canonical(union page_role role, unsigned int access)
+{
+    struct shadow_rules rules = shadow_rules(role);
+    union page_role below = rules.below;
+
+    if (role.level == 1)
+        return true;
+    role.access = below.access = access & 15U;
+    return role_equal(role_at_level(role, role.level - 1U, gfn(FRAME)), below);
+}
+
 /* A canonical role reads every entry as the properties and registers do that it was made from. */
 static void roles_keep_the_rules(void)
 {
@@ -73,12 +85,21 @@ static void roles_keep_the_rules(void)
                     union page_role role = role_at_level(root_role(&state), level, gfn(FRAME));
                     struct paging_props same = role_props(role);
 
+                    differ += !below_is_canonical(role, p);
                     differ +=
                         reserved_mask(mode, level, leaf, &props, state.efer & EFER_NXE) !=
                         reserved_mask((enum paging_mode)role.mode, level, leaf, &same, role.nxe);
                 }
         }
     CHECK_EQ(differ, 0U);
+}
+
+static struct shadow_entry derive(union page_role role, unsigned int index, uint64_t entry,
+                                  bool open)
+{
+    struct shadow_rules rules = shadow_rules(role);
+
+    return shadow_derive(role, &rules, index, entry, open);
 }
 
 /* The guest's tables for one entry: those above it grant `rights`, and lead to it. */
@@ -135,8 +156,8 @@ static void compare(const struct paging_state *state, union page_role role, stru
                     uint64_t linear, unsigned int index, unsigned int access)
 {
     struct walk_env env = {.ctx = t, .read = read_tables, .compare_exchange = count_mark};
-    struct shadow_entry normal = shadow_derive(role, index, t->entry, false);
-    struct shadow_entry opened = shadow_derive(role, index, t->entry, true);
+    struct shadow_entry normal = derive(role, index, t->entry, false);
+    struct shadow_entry opened = derive(role, index, t->entry, true);
     struct walk_result result;
     bool fine, open_fine, wanted;
 
@@ -225,7 +246,7 @@ static void attributes(void)
         uint64_t entry = 0x40000000UL | P | W | A | D | PS | cache | key | global | pat;
         struct shadow_entry large, split, part;
 
-        large = shadow_derive(role, 0, entry, false);
+        large = derive(role, 0, entry, false);
         split = shadow_split(role, &large);
         part = shadow_direct_leaf(split.role, split.frame, 3);
         CHECK_EQ(large.bits & (24UL | 1UL << 8 | 1UL << 12 | 15UL << 59),
@@ -247,14 +268,14 @@ static void quadrants(void)
 
         for (unsigned int i = 0; i < parts * 512U; i++) {
             union page_role role = root_role(&state);
-            unsigned int size;
-            gpa_t place;
+            struct shadow_rules rules;
 
             role.quadrant = i / 512U & 3U;
             role = role_at_level(role, level, gfn(FRAME));
-            place = shadow_guest_place(role, gfn(FRAME), i % 512U, &size);
-            CHECK_EQ(size, 4U);
-            CHECK_EQ(place.raw, FRAME * PAGE_SIZE + i / each * 4UL);
+            rules = shadow_rules(role);
+            CHECK_EQ(rules.size, 4U);
+            CHECK_EQ(shadow_guest_place(&rules, gfn(FRAME), i % 512U).raw,
+                     FRAME * PAGE_SIZE + i / each * 4UL);
         }
     }
 }
@@ -273,7 +294,7 @@ static void links(void)
             struct shadow_entry link;
 
             role.access = access & 15U;
-            link = shadow_derive(role_at_level(role, 3, gfn(FRAME)), INDEX, entry, false);
+            link = derive(role_at_level(role, 3, gfn(FRAME)), INDEX, entry, false);
             CHECK_EQ(link.kind, bits & 8U ? SHADOW_TABLE : SHADOW_NONE);
             if (!(bits & 8U))
                 continue;
