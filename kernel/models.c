@@ -20,14 +20,19 @@
 #define MODEL_PAGES 2U
 #define SETS        2U
 
+#define MSR_ARCH_CAPABILITIES 0x10aU
+#define ARCH_TSX_CTRL         (1UL << 7)
+
 static hpa_t storage; /* of the sealed models, read-only while they are sealed */
 static unsigned int storage_pages;
 static const struct model *made[SETS]; /* for each vCPU, as they are to be sealed */
 static bool foreign[SETS][CPUS_MAX];
+static bool no_tsx_ctrl[CPUS_MAX]; /* RTM and HLE came before the MSR that hides them */
 static unsigned int sets;
 
 /* Too large for a stack; the vCPUs are served one after the other. */
 static struct model host, wanted;
+static uint64_t host_capabilities; /* IA32_ARCH_CAPABILITIES, 0 where there is none */
 
 static void cpuid_here(void *ctx, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs)
 {
@@ -37,6 +42,8 @@ static void cpuid_here(void *ctx, uint32_t leaf, uint32_t subleaf, struct cpuid_
 
 static int capture_here(void *model)
 {
+    if (rdmsr_safe(MSR_ARCH_CAPABILITIES, &host_capabilities) != 0)
+        host_capabilities = 0;
     return model_capture(model, cpuid_here, NULL);
 }
 
@@ -157,6 +164,21 @@ static void add_name(void *ctx, const char *name)
         (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used, " %s", name);
 }
 
+/* What the vCPU's CPU has, to compare with: it closes `host`. */
+static int keep_host(struct vcpu *v)
+{
+    struct cpu_rules rules;
+    int error = model_finish(&host);
+    if (error != 0)
+        return error;
+    rules_derive(&rules, &host);
+    v->host = rules.paging;
+    v->host_spec_ctrl = rules.spec_ctrl;
+    v->host_pred_cmd = rules.pred_cmd;
+    no_tsx_ctrl[v->index] = !(host_capabilities & ARCH_TSX_CTRL);
+    return 0;
+}
+
 /* Make the model of one vCPU in a set in `wanted`, finished. */
 static int make_model(struct vcpu *v, unsigned int set, const struct boot_info *info,
                       struct refusal *why)
@@ -178,12 +200,13 @@ static int make_model(struct vcpu *v, unsigned int set, const struct boot_info *
     error = spec_apply(spec, &wanted, &host, &can, message, sizeof(message));
     if (error != 0)
         return refuse(why, -error, "model of vcpu %u: %s", v->index, message);
-    v->host = rules_paging(&host);
     foreign[set][v->index] = other_vendor(&wanted, &host);
     if (has_lines(v))
         policy_unenforced(&wanted, &host, add_name, &names);
     say_names(&names);
-    error = model_finish(&wanted);
+    error = keep_host(v);
+    if (error == 0)
+        error = model_finish(&wanted);
     return error == 0 ? 0
                       : refuse(why, -error,
                                "model of vcpu %u: wanted a complete CPUID table, found "
@@ -223,6 +246,8 @@ static void derive(struct vcpu *v, unsigned int set)
     v->model = sealed->model;
     v->foreign = foreign[set][v->index];
     rules_derive(&v->rules, v->model);
+    if (no_tsx_ctrl[v->index])
+        v->rules.msr_groups &= ~(1U << MSR_GROUP_TSX_CTRL);
     v->props = v->rules.paging;
     cpuid_dynamic_reset(&v->dynamic, v->model, v->apic_id);
     v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);

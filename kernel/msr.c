@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/msr.h"
+#include "cpuid/msr_view.h"
 #include "kernel/apic.h"
 #include "kernel/backend.h"
 #include "kernel/ipi.h"
@@ -12,20 +13,31 @@
 #define MSR_TSC          0x10U
 #define MSR_X2APIC_FIRST 0x800U
 #define MSR_X2APIC_LAST  0x8ffU
+#define MSR_SPEC_CTRL    0x48U
+#define MSR_PRED_CMD     0x49U
+#define MSR_FLUSH_CMD    0x10bU
+#define MSR_MISC_ENABLE  0x1a0U
+#define MC_BANKS         32U /* that the rule for 400H.. covers */
+
+#define MISC_ENABLE_MONITOR (1UL << 18)
 
 static const struct msr_rule common_rules[] = {
     MSR_RULE(0x010, 0x010, MSR_GROUP_TSC, MSR_PASS, "the guest owns its CPU's time"),
     MSR_RULE(0x01b, 0x01b, MSR_GROUP_APIC_BASE, MSR_APIC_BASE_RULE, "CPUID shows the APIC's state"),
     MSR_RULE(0x03b, 0x03b, MSR_GROUP_TSC_ADJUST, MSR_PASS, "as IA32_TSC"),
-    MSR_RULE(0x048, 0x048, MSR_GROUP_SPEC_CTRL, MSR_PASS, "the guest's own mitigations"),
-    MSR_RULE(0x049, 0x049, MSR_GROUP_PRED_CMD, MSR_PASS, "the guest's own mitigations"),
+    MSR_RULE(0x03a, 0x03a, ANY, MSR_VIEW_RULE, "what it locks on follows the model"),
+    MSR_RULE(0x048, 0x048, MSR_GROUP_SPEC_CTRL, MSR_VIEW_RULE, "the guest's own mitigations"),
+    MSR_RULE(0x049, 0x049, MSR_GROUP_PRED_CMD, MSR_VIEW_RULE, "the guest's own mitigations"),
     MSR_RULE(0x08b, 0x08b, ANY, MSR_READ_HOST, "microcode's version may be known, not changed"),
-    MSR_RULE(0x0fe, 0x0fe, MSR_GROUP_MTRR, MSR_PASS_READ, "MTRRcap is read-only"),
-    MSR_RULE(0x10a, 0x10a, MSR_GROUP_ARCH_CAPABILITIES, MSR_PASS_READ, "facts for mitigations"),
-    MSR_RULE(0x10b, 0x10b, MSR_GROUP_FLUSH_CMD, MSR_PASS, "the guest's own mitigations"),
-    MSR_RULE(0x122, 0x122, MSR_GROUP_TSX_CTRL, MSR_PASS, "CPUID's RTM and HLE follow it"),
+    MSR_RULE(0x0cf, 0x0cf, MSR_GROUP_CORE_CAPABILITIES, MSR_VIEW_RULE, "of what the guest has"),
+    MSR_RULE(0x0fe, 0x0fe, MSR_GROUP_MTRR, MSR_VIEW_RULE, "MTRRcap without what is denied"),
+    MSR_RULE(0x10a, 0x10a, MSR_GROUP_ARCH_CAPABILITIES, MSR_VIEW_RULE, "facts for mitigations"),
+    MSR_RULE(0x10b, 0x10b, MSR_GROUP_FLUSH_CMD, MSR_VIEW_RULE, "the guest's own mitigations"),
+    MSR_RULE(0x122, 0x122, MSR_GROUP_TSX_CTRL, MSR_VIEW_RULE, "CPUID's RTM and HLE follow it"),
     MSR_RULE(0x174, 0x176, MSR_GROUP_SYSENTER, MSR_PASS, "switched by the CPU at entry and exit"),
-    MSR_RULE(0x179, 0x17b, MSR_GROUP_MCA, MSR_PASS, "machine checks are the guest's while it runs"),
+    MSR_RULE(0x179, 0x179, MSR_GROUP_MCA, MSR_VIEW_RULE, "MCG_CAP without what is denied"),
+    MSR_RULE(0x17a, 0x17b, MSR_GROUP_MCA, MSR_PASS, "machine checks are the guest's while it runs"),
+    MSR_RULE(0x1a0, 0x1a0, ANY, MSR_VIEW_RULE, "MONITOR follows it, and hidden features are off"),
     MSR_RULE(0x1d9, 0x1d9, ANY, MSR_CONSTANT, "no branch records: DEBUGCTL stays 0"),
     MSR_RULE(0x200, 0x21f, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
     MSR_RULE(0x250, 0x250, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
@@ -33,7 +45,7 @@ static const struct msr_rule common_rules[] = {
     MSR_RULE(0x268, 0x26f, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
     MSR_RULE(0x277, 0x277, MSR_GROUP_PAT, MSR_PASS, "the guest has a PAT of its own"),
     MSR_RULE(0x2ff, 0x2ff, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
-    MSR_RULE(0x400, 0x47f, MSR_GROUP_MCA, MSR_PASS, "machine checks are the guest's while it runs"),
+    MSR_RULE(0x400, 0x47f, MSR_GROUP_MCA, MSR_BANK_RULE, "machine checks are the guest's"),
     MSR_RULE(0x6a0, 0x6a8, MSR_GROUP_CET, MSR_PASS, "Latch uses no shadow stack"),
     MSR_RULE(0x6e0, 0x6e0, MSR_GROUP_TSC_DEADLINE, MSR_PASS, "timers are the guest's"),
     MSR_RULE(0x6e1, 0x6e1, MSR_GROUP_PKS, MSR_PASS, "Latch uses no protection keys"),
@@ -73,23 +85,75 @@ static const struct msr_rule *find(const struct vcpu *v, uint32_t msr)
     return rule;
 }
 
-/* EFER is read by Latch only, since it may hold bits of Latch's own. */
-static bool reads_pass(uint8_t action)
+struct passed {
+    bool read, write;
+};
+
+/* What the hardware does itself exactly as the view has it. */
+static struct passed pass_view(const struct vcpu *v, uint32_t msr)
 {
-    return action != MSR_EFER_RULE && action != MSR_CONSTANT && action != MSR_READ_HOST &&
-           action != MSR_HYPERCALL_PAGE_RULE;
+    uint64_t host;
+    bool there = rdmsr_safe(msr, &host) == 0;
+    const struct msr_view view = msr_view(v->model, &v->rules, msr, there ? host : 0);
+    switch (msr) {
+    case MSR_SPEC_CTRL:
+        there = there && v->rules.spec_ctrl == v->host_spec_ctrl;
+        return (struct passed){.read = there, .write = there};
+    case MSR_PRED_CMD:
+        return (struct passed){.write = v->rules.pred_cmd == v->host_pred_cmd};
+    case MSR_FLUSH_CMD:
+        return (struct passed){.write = view.access == MSR_WRITE_ONLY};
+    case MSR_TSX_CTRL:
+        return (struct passed){.read = there, .write = there};
+    default: /* constants; one that the guest may write is not passed */
+        return (struct passed){.read = there && view.access == MSR_READ_ONLY && view.value == host};
+    }
+}
+
+static bool has_sgx(const struct vcpu *v)
+{
+    return v->rules.instructions >> INSTRUCTION_ENCLS & 1;
+}
+
+static bool turns_sgx_off(const struct vcpu *v, uint32_t msr)
+{
+    return has_sgx(v) && cpuid_dynamic_is_mci_ctl(msr, MC_BANKS);
+}
+
+/* EFER is read by Latch only, since it may hold bits of Latch's own. */
+static struct passed pass_rule(const struct vcpu *v, const struct msr_rule *rule, uint32_t msr)
+{
+    switch ((enum msr_action)rule->action) {
+    case MSR_PASS:
+        return (struct passed){.read = true, .write = true};
+    case MSR_PASS_READ:
+    case MSR_APIC_BASE_RULE:
+    case MSR_MTRR_RULE:
+    case MSR_XSS_RULE:
+        return (struct passed){.read = true};
+    case MSR_ICR_RULE:
+        return (struct passed){.read = true, .write = !v->vm->icr_trapped};
+    case MSR_BANK_RULE:
+        return (struct passed){.read = true, .write = !turns_sgx_off(v, msr)};
+    case MSR_VIEW_RULE:
+        return pass_view(v, msr);
+    case MSR_READ_HOST:
+    case MSR_CONSTANT:
+    case MSR_EFER_RULE:
+    case MSR_HYPERCALL_PAGE_RULE:
+        break;
+    }
+    return (struct passed){.read = false};
 }
 
 static void pass_rules(struct vcpu *v, const struct msr_rule *rules, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        const struct msr_rule *rule = &rules[i];
-        bool read = reads_pass(rule->action);
-        bool write =
-            rule->action == MSR_PASS || (rule->action == MSR_ICR_RULE && !v->vm->icr_trapped);
-        for (uint32_t msr = rule->first; counts(v, rule) && (read || write) && msr <= rule->last;
-             msr++)
-            backend_pass_msr(v, msr, read, write);
+        for (uint32_t msr = rules[i].first; counts(v, &rules[i]) && msr <= rules[i].last; msr++) {
+            const struct passed passed = pass_rule(v, &rules[i], msr);
+            if (passed.read || passed.write)
+                backend_pass_msr(v, msr, passed.read, passed.write);
+        }
     }
 }
 
@@ -106,7 +170,8 @@ void msr_pass_all(struct vcpu *v)
 static bool is_saved(const struct msr_rule *rule)
 {
     return (rule->action == MSR_PASS || rule->action == MSR_MTRR_RULE ||
-            rule->action == MSR_XSS_RULE) &&
+            rule->action == MSR_XSS_RULE || rule->action == MSR_VIEW_RULE ||
+            rule->action == MSR_BANK_RULE) &&
            rule->first != MSR_TSC &&
            (rule->first < MSR_X2APIC_FIRST || rule->first > MSR_X2APIC_LAST);
 }
@@ -143,14 +208,64 @@ void msr_restore(const struct msr_value *from, unsigned int count)
     }
 }
 
+/* Some machines have no IA32_MISC_ENABLE, and then Latch keeps what a guest writes there. */
+static uint64_t hardware_value(const struct vcpu *v, uint32_t msr)
+{
+    uint64_t value;
+    if (rdmsr_safe(msr, &value) == 0)
+        return value;
+    return msr == MSR_MISC_ENABLE ? v->dynamic.misc_enable : 0;
+}
+
+/* MONITOR is on or off as CPUID shows it, whatever the hardware's register says of it. */
+static struct msr_view view_of(const struct vcpu *v, uint32_t msr, uint64_t hardware)
+{
+    if (msr == MSR_MISC_ENABLE)
+        hardware =
+            (hardware & ~MISC_ENABLE_MONITOR) | (v->dynamic.misc_enable & MISC_ENABLE_MONITOR);
+    return msr_view(v->model, &v->rules, msr, hardware);
+}
+
+static enum exit_action write_view(struct vcpu *v, struct exit *exit, uint32_t msr, uint64_t value)
+{
+    const uint64_t hardware = hardware_value(v, msr);
+    const struct msr_view view = view_of(v, msr, hardware);
+    uint64_t next;
+    if (!msr_view_write(&view, hardware, value, &next))
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    int error = wrmsr_safe(msr, next);
+    if (msr == MSR_MISC_ENABLE) {
+        v->dynamic.misc_enable = value;
+        return EXIT_NEXT;
+    }
+    return error == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
+}
+
+static enum exit_action write_bank(struct vcpu *v, struct exit *exit, uint32_t msr, uint64_t value)
+{
+    const uint64_t old = hardware_value(v, msr);
+    if (wrmsr_safe(msr, value) != 0)
+        return exit_fault_code(exit, VECTOR_GP, 0);
+    if (turns_sgx_off(v, msr))
+        cpuid_dynamic_mci_ctl(&v->dynamic, old, value);
+    return EXIT_NEXT;
+}
+
 enum exit_action msr_read(struct vcpu *v, struct exit *exit)
 {
     uint32_t msr = (uint32_t)v->regs.rcx;
     const struct msr_rule *rule = find(v, msr);
+    struct msr_view view;
     uint64_t value = 0;
     if (rule == NULL)
         return exit_fault_code(exit, VECTOR_GP, 0);
     switch ((enum msr_action)rule->action) {
+    case MSR_VIEW_RULE:
+        view = view_of(v, msr, hardware_value(v, msr));
+        if (view.access != MSR_READ_ONLY && view.access != MSR_READ_WRITE)
+            return exit_fault_code(exit, VECTOR_GP, 0);
+        value = view.value;
+        break;
     case MSR_EFER_RULE:
         value = backend_read_efer(v);
         break;
@@ -169,6 +284,7 @@ enum exit_action msr_read(struct vcpu *v, struct exit *exit)
     case MSR_ICR_RULE:
     case MSR_MTRR_RULE:
     case MSR_XSS_RULE:
+    case MSR_BANK_RULE:
         /* Passed, so it exits only where the bitmap cannot pass it. */
         if (rdmsr_safe(msr, &value) != 0)
             return exit_fault_code(exit, VECTOR_GP, 0);
@@ -227,6 +343,10 @@ enum exit_action msr_write(struct vcpu *v, struct exit *exit)
         return ipi_x2apic_write(v, exit, value);
     case MSR_MTRR_RULE:
         return write_mtrr(v, exit, msr, value);
+    case MSR_VIEW_RULE:
+        return write_view(v, exit, msr, value);
+    case MSR_BANK_RULE:
+        return write_bank(v, exit, msr, value);
     case MSR_CONSTANT:
     case MSR_READ_HOST:
         return EXIT_NEXT;

@@ -20,7 +20,9 @@ enum msr_action {
     MSR_ICR_RULE, /* passed once no IPI needs to be seen any more */
     MSR_MTRR_RULE,
     MSR_HYPERCALL_PAGE_RULE, /* write-only: see kernel/hypercall.h */
-    MSR_XSS_RULE, /* reads are the hardware's; writes only of components that the model has */
+    MSR_XSS_RULE,  /* reads are the hardware's; writes only of components that the model has */
+    MSR_VIEW_RULE, /* as cpuid/msr_view.h has it; passed where the hardware's is the same */
+    MSR_BANK_RULE, /* passed; with SGX in the model, writes that turn it off exit */
 };
 
 #define MSR_ANY_GROUP 0xffU

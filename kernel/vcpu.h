@@ -87,6 +87,8 @@ struct vcpu {
     _Atomic bool flush;             /* (a) the nested tables lost rights: the back end flushes, and
                                     * clears it, before the next entry */
     struct paging_props host;       /* (c) the most that props could have been on its CPU */
+    uint32_t host_spec_ctrl;        /* (c) bits of these MSRs that its CPU has */
+    uint32_t host_pred_cmd;         /* (c) */
     bool foreign;                   /* (c) leaf 0 spells another vendor than its CPU's */
     enum vcpu_paging paging;        /* (c) */
     struct paging_choice choice;    /* (c) why */

@@ -11,7 +11,7 @@ static const struct msr_rule rules[] = {
     MSR_RULE(0xc001001a, 0xc001001a, ANY, MSR_READ_HOST, "TOP_MEM: memory's layout"),
     MSR_RULE(0xc001001d, 0xc001001d, ANY, MSR_READ_HOST, "TOP_MEM2: memory's layout"),
     MSR_RULE(0xc0010020, 0xc0010020, ANY, MSR_CONSTANT, "patch loader: microcode stays"),
-    MSR_RULE(0xc001011f, 0xc001011f, MSR_GROUP_VIRT_SPEC_CTRL, MSR_PASS, "mitigations"),
+    MSR_RULE(0xc001011f, 0xc001011f, MSR_GROUP_VIRT_SPEC_CTRL, MSR_VIEW_RULE, "mitigations"),
     MSR_RULE(0xc0010140, 0xc0010141, MSR_GROUP_OSVW, MSR_READ_HOST, "known errata; Bochs has none"),
     MSR_RULE(0xc0011029, 0xc0011029, ANY, MSR_READ_HOST, "DE_CFG: is LFENCE serializing?"),
 };

@@ -27,6 +27,11 @@ PAGING_PAYLOADS := exact unlike hostile
 PAGING_C := $(REFERENCE_C) $(wildcard tests/guest/paging/*.c tests/guest/paging/*.asm)
 $(PAGING_PAYLOADS:%=$(B)/guest/%.elf): $(PAGING_C:%=$(B)/guest-obj/%.o)
 
+# Those that hold the CPU against its model.
+MODEL_PAYLOADS := msr_port
+MODEL_C := $(filter-out cpuid/digest.c,$(wildcard cpuid/*.c)) $(wildcard tests/guest/model/*.c)
+$(MODEL_PAYLOADS:%=$(B)/guest/%.elf): $(MODEL_C:%=$(B)/guest-obj/%.o)
+
 $(B)/guest/%.elf: $(B)/guest-obj/tests/guest/%.c.o $(PAYLOAD_LIB_OBJECTS) tests/guest/lib/payload.ld
 	@mkdir -p $(@D)
 	@ld -nostdlib -static -z max-page-size=4096 -z noexecstack -T tests/guest/lib/payload.ld \
@@ -86,7 +91,7 @@ $(B)/unit/%: $(B)/host-obj/tests/unit/%.c.o $(B)/host-obj/latch.a
 # --- lint
 
 CLANG_INCLUDES = -nostdinc -isystem $(shell clang -print-resource-dir)/include
-PAYLOAD_C := $(wildcard tests/guest/*.c tests/guest/lib/*.c tests/guest/paging/*.c)
+PAYLOAD_C := $(wildcard tests/guest/*.c $(foreach d,lib model paging,tests/guest/$(d)/*.c))
 HOST_C := $(wildcard tests/unit/*.c tests/reference/*.c $(INITRAMFS)/*.c)
 LINTED := $(KERNEL_C) $(OFFSET_SOURCES) $(PAYLOAD_C) $(HOST_C)
 TIDY = @mkdir -p $(@D) && clang-tidy --quiet --warnings-as-errors='*' $< -- $(1) 2>$@.log || \

@@ -3,7 +3,9 @@
  * What is denied: each MSR outside the guest's list gives #GP(0) to RDMSR and WRMSR and leaves the
  * registers alone, and each port outside it reads all ones. What is on the list can be read.
  */
+#include "cpuid/msr_view.h"
 #include "tests/guest/lib/payload.h"
+#include "tests/guest/model/sealed.h"
 
 #include <stdio.h>
 
@@ -40,6 +42,7 @@ static const struct span possible[] = {
     {0x6e0, 0x6e1},
     {0x802, 0x83f},
     {0xda0, 0xda0},
+    {0x40000000, 0x40000000}, /* write-only: the hypercall page */
     {0xc0000080, 0xc0000084},
     {0xc0000100, 0xc0000103},
     {0xc0010010, 0xc0010010},
@@ -159,6 +162,80 @@ static void check_allowed_msrs(void)
     wrmsr(MSR_LSTAR, saved);
 }
 
+/* Why a register of cpuid/msr_view.h is not as the model has it, or NULL. */
+static const char *not_read_only(uint32_t msr, const struct msr_view *most)
+{
+    uint64_t value;
+    if (rdmsr_safe(msr, &value) != 0)
+        return "reading it faults";
+    if (value & ~most->value)
+        return "it shows what the model does not have";
+    return wrmsr_safe(msr, value) != 0 ? NULL : "writing it does not fault";
+}
+
+static const char *not_write_only(uint32_t msr, const struct msr_view *most)
+{
+    uint64_t value;
+    if (rdmsr_safe(msr, &value) == 0)
+        return "reading it does not fault";
+    for (unsigned int i = 0; i < 64; i++)
+        if (!(most->writable >> i & 1) && wrmsr_safe(msr, 1UL << i) == 0)
+            return "a reserved bit can be written";
+    return wrmsr_safe(msr, 0) == 0 ? NULL : "writing it faults";
+}
+
+static const char *not_read_write(uint32_t msr, const struct msr_view *most)
+{
+    uint64_t value, now;
+    if (rdmsr_safe(msr, &value) != 0)
+        return "reading it faults";
+    if (value & ~most->value)
+        return "it shows what the model does not have";
+    for (unsigned int i = 0; i < 64; i++) {
+        uint64_t other = value ^ 1UL << i;
+        bool done = wrmsr_safe(msr, other) == 0;
+        if (done != ((most->writable | most->ignored) >> i & 1))
+            return done ? "a reserved bit can be written"
+                        : "a bit of the model's cannot be written";
+        if (rdmsr_safe(msr, &now) != 0 || now != (most->writable >> i & 1 ? other : value))
+            return "what is read is not what was written";
+        if (wrmsr_safe(msr, value) != 0)
+            return "its own value cannot be written";
+    }
+    return NULL;
+}
+
+static const char *not_as_modelled(uint32_t msr, const struct msr_view *most)
+{
+    switch (most->access) {
+    case MSR_READ_ONLY:
+        return not_read_only(msr, most);
+    case MSR_WRITE_ONLY:
+        return not_write_only(msr, most);
+    case MSR_READ_WRITE:
+        return not_read_write(msr, most);
+    case MSR_ABSENT:
+        break;
+    }
+    const char *why = not_denied(msr, false);
+    return why != NULL ? why : not_denied(msr, true);
+}
+
+static void check_views(void)
+{
+    static const uint32_t viewed[] = {0x3a,  0x48,  0x49,  0xcf,  0xfe,      0x10a,
+                                      0x10b, 0x122, 0x179, 0x1a0, 0xc001011f};
+    struct cpu_rules rules;
+    const struct model *m = sealed_model(0, &rules);
+    for (size_t i = 0; i < sizeof(viewed) / sizeof(viewed[0]); i++) {
+        char name[32];
+        const struct msr_view most = msr_view(m, &rules, viewed[i], UINT64_MAX);
+        const char *why = not_as_modelled(viewed[i], &most);
+        snprintf(name, sizeof(name), "msr.view.0x%x", viewed[i]);
+        check(why == NULL, name, "access %d: %s", (int)most.access, why);
+    }
+}
+
 /* Bits of EFER and of the APIC's base that the model does not have (SDM vol. 3 §2.2.1, §11.4.4). */
 static void check_reserved_values(void)
 {
@@ -212,6 +289,7 @@ int main(void)
     check_denied_msrs(false);
     check_denied_msrs(true);
     check_allowed_msrs();
+    check_views();
     check_reserved_values();
     check_denied_ports();
     check_in_registers();
