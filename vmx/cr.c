@@ -14,6 +14,7 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 #include <errno.h>
+#include <string.h>
 
 #define CR0_DEFINED                                                                                \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
@@ -42,6 +43,7 @@ int vmx_load_pdptes(struct vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, ui
         if ((pdpte[i] & PDPTE_PRESENT) && (pdpte[i] & reserved))
             return -EINVAL;
     }
+    memcpy(v->pdpte, pdpte, sizeof(pdpte));
     vmwrite64(VMCS_GUEST_PDPTE0, pdpte[0]);
     vmwrite64(VMCS_GUEST_PDPTE1, pdpte[1]);
     vmwrite64(VMCS_GUEST_PDPTE2, pdpte[2]);
