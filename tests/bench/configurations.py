@@ -31,7 +31,6 @@ class Column:
     boots: tuple
     quick: bool = True
     needs: tuple = ()
-    qemu_boots: tuple = ()  # what takes too long on Bochs
 
 
 def payload(*arguments, processors=True):
@@ -45,9 +44,10 @@ def null(flavour):
     return (("--bare", "--guest", NULL, "--vcpus", "1", "--append", f"flavour={flavour}"),)
 
 
-def kvm(words, cpus=1):
-    arguments = f"{KVM_KERNEL_WORDS} bench.vcpus={cpus} {words}"
-    return (("--bare", "--guest", KVM_KERNEL, "--initrd", KVM_INITRD, "--vcpus", str(cpus),
+def kvm(words):
+    """On one CPU: with two the kernel does not come up in QEMU's counting mode, nor soon in Bochs."""
+    arguments = f"{KVM_KERNEL_WORDS} {words}"
+    return (("--bare", "--guest", KVM_KERNEL, "--initrd", KVM_INITRD, "--vcpus", "1",
              "--mem", "1024", "--timeout", "240", "--append", arguments),)
 
 
@@ -61,8 +61,7 @@ COLUMNS = [
     Column("latch-sh", "Latch, shadow paging",
            payload("--paging", "shadow", *MODEL, processors=False)),
     Column("kvm", "KVM of Debian's kernel, nested paging", kvm("bench.nested=1"),
-           quick=False, needs=(KVM_KERNEL, KVM_INITRD),
-           qemu_boots=kvm("bench.nested=1 processors", cpus=2)),
+           quick=False, needs=(KVM_KERNEL, KVM_INITRD)),
     Column("kvm-sh", "the same, shadow paging", kvm("bench.nested=0"), quick=False,
            needs=(KVM_KERNEL, KVM_INITRD)),
 ]
@@ -111,7 +110,7 @@ def measure(machine, column, rounds, logs):
             return result
     log = logs / f"{machine}-{column.name}.log"
     log.unlink(missing_ok=True)
-    for arguments in column.boots + (column.qemu_boots if machine == "qemu-amd" else ()):
+    for arguments in column.boots:
         arguments = list(arguments)
         if "--append" not in arguments:
             arguments += ["--append", ""]
