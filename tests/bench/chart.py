@@ -7,7 +7,7 @@ import math
 from configurations import COLUMNS
 from results import median, rows_of
 
-LEFT, RIGHT, LINE, HEAD, GAP = 150, 20, 17, 62, 30
+LEFT, RIGHT, LINE, HEAD, GAP = 150, 40, 17, 62, 30
 WIDTH = 900
 COLOURS = {"bare": "#888888", "floor": "#c9b458", "gpr": "#d98c21", "full": "#8c510a",
            "latch": "#0057b8", "latch-sh": "#5aa9ff", "kvm": "#c62828", "kvm-sh": "#f48a8a",
