@@ -14,7 +14,7 @@
 void console_init(uint16_t port);
 /* One line, without "\n": "[   0.123456] text". Lines of several CPUs do not mix. */
 void console_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* A line without a date, for the verdict that launchers look for. */
+/* A line without a date, for what is read by programs: the verdict, model files. */
 void console_verdict_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Wait until the port has sent everything; before the machine goes off. */
 void console_flush(void);

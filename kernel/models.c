@@ -255,6 +255,19 @@ static void derive(struct vcpu *v, unsigned int set)
     v->dynamic.node_id = sealed->node_id;
 }
 
+static void print_line(void *ctx, const char *line)
+{
+    (void)ctx;
+    console_verdict_line("%s", line);
+}
+
+/* Undated, so that what stands on the console is a model file. */
+static void print_models(void)
+{
+    for (unsigned int i = 0; i < vm.vcpu_count && vm.config->print_model == SWITCH_ON; i++)
+        text_print_as(vm.vcpu[i]->model, &vm.vcpu[i]->dynamic, i, print_line, NULL);
+}
+
 static int check_x2apic(struct refusal *why)
 {
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
@@ -292,6 +305,7 @@ static int seal_set(struct refusal *why)
                  set == 1 ? vm.config->generation2 : vm.config->model, vm.vcpu_count,
                  seal_models(&vm.seal), vm.seal.generation);
     console_line("model: digest %s", text);
+    print_models();
     return check_x2apic(why);
 }
 
