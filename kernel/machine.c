@@ -8,7 +8,7 @@ struct machine {
     const char *signature; /* of CPUID leaf 4000_0000, "" for none */
     const char *oem;       /* of the RSDP, NULL: whichever */
     bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, checks_cr4, marks_pdptes;
-    bool intercepts_task_switch, tells_interrupts;
+    bool intercepts_task_switch, tells_interrupts, reads_zeros;
 };
 
 /* The first line that fits. */
@@ -19,7 +19,8 @@ static const struct machine machines[] = {
      .emulated = true,
      .keeps_mwait = true,
      .marks_pdptes = true,
-     .tells_interrupts = true},
+     .tells_interrupts = true,
+     .reads_zeros = true},
     /* The INIT exit comes again at every entry; MWAIT misses writes of other CPUs; EXITINTINFO is
      * that of an earlier event where an interrupt was being delivered that was not injected. */
     {.name = "Bochs",
@@ -92,4 +93,9 @@ bool machine_checks_cr4(void)
 bool machine_tells_interrupts(void)
 {
     return machine->tells_interrupts;
+}
+
+bool machine_reads_zeros(void)
+{
+    return machine->reads_zeros;
 }

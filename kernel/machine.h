@@ -27,5 +27,7 @@ bool machine_checks_cr4(void);
 bool machine_marks_pdptes(void);
 /* SVM's EXITINTINFO is right when an exit broke off the delivery of an interrupt. */
 bool machine_tells_interrupts(void);
+/* An address without memory reads as zeros, not as all ones. */
+bool machine_reads_zeros(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include "kernel/apic.h"
 #include "kernel/backend.h"
 #include "kernel/console.h"
+#include "kernel/machine.h"
 #include "kernel/memory.h"
 #include "kernel/smp.h"
 #include "kernel/tsc.h"
@@ -307,9 +308,11 @@ unsigned int vm_read(const struct vm *from, gpa_t address, void *buffer, unsigne
 bool vm_read_entry(const struct vm *from, gpa_t address, unsigned int size, uint64_t *value)
 {
     const void *memory = vm_memory(from, address, size);
-    *value = size == 8 ? UINT64_MAX : UINT32_MAX;
-    if (memory == NULL)
+    if (memory == NULL) {
+        uint64_t ones = size == 8 ? UINT64_MAX : UINT32_MAX;
+        *value = machine_reads_zeros() ? 0 : ones;
         return false;
+    }
     *value = size == 8 ? *(const volatile uint64_t *)memory : *(const volatile uint32_t *)memory;
     return true;
 }
