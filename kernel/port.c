@@ -11,6 +11,7 @@
 #define PCI_PORTS   0xd00U
 
 #define KEYBOARD_DATA   0x60U
+#define RESET_CONTROL   0xcf9U
 #define RESET_CPU       (1U << 2)
 #define FAST_RESET      1U
 #define PULSE_MASK      0xf1U /* a pulse of bit 0, the reset line, and any others */
@@ -49,10 +50,9 @@ static struct port_rule rules[] = {
     RULE(1, 0, PORT_PM1A, "powers the machine off, or sends it to sleep"),
     RULE(1, 0, PORT_ACPI_RESET, "resets the machine"),
     RULE(1, 0, PORT_KEYBOARD_OUTPUT, "resets the machine"),
+    RULE(1, 0, PORT_RESET_CONTROL, "resets the machine; PCI's address register is around it"),
     RULE(0x0064, 0x0064, PORT_KEYBOARD_COMMAND, "resets the machine"),
     RULE(0x0092, 0x0092, PORT_SYSTEM_CONTROL, "resets the machine; A20 gate"),
-    RULE(0x0cf9, 0x0cf9, PORT_RESET_CONTROL,
-         "resets the machine; PCI's address register is around it"),
     RULE(0x5658, 0x5659, PORT_DENY, "VMware's backdoor: the model is no VMware guest"),
     RULE(0x0000, 0x000f, PORT_PASS, "DMA controller"),
     RULE(0x0020, 0x0021, PORT_PASS, "interrupt controller"),
@@ -83,7 +83,7 @@ static struct port_rule rules[] = {
     RULE(0x0d00, 0xffff, PORT_PASS, "PCI devices"),
 };
 #define RULES (sizeof(rules) / sizeof(rules[0]))
-enum { RULE_CONSOLE, RULE_PM1A, RULE_ACPI_RESET, RULE_KEYBOARD_OUTPUT };
+enum { RULE_CONSOLE, RULE_PM1A, RULE_ACPI_RESET, RULE_KEYBOARD_OUTPUT, RULE_RESET_CONTROL };
 
 static void fill(unsigned int rule, uint64_t port, uint16_t size)
 {
@@ -117,6 +117,10 @@ void port_trap_all(void)
     if (vm.acpi->reset_supported && vm.acpi->reset.space == ACPI_SPACE_IO &&
         (vm.acpi->reset.address & ~7UL) != PCI_ADDRESS)
         fill(RULE_ACPI_RESET, vm.acpi->reset.address, 1);
+    /* It lies within PCI's address register, so that each of PCI's accesses exits: only where a reset
+     * is not simply the hardware's. */
+    if (vm.config->on_reset != ON_RESET_RESET)
+        fill(RULE_RESET_CONTROL, RESET_CONTROL, 1);
     /* Above that PCI devices' ports begin, where the few others are lines of their own. */
     for (unsigned int port = 0; port < PCI_PORTS; port++)
         backend_trap_port((uint16_t)port, !passes(port));

@@ -112,6 +112,8 @@ static void change_types_under_others(unsigned int pair)
         return;
     }
     start_on(1, keep_writing, &bad);
+    for (unsigned int waited = 0; turns == 0 && waited < 10000; waited++)
+        delay_us(1000); /* until it does write */
     change_types(pair);
     stop = true;
     check(wait_on(1) && bad == 0 && turns > 0, "mtrr.other-vcpu", "%lu of %lu words wrong", bad,
