@@ -117,7 +117,8 @@ void shadow_invalidate(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
     sync_leaf(s, cpu, address);
     shadow_track_candidates(s);
     shadow_reap(s);
-    /* The CPU may still hold a link that was dropped, for whatever address. */
+    /* The CPU may still hold a link that was dropped, for whatever address, or another part of a
+     * large page: the guest's may be larger than the hardware's. */
     if (cpu->unlinked != s->unlinked) {
         cpu->unlinked = s->unlinked;
         cpu->changed = true;

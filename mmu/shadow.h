@@ -77,7 +77,7 @@ struct shadow {
     struct shadow_link unsynced[2]; /* leaf tables; others */
     struct shadow_link candidates;  /* to be tracked at the end of this call */
     unsigned int unused_count, limbo_count, tracked, peak;
-    uint64_t unlinked; /* links to tables dropped so far */
+    uint64_t unlinked; /* links to tables, and large pages, dropped so far */
     uint64_t fills, evictions, opened;
     struct shadow_cpu *cpus;
     struct shadow_page *bucket[SHADOW_BUCKETS];

@@ -165,11 +165,12 @@ void shadow_drop(struct shadow *s, struct shadow_page *page, unsigned int index)
     uint64_t *place = &shadow_table(s, page)[index];
     struct shadow_page *child = shadow_child(s, page, *place);
 
-    entry_write(place, 0);
-    if (!child)
+    if (*place == 0)
         return;
-    s->unlinked++;
-    shadow_put(s, child);
+    entry_write(place, 0);
+    s->unlinked += page->role.level > 1;
+    if (child)
+        shadow_put(s, child);
 }
 
 static void drop_all(struct shadow *s, struct shadow_page *page)

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_TESTS_UNIT_TLB_CACHE_H
+#define LATCH_TESTS_UNIT_TLB_CACHE_H
+/*
+ * What a CPU may hold of page tables, as greedily as the manuals allow (SDM vol. 3 §4.10, §29.4; APM
+ * vol. 2 §5.5, §15.16): every page and every link to a table that it could have read since
+ * something dropped it. Nothing is pushed out, and each link is followed again at each crawl, so
+ * what a forgotten flush leaves behind is there, and not only with luck.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_LINKS  4096U
+#define CACHE_LEAVES 2048U /* 1 << 11 */
+
+/* A page or a link. Pages are held in parts of 4 KiB, since a CPU may do so. */
+struct held {
+    bool valid;
+    unsigned int level;   /* link: of the table that it leads to */
+    unsigned int rights;  /* what is left of them */
+    uint64_t root;        /* whatever tags it: EP4TA */
+    uint64_t first;       /* leaf: of the part; link: first address that it covers */
+    uint64_t start, size; /* what the entry covers */
+    uint64_t to;
+};
+
+struct cache {
+    unsigned int links, leaves;
+    struct held link[CACHE_LINKS];
+    struct held leaf[CACHE_LEAVES];
+};
+
+/* One entry of one table. */
+struct step {
+    bool leaf;
+    unsigned int rights; /* that it leaves */
+    uint64_t size;       /* that it covers */
+    uint64_t to;         /* first byte of the page or of the table */
+};
+
+struct tables {
+    /* False: nothing that a CPU may hold. */
+    bool (*step)(void *ctx, uint64_t table, unsigned int level, uint64_t address,
+                 struct step *step);
+    void *ctx;
+};
+
+static inline void cache_drop(struct cache *c)
+{
+    c->links = 0;
+    if (c->leaves != 0)
+        memset(c->leaf, 0, sizeof(c->leaf));
+    c->leaves = 0;
+}
+
+static inline bool held_equal(const struct held *a, const struct held *b)
+{
+    return a->level == b->level && a->rights == b->rights && a->root == b->root &&
+           a->first == b->first && a->start == b->start && a->size == b->size && a->to == b->to;
+}
+
+static inline void add_link(struct cache *c, const struct held *new)
+{
+    for (unsigned int i = 0; i < c->links; i++)
+        if (held_equal(&c->link[i], new))
+            return;
+    if (c->links == CACHE_LINKS)
+        abort();
+    c->link[c->links++] = *new;
+}
+
+static inline uint64_t leaf_slot(uint64_t first)
+{
+    return (first >> 12) * 0x9e3779b97f4a7c15UL >> 53;
+}
+
+/* A slot that was dropped is used again, but it does not end a search. */
+static inline void add_leaf(struct cache *c, const struct held *new)
+{
+    uint64_t slot = leaf_slot(new->first);
+
+    while (c->leaf[slot].size != 0) {
+        if (held_equal(&c->leaf[slot], new)) {
+            c->leaf[slot].valid = true;
+            return;
+        }
+        slot = (slot + 1) % CACHE_LEAVES;
+    }
+    if (++c->leaves == CACHE_LEAVES)
+        abort();
+    c->leaf[slot] = *new;
+}
+
+/* INVLPG: the address' page, of whatever size, and all links (SDM vol. 3 §4.10.4.1). */
+static inline void cache_drop_page(struct cache *c, uint64_t address)
+{
+    c->links = 0;
+    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+        if (address - c->leaf[i].start < c->leaf[i].size)
+            c->leaf[i].valid = false;
+}
+
+/* INVVPID and INVLPGA of one address: no manual promises more than its part of a large page, and
+ * the links on the way to it. */
+static inline void cache_drop_part(struct cache *c, uint64_t address)
+{
+    unsigned int kept = 0;
+
+    for (unsigned int i = 0; i < c->links; i++)
+        if (address - c->link[i].start >= c->link[i].size)
+            c->link[kept++] = c->link[i];
+    c->links = kept;
+    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+        if (c->leaf[i].first == (address & ~0xfffUL))
+            c->leaf[i].valid = false;
+}
+
+static inline void cache_follow(struct cache *c, const struct tables *t, const struct held *from,
+                                uint64_t address)
+{
+    struct held at = *from;
+
+    for (;;) {
+        struct step step;
+
+        if (!t->step(t->ctx, at.to, at.level, address, &step))
+            return;
+        at.rights &= step.rights;
+        at.start = at.first = address & ~(step.size - 1U);
+        at.size = step.size;
+        at.to = step.to;
+        if (step.leaf)
+            break;
+        at.level--;
+        add_link(c, &at);
+    }
+    at.level = 0;
+    at.first = address & ~0xfffUL;
+    at.to += at.first - at.start;
+    add_leaf(c, &at);
+}
+
+/* Hold all that there is on the way to an address: from the root (of this level), and from each
+ * link that is held. */
+static inline void cache_crawl(struct cache *c, const struct tables *t, uint64_t root,
+                               uint64_t table, unsigned int level, uint64_t address)
+{
+    const struct held top = {
+        .valid = true, .level = level, .rights = ~0U, .root = root, .to = table};
+    unsigned int links = c->links;
+
+    if (level != 0)
+        cache_follow(c, t, &top, address);
+    for (unsigned int i = 0; i < links; i++)
+        if (c->link[i].root == root && address - c->link[i].start < c->link[i].size)
+            cache_follow(c, t, &c->link[i], address);
+}
+
+#endif

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_TESTS_UNIT_TLB_MACHINE_H
+#define LATCH_TESTS_UNIT_TLB_MACHINE_H
+/*
+ * Two CPUs with greedy TLBs (tlb_cache.h) that run a guest on Latch's tables. Each has three:
+ *
+ *   nested  of the nested tables, tagged by root (EPT) or not (NPT: by the ASID alone)
+ *   linear  of the shadow tables, tagged likewise. A combined mapping is one of these and one of
+ *           those; it is never held when a flush has dropped either
+ *   guest   of the guest's own tables: what the CPU that the model describes may hold
+ *
+ * Nothing is stale if what is nested agrees with the map, the MTRRs and what is tracked, and if all
+ * that is linear is also in `guest`. A CPU fills its TLBs whenever the guest runs, that is, always
+ * but while its own exit is handled.
+ */
+#include "mmu/registers.h"
+#include "mmu/shadow.h"
+#include "tests/unit/mmu_memory.h"
+#include "tests/unit/tlb_cache.h"
+#include "tests/unit/unit.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Bits of the guest's entries. */
+#define P   1UL
+#define W   2UL
+#define U   4UL
+#define A   32UL
+#define D   64UL
+#define PS  128UL
+#define NX  (1UL << 63)
+#define ALL (P | W | U | A | D)
+
+#define CPUS         2U
+#define RAM_FRAMES   32U
+#define RAM_HOST     0x7000000000UL
+#define TABLES       0x00805000UL
+#define GUEST_SIZE   0x40000000UL
+#define SHADOW_PAGES 48U
+#define NESTED_MAX   256U
+#define WIDTH        40U /* the models' MAXPHYADDR */
+#define SITES_MAX    16U
+
+/* Rights of what is linear; the nested ones are enum access and the type. */
+enum { RIGHT_WRITE = 1, RIGHT_USER = 2, RIGHT_EXECUTE = 4, RIGHT_DIRTY = 8 };
+#define TYPE_SHIFT 8U
+
+/* The flushes that mmu/ leaves to its caller. */
+enum caller_site {
+    CALLER_NONE,
+    CALLER_LOAD,    /* after shadow_load() */
+    CALLER_UNLOAD,  /* after shadow_unload() */
+    CALLER_FAULT,   /* after shadow_fault(), if changed */
+    CALLER_LINKS,   /* after shadow_invalidate(), if changed */
+    CALLER_ADDRESS, /* after shadow_invalidate(), if not */
+    CALLER_SITES,
+};
+
+struct vcpu {
+    struct shadow_cpu shadow;
+    struct paging_props props;
+    struct table_page *root[2], *active; /* nested, by `tables` */
+    uint64_t cr3, pdpte[4];              /* the hardware's */
+    struct cache nested, linear, guest;
+};
+
+struct machine {
+    struct memory memory;
+    struct mmu_env env;
+    struct table_page nested_pages[NESTED_MAX];
+    struct table_cache cache;
+    struct guest_map map;
+    struct mtrr_state mtrr;
+    struct direct direct;
+    struct walk_env guest;
+    struct shadow shadow;
+    struct shadow_page pages[SHADOW_PAGES];
+    uint64_t pool[SHADOW_PAGES][512];
+    uint64_t ram[RAM_FRAMES][512];
+    struct vcpu cpu[CPUS];
+    struct vcpu *in_latch; /* whose exit is handled */
+    bool intel;
+    enum paging_mode mode; /* of the guest, while paging is on */
+    const char *stale;     /* what was found */
+    uint64_t seed;
+    const void *site[SITES_MAX]; /* of calls of env->flush(), over all machines */
+    unsigned int sites;
+    const void *without;             /* this one does nothing */
+    enum caller_site without_caller; /* nor does this */
+    unsigned long stores, flushes;
+};
+
+static struct machine m;
+
+static uint64_t draw(uint64_t below)
+{
+    return random_below(&m.seed, below);
+}
+
+static bool one_in(uint64_t n)
+{
+    return draw(n) == 0;
+}
+
+static void stale(const char *what)
+{
+    if (!m.stale)
+        m.stale = what;
+}
+
+static bool paging_on(const struct vcpu *c)
+{
+    return c->shadow.state.cr0 & CR0_PG;
+}
+
+/* --- the hardware's view of the nested tables --- */
+
+static bool nested_step(void *ctx, uint64_t table, unsigned int level, uint64_t address,
+                        struct step *step)
+{
+    const struct table_format *format = &m.direct.format;
+    const uint64_t *entries = memory_at_page(&m.memory, hpa(table));
+    uint64_t entry = entries[address / level_size(level) % TABLE_ENTRIES];
+
+    (void)ctx;
+    if (!format_present(format, entry))
+        return false;
+    *step = (struct step){.leaf = format_is_leaf(format, entry, level),
+                          .size = level_size(level),
+                          .rights = ~0U,
+                          .to = entry_address(entry, 1).raw};
+    if (step->leaf) {
+        step->to = entry_address(entry, level).raw;
+        step->rights = format_access(format, entry) | format_type(format, entry) << TYPE_SHIFT;
+    }
+    return true;
+}
+
+/* Guest-physical pages that matter: RAM, shadow pages, and three areas that Latch changes. */
+static uint64_t nested_address(unsigned int i)
+{
+    static const uint64_t others[] = {TABLES,   TABLES + 0x1000, 0x400000, 0x5ff000,
+                                      0x600000, 0x6ff000,        0x700000};
+
+    return i < RAM_FRAMES ? i * PAGE_SIZE : others[i - RAM_FRAMES];
+}
+
+#define NESTED_ADDRESSES (RAM_FRAMES + 7U)
+
+static void crawl_nested(struct vcpu *c)
+{
+    const struct tables tables = {.step = nested_step};
+
+    for (unsigned int i = 0; i < NESTED_ADDRESSES; i++)
+        cache_crawl(&c->nested, &tables, c->active->page.raw, c->active->page.raw,
+                    m.direct.format.levels, nested_address(i));
+}
+
+/* --- and of the shadow tables --- */
+
+static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t address,
+                        struct step *step)
+{
+    uint64_t page = (table - TABLES) / PAGE_SIZE;
+    bool pdpte = level == 3 && m.mode < MODE_4LEVEL;
+    uint64_t entry;
+
+    (void)ctx;
+    if (page >= SHADOW_PAGES) {
+        stale("a link is held to a shadow table that has become another");
+        return false;
+    }
+    entry = m.pool[page][address / level_size(level) % TABLE_ENTRIES];
+    if (!(entry & P))
+        return false;
+    *step = (struct step){
+        .leaf = level == 1 || (!pdpte && (entry & PS)), .size = level_size(level), .rights = ~0U};
+    step->to = entry & ENTRY_ADDRESS & ~(step->leaf ? level_size(level) - 1U : 0UL);
+    if (!pdpte)
+        step->rights = (entry & W ? RIGHT_WRITE : 0U) | (entry & U ? RIGHT_USER : 0U) |
+                       (entry & NX ? 0U : RIGHT_EXECUTE) | RIGHT_DIRTY;
+    return true;
+}
+
+/* Linear addresses that matter, by the mode: the first few entries of tables at each level. */
+static uint64_t linear_address(unsigned int i)
+{
+    uint64_t low = (i & 1U) << 12;
+
+    if (m.mode == MODE_32BIT_PSE) /* both halves of a page of 4 MiB; another quarter */
+        return low | (i >> 1 & 3U) << 21 | (uint64_t)(i >> 3 & 1U) << 30;
+    return low | (i >> 1 & 1U) << 21 | (i >> 2 & 1U) << 30 |
+           (m.mode == MODE_4LEVEL ? (uint64_t)(i >> 3 & 1U) << 39 : 0UL);
+}
+
+#define LINEAR_ADDRESSES 16U
+
+static void crawl_linear(struct vcpu *c)
+{
+    const struct tables tables = {.step = shadow_step};
+    const uint64_t root = c->active->page.raw;
+
+    for (unsigned int i = 0; i < LINEAR_ADDRESSES; i++) {
+        const uint64_t address = linear_address(i);
+        uint64_t table = c->cr3;
+        unsigned int level = m.mode == MODE_4LEVEL ? 4 : 3;
+
+        if (m.intel && level == 3) { /* registers that the entry has loaded */
+            uint64_t pdpte = c->pdpte[address >> 30 & 3U];
+
+            table = pdpte & ENTRY_ADDRESS;
+            level = pdpte & P ? 2 : 0;
+        }
+        cache_crawl(&c->linear, &tables, root, table, level, address);
+    }
+}
+
+/* --- the modelled CPU's view of the guest's own tables --- */
+
+static uint64_t ram_entry(uint64_t address, unsigned int size)
+{
+    uint64_t value = UINT64_MAX;
+
+    if (address < sizeof(m.ram))
+        value = m.ram[address / PAGE_SIZE][address % PAGE_SIZE / 8];
+    return size == 8 ? value : (address & 4U ? value >> 32 : value & UINT32_MAX);
+}
+
+static bool guest_step(void *ctx, uint64_t table, unsigned int level, uint64_t address,
+                       struct step *step)
+{
+    bool narrow = m.mode == MODE_32BIT_PSE, pdpte = m.mode == MODE_PAE && level == 3;
+    uint64_t size = narrow && level == 2 ? 0x400000UL : level_size(level);
+    uint64_t index = address / size % (narrow ? 1024U : 512U);
+    uint64_t entry = ram_entry(table + index * (narrow ? 4U : 8U), narrow ? 4 : 8);
+
+    (void)ctx;
+    if (!(entry & P) || (!pdpte && !(entry & A)) || (pdpte && (entry & 0x1e6U)) ||
+        (level == 4 && (entry & PS)) || (!narrow && (entry & ENTRY_ADDRESS) >> WIDTH))
+        return false;
+    *step = (struct step){.leaf = level == 1 || (!pdpte && (entry & PS)),
+                          .size = size,
+                          .rights = ~0U,
+                          .to = entry & (narrow ? 0xfffff000UL : ENTRY_ADDRESS)};
+    if (step->leaf)
+        step->to &= ~(size - 1U);
+    if (!pdpte)
+        step->rights = (entry & W ? RIGHT_WRITE : 0U) | (entry & U ? RIGHT_USER : 0U) |
+                       (entry & NX ? 0U : RIGHT_EXECUTE) |
+                       (step->leaf && !(entry & D) ? 0U : RIGHT_DIRTY);
+    return true;
+}
+
+static void crawl_guest(struct vcpu *c)
+{
+    const struct tables tables = {.step = guest_step};
+    const struct paging_state *state = &c->shadow.state;
+    uint64_t table = state->cr3 & 0xfffff000UL;
+    unsigned int level = paging_levels(m.mode);
+
+    for (unsigned int i = 0; i < LINEAR_ADDRESSES && paging_on(c); i++) {
+        const uint64_t address = linear_address(i);
+        const uint64_t pdpte = state->pdpte[address >> 30 & 3U];
+
+        if (state->pdpte_held)
+            cache_crawl(&c->guest, &tables, 0, pdpte & ENTRY_ADDRESS, pdpte & P ? 2 : 0, address);
+        else
+            cache_crawl(&c->guest, &tables, 0, table, level, address);
+    }
+}
+
+/* --- time goes on --- */
+
+static void crawl_others(void)
+{
+    for (unsigned int i = 0; i < CPUS && !m.stale; i++) {
+        struct vcpu *c = &m.cpu[i];
+
+        if (c == m.in_latch)
+            continue;
+        crawl_nested(c);
+        if (paging_on(c))
+            crawl_linear(c);
+    }
+}
+
+static void ram_write(uint64_t address, unsigned int size, uint64_t value)
+{
+    uint64_t *place = &m.ram[address / PAGE_SIZE % RAM_FRAMES][address % PAGE_SIZE / 8];
+
+    if (size == 8)
+        *place = value;
+    else if (address & 4U)
+        *place = (*place & UINT32_MAX) | value << 32;
+    else
+        *place = (*place & ~(uint64_t)UINT32_MAX) | (value & UINT32_MAX);
+    for (unsigned int i = 0; i < CPUS; i++)
+        crawl_guest(&m.cpu[i]);
+}
+
+static bool holds_writable(const struct vcpu *c, uint64_t page)
+{
+    for (unsigned int i = 0; i < CACHE_LEAVES; i++) {
+        const struct held *h = &c->nested.leaf[i];
+
+        if (h->valid && h->first == page && (h->rights & ACCESS_WRITE) &&
+            (!m.intel || h->root == c->active->page.raw))
+            return true;
+    }
+    return false;
+}
+
+static void random_store(struct vcpu *c, bool may_exit);
+
+/* What CPUs do whose exit it is not, while Latch works. */
+static void others_go_on(void)
+{
+    if (m.stale)
+        return;
+    for (unsigned int i = 0; i < CPUS; i++)
+        if (&m.cpu[i] != m.in_latch && one_in(2))
+            random_store(&m.cpu[i], false);
+    crawl_others();
+}
+
+static int guest_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
+{
+    (void)ctx;
+    if (one_in(64))
+        others_go_on();
+    *value = ram_entry(address.raw, size);
+    return 0;
+}
+
+static int guest_mark(void *ctx, gpa_t address, unsigned int size, uint64_t expected,
+                      uint64_t value)
+{
+    (void)ctx;
+    if (address.raw >= sizeof(m.ram))
+        return 0;
+    if (ram_entry(address.raw, size) != expected)
+        return -EAGAIN;
+    ram_write(address.raw, size, value);
+    return 0;
+}
+
+/* --- what Latch needs --- */
+
+static void *machine_map(void *ctx, hpa_t page)
+{
+    uint64_t index = (page.raw - TABLES) / PAGE_SIZE;
+
+    return page.raw >= TABLES && index < SHADOW_PAGES ? m.pool[index] : memory_at_page(ctx, page);
+}
+
+static void machine_free(void *ctx, hpa_t page)
+{
+    for (unsigned int i = 0; i < CPUS; i++)
+        for (unsigned int k = 0; k < m.cpu[i].nested.links; k++)
+            if (m.cpu[i].nested.link[k].to == page.raw)
+                stale("a nested table is freed to which a CPU holds a link");
+    memory_free(ctx, page);
+}
+
+static void note_site(const void *site)
+{
+    for (unsigned int i = 0; i < m.sites; i++)
+        if (m.site[i] == site)
+            return;
+    if (m.sites == SITES_MAX)
+        abort();
+    m.site[m.sites++] = site;
+}
+
+/* A flush is not done at once: until then CPUs use what they hold, and at once they fill again. */
+static void machine_flush(void *ctx)
+{
+    const void *site = __builtin_return_address(0);
+
+    (void)ctx;
+    note_site(site);
+    others_go_on();
+    if (site == m.without)
+        return;
+    m.flushes++;
+    for (unsigned int i = 0; i < CPUS; i++) {
+        cache_drop(&m.cpu[i].nested);
+        cache_drop(&m.cpu[i].linear);
+    }
+    others_go_on();
+}
+
+/* --- what must be so after each operation --- */
+
+static void check_nested(const struct vcpu *c, const struct held *h)
+{
+    uint64_t root = m.intel ? h->root : c->active->page.raw;
+    struct guest_range range = guest_map_find(&m.map, gpa(h->first));
+    unsigned int access = range.kind == GUEST_PASS ? ACCESS_RWX : ACCESS_READ | ACCESS_EXECUTE;
+    uint64_t to = range.base.raw + (h->first - range.start);
+
+    if (h->first - TABLES < SHADOW_PAGES * PAGE_SIZE) {
+        if (root != c->root[1]->page.raw || h->to != h->first)
+            stale("a shadow page is mapped where it is not to be");
+        return;
+    }
+    if (shadow_is_tracked(&m.shadow, gfn(h->first >> PAGE_SHIFT), 1))
+        access &= ~(unsigned int)ACCESS_WRITE;
+    if (range.kind == GUEST_ABSENT)
+        stale("what is absent is held");
+    else if (h->to != to)
+        stale("a nested page is held that has moved");
+    else if (h->rights & ACCESS_RWX & ~access)
+        stale("nested rights are held that were lost");
+    else if (m.direct.format.id == FORMAT_EPT &&
+             h->rights >> TYPE_SHIFT != (unsigned int)mtrr_type(&m.mtrr, hpa(to)))
+        stale("a type is held that has changed");
+}
+
+/* The kinds of access that a translation permits, and that leave no trace in the tables. */
+static unsigned int kinds(const struct vcpu *c, unsigned int rights, bool wp)
+{
+    bool u = rights & RIGHT_USER, x = rights & RIGHT_EXECUTE, d = rights & RIGHT_DIRTY;
+    bool w = rights & RIGHT_WRITE, smep = c->shadow.state.cr4 & CR4_SMEP;
+
+    return 1U | (u ? 2U : 0) | ((w || !wp) && d ? 4U : 0) | (u && w && d ? 8U : 0) |
+           (x && !(u && smep) ? 16U : 0) | (u && x ? 32U : 0);
+}
+
+static void check_linear(const struct vcpu *c, const struct held *h)
+{
+    unsigned int allowed = 0;
+    uint64_t slot = leaf_slot(h->first);
+
+    if (m.intel && h->root != c->active->page.raw)
+        return; /* of use only when paging is on again, which flushes */
+    if (!paging_on(c) && h->to == h->first)
+        return;
+    for (; paging_on(c) && c->guest.leaf[slot].size != 0; slot = (slot + 1) % CACHE_LEAVES) {
+        const struct held *g = &c->guest.leaf[slot];
+
+        if (g->valid && g->first == h->first && g->to == h->to)
+            allowed |= kinds(c, g->rights, c->shadow.state.cr0 & CR0_WP);
+    }
+    if (allowed == 0)
+        stale("a translation is held that the modelled CPU would not have");
+    else if (kinds(c, h->rights, true) & ~allowed)
+        stale("a translation is held with rights that the modelled CPU would not have");
+}
+
+static void check_all(void)
+{
+    m.in_latch = NULL;
+    crawl_others();
+    for (unsigned int i = 0; i < CPUS && !m.stale; i++) {
+        const struct vcpu *c = &m.cpu[i];
+
+        for (unsigned int k = 0; k < CACHE_LEAVES && c->nested.leaves != 0; k++)
+            if (c->nested.leaf[k].valid)
+                check_nested(c, &c->nested.leaf[k]);
+        for (unsigned int k = 0; k < CACHE_LEAVES && c->linear.leaves != 0; k++)
+            if (c->linear.leaf[k].valid)
+                check_linear(c, &c->linear.leaf[k]);
+    }
+}
+
+#endif
