@@ -13,7 +13,7 @@
 #define XSAVE_LEGACY_SIZE  576U
 #define EXT1_EDX_REPEATED  0x0183f3ffU
 
-#define HYPERCALL_ABI 1U
+#define HYPERCALL_ABI 2U
 
 uint32_t *cpuid_register(struct cpuid_regs *regs, unsigned int reg)
 {

@@ -129,7 +129,7 @@ int svm_write_efer(struct vcpu *v, uint64_t value)
     struct control_registers new = now;
 
     new.efer = (value & ~EFER_LMA) | (now.efer & EFER_LMA);
-    if ((value & ~(v->rules.efer_allowed | EFER_LMA)) ||
+    if ((value & ~((v->rules.efer_allowed & svm_of(v)->cpu->efer) | EFER_LMA)) ||
         !control_registers_efer_valid(&now, new.efer))
         return -EINVAL;
     if ((now.efer ^ new.efer) & EFER_NXE)

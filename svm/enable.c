@@ -37,6 +37,21 @@ static int read_accepted(struct svm_cpu *svm)
     return error;
 }
 
+/* VMRUN refuses what WRMSR refuses, so a guest must not get that far. */
+static uint64_t accepted_efer(void)
+{
+    const uint64_t now = rdmsr(MSR_EFER);
+    uint64_t accepted = now;
+
+    for (unsigned int bit = 0; bit < 32; bit++) {
+        if (!(now >> bit & 1) && wrmsr_safe(MSR_EFER, now | 1UL << bit) == 0) {
+            accepted |= 1UL << bit;
+            wrmsr(MSR_EFER, now);
+        }
+    }
+    return accepted;
+}
+
 static void read_features(struct svm_cpu *svm)
 {
     uint32_t a, b, c, d;
@@ -109,6 +124,7 @@ int svm_enable(struct cpu *cpu)
         release(svm);
         return error;
     }
+    svm->efer = accepted_efer();
     wrmsr(MSR_VM_HSAVE_PA, svm->host_save.raw);
     svm->init_redirected = redirect_init(true);
     svm_vmsave(svm->host_vmcb);
