@@ -54,6 +54,7 @@ int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct pagin
             return -ENOMEM;
         link_remove(&root->idle);
         s->unused_count--;
+        root->users = 1;
         root->role = (union page_role){.level = 3, .format = FORMAT_SHADOW_PAE, .direct = 1};
     }
     memset(shadow_table(s, root), 0, PAGE_SIZE);
@@ -186,8 +187,6 @@ void shadow_count(const struct shadow *s, struct shadow_stats *stats)
                                    .fills = s->fills,
                                    .evictions = s->evictions,
                                    .opened = s->opened};
-    for (unsigned int i = 0; i < 2; i++)
-        for (const struct shadow_link *link = s->unsynced[i].next; link != &s->unsynced[i];
-             link = link->next)
-            stats->unsynced++;
+    for (unsigned int i = 0; i < s->count; i++)
+        stats->unsynced += s->pages[i].live && !s->pages[i].role.direct && !s->pages[i].tracked;
 }

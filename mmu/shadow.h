@@ -48,16 +48,18 @@ struct shadow_link {
 
 /* What Latch remembers of one shadow page; descriptor i is page i's. */
 struct shadow_page {
-    struct shadow_link sync;    /* in unsynced[] or candidates; tracked and direct pages: in none */
-    struct shadow_link idle;    /* without users, in one of the other lists of struct shadow */
-    struct shadow_page *next;   /* in its bucket */
-    struct shadow_page *parent; /* the one page that links to it, unless `many` do or none */
-    gfn_t frame;                /* the guest's table; direct: the first frame that it maps */
-    union page_role role;       /* canonical */
-    struct shadow_rules rules;  /* unless direct */
-    uint32_t users;             /* entries and vCPUs that point to it */
-    uint8_t looks;              /* in a row that found it as it was */
-    uint8_t patience;           /* looks after which it is to be tracked */
+    struct shadow_link sync;  /* unsynced: in unsynced[], candidates, or an idle page's stale */
+    struct shadow_link idle;  /* without users, in one of the other lists of struct shadow */
+    struct shadow_link stale; /* without users: unsynced pages that only it leads to, or itself */
+    struct shadow_page *next; /* in its bucket */
+    struct shadow_page
+        *parent;          /* the one page that links to it; none, or `many`, vCPUs among them */
+    gfn_t frame;          /* the guest's table; direct: the first frame that it maps */
+    union page_role role; /* canonical */
+    struct shadow_rules rules; /* unless direct */
+    uint32_t users;            /* entries and vCPUs that point to it */
+    uint8_t looks;             /* in a row that found it as it was */
+    uint8_t patience;          /* looks after which it is to be tracked */
     bool live, many, tracked;
 };
 
@@ -74,7 +76,7 @@ struct shadow {
     struct shadow_link dead;        /* lost their last user in this call */
     struct shadow_link orphans;     /* tracked leaf tables, to be linked again; oldest first */
     struct shadow_link inactive;    /* roots without vCPU, with all below; oldest first */
-    struct shadow_link unsynced[2]; /* leaf tables; others */
+    struct shadow_link unsynced[2]; /* leaf tables; others; what no vCPU can reach is left out */
     struct shadow_link candidates;  /* to be tracked at the end of this call */
     unsigned int unused_count, limbo_count, tracked, peak;
     uint64_t unlinked; /* links to tables, and large pages, dropped so far */
@@ -112,7 +114,7 @@ enum shadow_outcome {
  * guest-physical address, where the guest must have no memory. The first page for each vCPU must
  * lie below 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked through
  * `guest`. `track` false: no page is ever tracked, for VMs some of whose vCPUs walk the guest's
- * tables in hardware. `s` must stay where it is.
+ * tables in hardware. `s` must stay where it is, and `guest` has both functions.
  */
 void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_env *guest,
                  struct direct *direct, hpa_t first, unsigned int count,

@@ -116,10 +116,33 @@ static bool is_absent(const struct shadow *s, gpa_t address)
            guest_map_find(s->direct->map, address).kind == GUEST_ABSENT;
 }
 
+static int read_entry(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
+{
+    const struct shadow *s = ctx;
+
+    return s->guest->read(s->guest->ctx, address, size, value);
+}
+
+/* A table may be one of 4-byte entries to one vCPU and of 8-byte ones to another: then A and D of
+ * the former are address bits of the latter. Among entries of one size they take nothing away. */
+static int mark_entry(void *ctx, gpa_t address, unsigned int size, uint64_t expected,
+                      uint64_t value)
+{
+    struct shadow *s = ctx;
+    struct shadow_page *page = shadow_of_frame(s, gfn_of(address));
+
+    while (page && (!page->tracked || page->rules.size == size))
+        page = shadow_next_of_frame(page);
+    if (page)
+        shadow_write(s, gfn_of(address));
+    return s->guest->compare_exchange(s->guest->ctx, address, size, expected, value);
+}
+
 enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
                                  unsigned int access, struct walk_result *result)
 {
-    int rc = guest_walk(s->guest, &cpu->state, address, access, result);
+    const struct walk_env env = {.ctx = s, .read = read_entry, .compare_exchange = mark_entry};
+    int rc = guest_walk(&env, &cpu->state, address, access, result);
 
     if (rc == -EFAULT)
         return SHADOW_FAULT;

@@ -25,6 +25,7 @@ void pool_init(struct shadow *s)
         *page = (struct shadow_page){.users = 0};
         link_init(&page->sync);
         link_init(&page->idle);
+        link_init(&page->stale);
         link_move(&page->idle, &s->unused);
     }
     s->unused_count = s->count;
@@ -79,12 +80,51 @@ static struct shadow_page *find(struct shadow *s, gfn_t frame, union page_role r
     return page;
 }
 
+struct shadow_page *shadow_top(struct shadow_page *page)
+{
+    while (!page->many && page->parent)
+        page = page->parent;
+    return page->many ? NULL : page;
+}
+
+static struct shadow_link *unsynced_list(struct shadow *s, const struct shadow_page *page)
+{
+    return &s->unsynced[page->role.level > 1];
+}
+
 void shadow_set_unsynced(struct shadow *s, struct shadow_page *page)
 {
+    struct shadow_page *top = shadow_top(page);
+
     s->tracked -= page->tracked;
     page->tracked = false;
     page->looks = 0;
-    link_move(&page->sync, &s->unsynced[page->role.level > 1]);
+    link_move(&page->sync, top && top->users == 0 ? &top->stale : unsynced_list(s, page));
+}
+
+/* A page without users gets one: what is unsynced below it counts again. */
+static void refresh(struct shadow *s, struct shadow_page *page)
+{
+    while (!link_empty(&page->stale)) {
+        struct shadow_link *link = page->stale.next;
+
+        link_move(link, unsynced_list(s, page_of_sync(link)));
+    }
+}
+
+/* A root that no vCPU uses takes what is unsynced below it along, so that loads of others need not
+ * pass over it. */
+static void take_along(struct shadow *s, struct shadow_page *root)
+{
+    for (unsigned int upper = 0; upper < 2; upper++) {
+        struct shadow_link *list = &s->unsynced[upper], *next;
+
+        for (struct shadow_link *link = list->next; link != list; link = next) {
+            next = link->next;
+            if (shadow_top(page_of_sync(link)) == root)
+                link_move(link, &root->stale);
+        }
+    }
 }
 
 void shadow_set_tracked(struct shadow *s, struct shadow_page *page)
@@ -116,6 +156,7 @@ static struct shadow_page *make(struct shadow *s, gfn_t frame, union page_role r
     page->parent = NULL;
     page->users = 0;
     page->patience = PATIENCE;
+    page->looks = 0;
     page->live = true;
     page->many = page->tracked = false;
     page->next = *bucket;
@@ -123,15 +164,18 @@ static struct shadow_page *make(struct shadow *s, gfn_t frame, union page_role r
     if (relative && relative->tracked && !role.direct)
         shadow_set_tracked(s, page);
     else if (!role.direct)
-        shadow_set_unsynced(s, page);
+        link_move(&page->sync, unsynced_list(s, page));
     return page;
 }
 
 struct shadow_page *shadow_get(struct shadow *s, gfn_t frame, union page_role role, bool *made)
 {
     struct shadow_page *page = find(s, frame, role);
+    struct shadow_page *top = page ? shadow_top(page) : NULL;
 
     *made = !page;
+    if (top)
+        refresh(s, top);
     if (!page)
         page = make(s, frame, role);
     if (!page)
@@ -158,6 +202,8 @@ void shadow_put(struct shadow *s, struct shadow_page *page)
 void shadow_put_root(struct shadow *s, struct shadow_page *page)
 {
     lose_user(page, &s->inactive);
+    if (page->users == 0)
+        take_along(s, page);
 }
 
 void shadow_drop(struct shadow *s, struct shadow_page *page, unsigned int index)
@@ -193,6 +239,7 @@ void shadow_free(struct shadow *s, struct shadow_page *page)
         link = &(*link)->next;
     *link = page->next;
     link_remove(&page->sync);
+    refresh(s, page);
     if (page->tracked) {
         s->tracked--;
         if (!shadow_of_frame(s, page->frame))

@@ -86,6 +86,9 @@ void shadow_reap(struct shadow *s);
 /* Make room for so many pages, before a call holds any: by what is least missed. Flushes. */
 void shadow_reserve(struct shadow *s, unsigned int pages);
 
+/* The page without parent that alone leads to this one; NULL if more than one does. */
+struct shadow_page *shadow_top(struct shadow_page *page);
+
 /* Make a page unsynced, or tracked, with no change to the nested tables. */
 void shadow_set_unsynced(struct shadow *s, struct shadow_page *page);
 void shadow_set_tracked(struct shadow *s, struct shadow_page *page);

@@ -21,6 +21,7 @@ void root_load_long(struct shadow *s, struct shadow_cpu *cpu)
         role_equal(page->role, role))
         return;
     page = shadow_get(s, frame, role, &made);
+    page->many |= page->parent != NULL;
     root_leave(s, cpu);
     cpu->root = page;
 }

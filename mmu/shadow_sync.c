@@ -138,7 +138,7 @@ struct shadow_page *shadow_get_linked(struct shadow *s, struct shadow_page *page
 
     if (!child)
         return NULL;
-    child->many = child->many || (child->parent && child->parent != page);
+    child->many |= child->users > 1 && child->parent != page;
     child->parent = page;
     if (*made && wanted->role.direct)
         fill_direct(s, child);

@@ -160,6 +160,58 @@ static void linked_again(void)
     CHECK_EQ(go(c, 1UL << 39, ACCESS_READ), 41 * PAGE_SIZE);
 }
 
+/* A table of 8-byte entries that another vCPU walks as one of 4-byte entries: its A bits are address
+ * bits here, and no store of the guest's tells. */
+static void marks_of_another_size(void)
+{
+    struct vcpu *c = simple_guest(POOL), *other = &m.cpu[1];
+
+    put(4, 0, 40 * PAGE_SIZE | ALL | (P | W | U) << 32);
+    put(0, 0, 44 * PAGE_SIZE | ALL);
+    for (unsigned int i = 0; i < 8; i++) {
+        flush_all(c);
+        CHECK_EQ(go(c, 0, ACCESS_READ), (7UL << 32) + 40 * PAGE_SIZE);
+    }
+    CHECK(shadow_is_tracked(&m.shadow, gfn(4), 1));
+    other->shadow.state.cr0 = CR0_PG | CR0_WP;
+    other->shadow.state.cr3 = 4 * PAGE_SIZE;
+    flush_all(other);
+    CHECK_EQ(go(other, 1UL << 22, ACCESS_READ), 44 * PAGE_SIZE);
+    CHECK_EQ(*ram_at(4 * PAGE_SIZE), 40 * PAGE_SIZE | ALL | (P | W | U | A) << 32);
+    flush_all(c);
+    CHECK_EQ(go(c, 0, ACCESS_READ), (39UL << 32) + 40 * PAGE_SIZE);
+}
+
+static unsigned int length_of(const struct shadow_link *list)
+{
+    unsigned int length = 0;
+
+    for (const struct shadow_link *link = list->next; link != list; link = link->next)
+        length++;
+    return length;
+}
+
+/* Address spaces that no vCPU uses any more, as those of processes that have ended, cost a load of
+ * another one nothing; and are looked at when one is used again. */
+static void spaces_at_rest(void)
+{
+    struct vcpu *c = simple_guest(POOL);
+
+    for (unsigned int root = 10; root < 30; root++) {
+        put(root, 0, 2 * PAGE_SIZE | ALL);
+        put(root, 1, 9 * PAGE_SIZE | ALL);
+        run_long(c, root);
+        CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    }
+    CHECK(length_of(&m.shadow.unsynced[0]) + length_of(&m.shadow.unsynced[1]) <= 5);
+    put(10, 0, 0);
+    put(4, 0, 41 * PAGE_SIZE | ALL);
+    run_long(c, 11);
+    CHECK_EQ(go(c, 0, ACCESS_READ), 41 * PAGE_SIZE);
+    run_long(c, 10);
+    CHECK_EQ(go(c, 0, ACCESS_READ), FAULTS);
+}
+
 /* Large pages are large in the shadow, but for those with Latch's pages in them. */
 static void large_pages(void)
 {
@@ -291,6 +343,8 @@ int main(void)
     RUN(patience);
     RUN(invlpg_drops_links);
     RUN(linked_again);
+    RUN(marks_of_another_size);
+    RUN(spaces_at_rest);
     RUN(large_pages);
     RUN(without_wp);
     RUN(sharing);
