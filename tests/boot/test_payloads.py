@@ -65,6 +65,31 @@ def test_payload(boot, machine, name):
         assert booted.lines("model: vcpu 0: refused to set another model"), booted.tail()
 
 
+RESETS = {"qemu-amd": ("rounds=150 alternating", 149), "bochs-intel": ("rounds=7 alternating", 6),
+          # Without a triple fault: that CPU never takes the shutdown intercept.
+          "bochs-amd": ("rounds=6 alternating ways=cpkd", 5)}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_relaunch(boot, machine):
+    """Generation after generation with two models in turn, on SVM direct and shadow in turn."""
+    words, resets = RESETS[machine]
+    booted = run_payload(boot, machine, "relaunch", words, "on-reset=relaunch test-hypercalls=on "
+                         "generation2=host,-popcnt,maxphyaddr=36", ["--mem", "96"])
+    assert len(booted.lines("guest: .*: generation [0-9]+ ends")) == resets, booted.tail()
+    digests = [line.split()[-1] for line in booted.lines("model: digest .*")]
+    assert len(digests) == resets + 1 and len(set(digests)) == 2
+    assert all(digests[i] == digests[i % 2] for i in range(len(digests)))
+
+
+@pytest.mark.parametrize("action", ["poweroff", "halt"])
+def test_reset_ends_the_run(boot, action):
+    booted = boot("--machine", "qemu-amd", "--guest", BUILD / "guest/relaunch.elf", "--append",
+                  "ways=pp", "--conf", f"on-reset={action}", "--timeout", "10")
+    booted.finish()
+    assert booted.lines("guest: resets the machine: port 92H"), booted.tail()
+
+
 def test_x2apic(boot):
     """Bochs' Intel CPUs are the only ones here that have it."""
     run_payload(boot, "bochs-intel", "smp", "x2apic", "icr-trap=keep")
