@@ -160,6 +160,33 @@ static void linked_again(void)
     CHECK_EQ(go(c, 1UL << 39, ACCESS_READ), 41 * PAGE_SIZE);
 }
 
+static void run_pae(struct vcpu *c, unsigned int root)
+{
+    c->props.vendor = PAGING_AMD;
+    c->shadow.state.cr0 = CR0_PG | CR0_WP;
+    c->shadow.state.cr4 = CR4_PAE;
+    c->shadow.state.cr3 = root * PAGE_SIZE;
+    flush_all(c);
+}
+
+/* The same below a PDPTE, which AMD's CPUs read when they walk. */
+static void linked_again_by_pdpte(void)
+{
+    fresh(POOL);
+    put(1, 0, 3 * PAGE_SIZE | P);
+    put(3, 0, 4 * PAGE_SIZE | ALL);
+    put(4, 0, 40 * PAGE_SIZE | ALL);
+    put(4, 1, 41 * PAGE_SIZE | ALL);
+    run_pae(&m.cpu[0], 1);
+    run_pae(&m.cpu[1], 2);
+    CHECK_EQ(go(&m.cpu[0], 0, ACCESS_READ), 40 * PAGE_SIZE);
+    CHECK_EQ(go(&m.cpu[1], 0, ACCESS_READ), FAULTS);
+    put(4, 1, 42 * PAGE_SIZE | ALL);
+    put(2, 0, 3 * PAGE_SIZE | P);
+    CHECK_EQ(go(&m.cpu[1], 0, ACCESS_READ), 40 * PAGE_SIZE);
+    CHECK_EQ(go(&m.cpu[1], PAGE_SIZE, ACCESS_READ), 42 * PAGE_SIZE);
+}
+
 /* A table of 8-byte entries that another vCPU walks as one of 4-byte entries: its A bits are address
  * bits here, and no store of the guest's tells. */
 static void marks_of_another_size(void)
@@ -343,6 +370,7 @@ int main(void)
     RUN(patience);
     RUN(invlpg_drops_links);
     RUN(linked_again);
+    RUN(linked_again_by_pdpte);
     RUN(marks_of_another_size);
     RUN(spaces_at_rest);
     RUN(large_pages);
