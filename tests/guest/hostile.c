@@ -53,9 +53,10 @@ static const struct mode modes[] = {
 };
 #define MODES (sizeof(modes) / sizeof(modes[0]))
 
-/* Every index that the linear addresses have at some level. */
-static const uint16_t wide_slots[] = {1, 3, 5, 16, 0x6a, 0x140};
-static const uint16_t narrow_slots[] = {0x135, 0x140};
+/* Every index that the linear addresses have at some level; and more, to be as many. */
+#define SLOTS 6U
+static const uint16_t wide_slots[SLOTS] = {1, 3, 5, 16, 0x6a, 0x140};
+static const uint16_t narrow_slots[SLOTS] = {0x135, 0x140, 0x136, 0x141, 0x137, 0x142};
 
 static struct model model;
 static struct reference_cpu runtime;
@@ -127,12 +128,6 @@ static void write_slot(const struct mode *mode, unsigned int page, unsigned int 
         ((volatile uint32_t *)at(arena[page]))[narrow_slots[slot]] = (uint32_t)entry;
 }
 
-static unsigned int slot_count(const struct mode *mode)
-{
-    return mode->wide ? sizeof(wide_slots) / sizeof(wide_slots[0])
-                      : sizeof(narrow_slots) / sizeof(narrow_slots[0]);
-}
-
 /* PAE's third and fourth PDPTEs are not the test's. */
 static bool is_kernels(const struct mode *mode, unsigned int page, unsigned int slot)
 {
@@ -142,7 +137,7 @@ static bool is_kernels(const struct mode *mode, unsigned int page, unsigned int 
 static void fill_tables(const struct mode *mode, bool stable)
 {
     for (unsigned int page = 0; page < PAGES; page++)
-        for (unsigned int slot = 0; slot < slot_count(mode); slot++)
+        for (unsigned int slot = 0; slot < SLOTS; slot++)
             if (!is_kernels(mode, page, slot))
                 write_slot(mode, page, slot, random_entry(mode, &seed, stable));
 }
@@ -275,7 +270,7 @@ static void change_for_ever(void *argument)
     while (!stop_changing) {
         const struct mode *mode = changed_mode;
         unsigned int page = (unsigned int)(next_random(&changer_seed) % PAGES);
-        unsigned int slot = (unsigned int)(next_random(&changer_seed) % slot_count(mode));
+        unsigned int slot = (unsigned int)(next_random(&changer_seed) % SLOTS);
         if (!is_kernels(mode, page, slot))
             write_slot(mode, page, slot, random_entry(mode, &changer_seed, true));
     }
