@@ -9,6 +9,7 @@ static const char *const known_names[KNOWN] = {
     [PDPTE_AS_TABLE] = "pdpte-as-other-tables",
     [HUGE_ACCESSED_EARLY] = "1g-accessed-early",
     [UNCHECKED_AFTER_WP0] = "unchecked-after-wp0",
+    [LEAF_MARKED_EARLY] = "leaf-marked-early",
     [CR3_UNCHECKED] = "cr3-unchecked",
 };
 unsigned int known_allowed;
@@ -23,6 +24,8 @@ void known_faults_init(void)
         known_allowed = 1U << PML4E_BIT_8_IGNORED;
     if (boot_word("shadow-faults", NULL))
         known_allowed = 1U << UNCHECKED_AFTER_WP0;
+    if (boot_word("narrow-faults", NULL))
+        known_allowed = 1U << LEAF_MARKED_EARLY;
 }
 
 bool known_unchecked_cr3(void)
@@ -72,6 +75,9 @@ void known_bend_outcome(unsigned int faults, const struct reference_cpu *cpu,
     bool huge = last->level == 3 && (last->value & PAGE_P) && (last->value & PAGE_PS);
     if ((faults & 1U << HUGE_ACCESSED_EARLY) && huge && high_bits_are_good(cpu, last->value))
         last->set |= PAGE_A & ~last->value;
+    bool leaf = last->level == 1 || (last->value & PAGE_PS);
+    if ((faults & 1U << LEAF_MARKED_EARLY) && leaf && (wanted->error_code & PF_RESERVED))
+        last->set |= (PAGE_A | (wanted->error_code & PF_WRITE ? PAGE_D : 0)) & ~last->value;
     if ((faults & 1U << RESERVED_WITHOUT_PRESENT) && (wanted->error_code & PF_RESERVED))
         wanted->error_code &= ~(uint64_t)PF_PRESENT;
 }

@@ -11,13 +11,15 @@ enum known {
     PDPTE_AS_TABLE,           /* TCG: PAE's has an A bit there, and 2:1 and 8:5 are not reserved */
     HUGE_ACCESSED_EARLY,      /* TCG: sets A in a 1 GiB page's entry, then refuses the access */
     UNCHECKED_AFTER_WP0,      /* shadow tables: SMAP and keys, where CR0.WP=0 let a write through */
+    LEAF_MARKED_EARLY,        /* Bochs' EPT: A and D of a leaf, before its address is refused */
     CR3_UNCHECKED,            /* TCG */
     KNOWN
 };
 #define WALK_FAULTS ((1U << CR3_UNCHECKED) - 1U) /* those that show in a walk */
 
 extern unsigned int known_allowed; /* a bit for each */
-/* By the command line: tcg-faults, bochs-faults, shadow-faults. */
+/* By the command line: tcg-faults, bochs-faults, shadow-faults,
+ * narrow-faults (direct, with a smaller MAXPHYADDR). */
 void known_faults_init(void);
 /* Counts each of a set. */
 void known_count(unsigned int faults);

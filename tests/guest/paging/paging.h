@@ -22,6 +22,7 @@
 #define CR4_PKS (1UL << 24)
 
 #define PF_PRESENT  0x01U
+#define PF_WRITE    0x02U
 #define PF_RESERVED 0x08U
 
 /* Within each page that a test maps: a word that tells its physical address, and code. */
