@@ -50,6 +50,8 @@ static const struct key keys[] = {
      .offset = FIELD(generation2), .help = "the model of every second generation of the guest"},
     {.name = "print-model", .kind = CHOICE, .choices = "off|on", .preset = "off",
      .offset = FIELD(print_model), .help = "print the sealed models as model files"},
+    {.name = "stats", .kind = CHOICE, .choices = "off|on", .preset = "off", .offset = FIELD(stats),
+     .help = "time the guest's exits, and print what the run cost after its end"},
     {.name = "icr-trap", .kind = CHOICE, .choices = "auto|keep|startup", .preset = "auto",
      .offset = FIELD(icr_trap), .help = "how long the guest's writes to the ICR are trapped"},
     {.name = "test-hypercalls", .kind = CHOICE, .choices = "off|on", .preset = "off",
@@ -225,8 +227,8 @@ static int set_word(const struct word *word, uint32_t *seen, struct config *conf
     if (key == NULL) {
         return refuse(why, EINVAL,
                       "configuration \"%.*s\": no such key; known are console vcpus paging model "
-                      "exit-port on-end on-reset generation2 print-model icr-trap test-hypercalls "
-                      "pool shadow cpu0..cpu63",
+                      "exit-port on-end on-reset generation2 print-model stats icr-trap "
+                      "test-hypercalls pool shadow cpu0..cpu63",
                       (int)(word->length < 60 ? word->length : 60), word->text);
     }
     uint32_t bit = 1U << (unsigned)(key - keys);

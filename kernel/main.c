@@ -21,6 +21,7 @@
 #include "kernel/port.h"
 #include "kernel/relaunch.h"
 #include "kernel/smp.h"
+#include "kernel/stats.h"
 #include "kernel/tsc.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
@@ -179,6 +180,8 @@ static void make_vm(void)
             .apic_dfr = UINT32_MAX,
         };
         vm.vcpu[i] = v;
+        if (config.stats == SWITCH_ON && stats_time(v) != 0)
+            end_refuse("stats=on: no memory; set pool= to more MiB");
     }
     vm.icr_trapped = ipi_trap_needed();
 }
@@ -260,39 +263,66 @@ static _Noreturn void enter_guest(void)
         else
             smp_send(cpus[i], park_here, NULL);
     }
+    stats_stage("launch");
     (void)vcpu_main(vm.vcpu[0]);
     __builtin_unreachable();
+}
+
+static void load_boot_cpu(void)
+{
+    if (smp_load_boot_cpu() != 0)
+        end_refuse("stacks: no memory; set pool= to more MiB");
+}
+
+static void seal_all_models(void)
+{
+    require(models_seal(&info, &why));
+}
+
+static void map_guest_memory(void)
+{
+    require(guest_map_memory(&info, &why));
+}
+
+/* A step that stats=on tells of. */
+static void stage(const char *name, void (*step)(void))
+{
+    step();
+    stats_stage(name);
 }
 
 /* clang-format off */
 static _Noreturn void main_at_top(void)
 {
-    if (smp_load_boot_cpu() != 0)  /* own GDT, IDT and stacks: from here on a fault is reported */
-        end_refuse("stacks: no memory; set pool= to more MiB");
-    read_acpi();                   /* which CPUs there are, and how to end */
-    check_hardware();              /* refuse before anything is started */
-    start_cpus();                  /* each must answer: a CPU left alone could do anything */
-    check_memory();                /* nothing that can be written can run, their start is over */
-    make_vm();                     /* one vCPU for each CPU, or as many as configured */
-    require(models_seal(&info, &why)); /* from here on the guest's CPUs cannot change */
-    choose_paging();               /* by what the hardware enforces of them */
-    enable_virtualization();       /* on every CPU: those without a vCPU are parked, and deaf */
-    require(guest_map_memory(&info, &why)); /* what RAM the guest has */
-    build_guest_tables();          /* guest-physical to host-physical, all at once */
-    create_vcpus();                /* control structures that follow from the sealed models */
-    xen_start();                   /* the vCPUs' run times begin */
-    load_guest();                  /* images into its memory, its registers */
-    enter_guest();                 /* the point of no return */
+    stats_stage("move to the top");
+    stage("own stacks", load_boot_cpu);             /* from here on a fault is reported */
+    stage("ACPI", read_acpi);                       /* which CPUs there are, and how to end */
+    stage("preflight", check_hardware);             /* refuse before anything is started */
+    stage("CPUs", start_cpus);                      /* each must answer: none is left alone */
+    stage("W^X check", check_memory);               /* all CPUs are up: nothing written can run */
+    stage("VM", make_vm);                           /* one vCPU for each CPU, or as configured */
+    stage("models", seal_all_models);               /* from here on no CPU of the guest changes */
+    stage("paging", choose_paging);                 /* by what the hardware enforces of them */
+    stage("virtualization", enable_virtualization); /* the CPUs without vCPU are parked, deaf */
+    stage("guest RAM", map_guest_memory);           /* what RAM the guest has */
+    stage("guest tables", build_guest_tables);      /* guest- to host-physical, all at once */
+    stage("vCPUs", create_vcpus);                   /* controls that follow from the models */
+    stage("run times", xen_start);                  /* those of the vCPUs begin */
+    stage("guest images", load_guest);              /* into its memory, its registers */
+    enter_guest();                                  /* the point of no return */
 }
 
 void main(uint32_t boot_information)
 {
+    stats_begin();
     smp_init_boot_cpu();           /* the C library wants to know its CPU */
     console_init(COM1);            /* a refusal must be seen, whatever else is missing */
     tsc_calibrate_pit();           /* the lines' dates */
+    stats_stage("console and clock");
     console_line("Latch: a microhypervisor for x86-64");
     read_boot_information(boot_information);
     read_configuration();
+    stats_stage("configuration");
     move_to_top_of_ram(main_at_top); /* low memory is the guest's */
 }
 /* clang-format on */

@@ -14,6 +14,7 @@
 #include "kernel/port.h"
 #include "kernel/pristine.h"
 #include "kernel/smp.h"
+#include "kernel/stats.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include <errno.h>
@@ -138,6 +139,7 @@ static void renew_vcpu(struct vcpu *v)
 {
     memset(&v->regs, 0, sizeof(v->regs));
     memset(v->exits, 0, sizeof(v->exits));
+    stats_renew(v);
     v->sipi_vector = -1;
     v->init_pending = false;
     v->ran = false;

@@ -103,6 +103,7 @@ struct vcpu {
     uint32_t apic_ldr, apic_dfr;  /* the logical APIC id, as far as its own writes were trapped */
     volatile bool wake;           /* set, before a kick, by who wants it to look up from waiting */
     struct xen_vcpu xen;          /* (v) areas that Latch keeps in the guest's memory */
+    struct vcpu_stats *stats;     /* (c) NULL: its exits are not timed; what it points to: (o) */
     bool ran;                     /* (o) it has entered the guest since launch */
     _Atomic bool icr_passed;      /* (a) its writes to the x2APIC ICR are no longer trapped */
 };

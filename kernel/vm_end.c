@@ -7,6 +7,7 @@
 #include "kernel/exact.h"
 #include "kernel/relaunch.h"
 #include "kernel/smp.h"
+#include "kernel/stats.h"
 #include "kernel/tsc.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
@@ -85,6 +86,7 @@ static void print_summary(void)
     if (vm.forbidden != 0)
         console_line("guest: %lu accesses to Latch's memory, which gave it nothing",
                      (uint64_t)vm.forbidden);
+    stats_print();
 }
 
 enum exit_action vm_end(struct vcpu *v, enum verdict verdict)

@@ -4,14 +4,14 @@
 ; and VMLOAD exchange FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs; the stub does the rest.
 %include "svm/offsets.inc"
 
-extern svm_exit
-global svm_loop, svm_open_gif, svm_close_gif, svm_vmsave
+extern svm_exit, svm_exit_timed
+global svm_loop, svm_loop_timed, svm_open_gif, svm_close_gif, svm_vmsave
 
 section .text
 bits 64
 
-; void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
-svm_loop:
+; Enter, and handle each exit by %1, until that says no.
+%macro run_guest 1
     push rbx
     push rbp
     push r12
@@ -22,7 +22,7 @@ svm_loop:
     push rsi                    ; [rsp + 8] vmcb
     push rdi                    ; [rsp] v; the stack is aligned for the call below
     clgi
-.enter:
+%%enter:
     mov rcx, [rdi + REGS_RCX]
     mov rdx, [rdi + REGS_RDX]
     mov rbx, [rdi + REGS_RBX]
@@ -59,10 +59,10 @@ svm_loop:
     mov rdi, rax
     mov rax, [rsp + 16]
     vmload
-    call svm_exit
+    call %1
     mov rdi, [rsp]
     test al, al
-    jnz .enter
+    jnz %%enter
     stgi
     add rsp, 24
     pop r15
@@ -72,6 +72,15 @@ svm_loop:
     pop rbp
     pop rbx
     ret
+%endmacro
+
+; void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
+svm_loop:
+    run_guest svm_exit
+
+; void svm_loop_timed(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
+svm_loop_timed:
+    run_guest svm_exit_timed
 
 ; void svm_open_gif(void): what is pending is taken behind STGI, at the latest behind the NOP.
 svm_open_gif:

@@ -87,6 +87,8 @@ static inline bool svm_in_64_bit_mode(const struct vmcb *vmcb)
 
 /* entry.asm: CLGI, then VMRUN until svm_exit() says no, then STGI. */
 void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
+/* entry.asm: the same with svm_exit_timed(). */
+void svm_loop_timed(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
 /* entry.asm: let in the NMI or INIT that an exit announced: GIF to 1 and back to 0. */
 void svm_open_gif(void);
 /* entry.asm: VMSAVE to the VMCB at this address. */
@@ -94,6 +96,8 @@ void svm_vmsave(hpa_t vmcb);
 
 /* exit.c: handle one exit; true: enter again. */
 bool svm_exit(struct vcpu *v);
+/* timed.c: the same, and tell how long it took. */
+bool svm_exit_timed(struct vcpu *v);
 
 /* event.c */
 /* Deliver again what the exit interrupted in its delivery, or nothing; at each exit, first. */

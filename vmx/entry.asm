@@ -6,8 +6,8 @@
 
 %include "vmx/offsets.inc"
 
-extern vmx_exit, vmx_attend, vmx_entry_failed
-global vmx_run_guest, vmx_exit_entry
+extern vmx_exit, vmx_exit_timed, vmx_attend, vmx_entry_failed
+global vmx_run_guest, vmx_exit_entry, vmx_exit_entry_timed
 global vmx_launch_window, vmx_launch_window_end, vmx_resume_window, vmx_resume_window_end
 
 bits 64
@@ -49,21 +49,8 @@ section .text
     jmp leave_loop
 %endmacro
 
-; void vmx_run_guest(struct vcpu *v)
-vmx_run_guest:
-    push rbp
-    push rbx
-    push r12
-    push r13
-    push r14
-    push r15
-    push rdi                            ; the stack is aligned again
-    mov eax, FIELD_HOST_RSP
-    vmwrite rax, rsp
-vmx_launch_window:
-    enter_guest vmlaunch, vmx_launch_window_end
-
-vmx_exit_entry:
+; Handle an exit by %1.
+%macro take_exit 1
     push rax
     mov rax, [rsp + 8]
     mov [rax + REGS_RCX], rcx
@@ -83,9 +70,31 @@ vmx_exit_entry:
     pop rcx
     mov [rax + REGS_RAX], rcx
     mov rdi, rax
-    call vmx_exit
+    call %1
     test al, al
     jz leave_loop
+%endmacro
+
+; void vmx_run_guest(struct vcpu *v)
+vmx_run_guest:
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    push rdi                            ; the stack is aligned again
+    mov eax, FIELD_HOST_RSP
+    vmwrite rax, rsp
+vmx_launch_window:
+    enter_guest vmlaunch, vmx_launch_window_end
+
+vmx_exit_entry_timed:
+    take_exit vmx_exit_timed
+    jmp vmx_resume_window
+
+vmx_exit_entry:
+    take_exit vmx_exit
 
 vmx_resume_window:
     enter_guest vmresume, vmx_resume_window_end

@@ -143,7 +143,7 @@ void vmx_load_host_state(struct vcpu *v)
     vmwrite(VMCS_HOST_CR0, read_cr0());
     vmwrite(VMCS_HOST_CR3, read_cr3());
     vmwrite(VMCS_HOST_CR4, read_cr4());
-    vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_entry);
+    vmwrite(VMCS_HOST_RIP, (uint64_t)(v->stats ? vmx_exit_entry_timed : vmx_exit_entry));
     vmwrite64(VMCS_HOST_EFER, rdmsr(MSR_EFER));
     vmwrite64(VMCS_HOST_PAT, rdmsr(MSR_PAT));
     vmwrite32(VMCS_HOST_SYSENTER_CS, 0);

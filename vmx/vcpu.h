@@ -68,6 +68,8 @@ static inline void vmx_make_current(hpa_t vmcs)
 void vmx_run_guest(struct vcpu *v);
 /* Where exits arrive; never called. */
 void vmx_exit_entry(void);
+/* The same for a vCPU whose exits are timed. */
+void vmx_exit_entry_timed(void);
 /* From the last look at `attend` to VMLAUNCH or VMRESUME: addresses of code, never called. */
 void vmx_launch_window(void);
 void vmx_launch_window_end(void);
@@ -76,6 +78,8 @@ void vmx_resume_window_end(void);
 
 /* exit.c, called by entry.asm with the guest's registers in v->regs; false: leave the loop. */
 bool vmx_exit(struct vcpu *v);
+/* timed.c: the same, and tell how long it took. */
+bool vmx_exit_timed(struct vcpu *v);
 /* `attend` or v->flush is set. */
 bool vmx_attend(struct vcpu *v);
 /* VMLAUNCH or VMRESUME itself failed. */

@@ -27,6 +27,7 @@ static void presets(void)
     CHECK_EQ(config.icr_trap, ICR_TRAP_AUTO);
     CHECK_EQ(config.test_hypercalls, SWITCH_OFF);
     CHECK_EQ(config.print_model, SWITCH_OFF);
+    CHECK_EQ(config.stats, SWITCH_OFF);
     CHECK_EQ(config.pool, 8);
     CHECK_EQ(config.shadow, 8);
     CHECK(strcmp(config.model, "host") == 0);
@@ -38,7 +39,7 @@ static void all_keys(void)
     CHECK_EQ(config_parse(
                  "  console=com3 vcpus=2\tpaging=shadow model=host,maxphyaddr=40,-fsrm "
                  "exit-port=0xF4 on-end=halt icr-trap=startup test-hypercalls=on print-model=on "
-                 "pool=1024 ",
+                 "pool=1024 stats=on ",
                  &config, &why),
              0);
     CHECK_EQ(config.console, 0x3e8);
@@ -50,6 +51,7 @@ static void all_keys(void)
     CHECK_EQ(config.icr_trap, ICR_TRAP_STARTUP);
     CHECK_EQ(config.test_hypercalls, SWITCH_ON);
     CHECK_EQ(config.print_model, SWITCH_ON);
+    CHECK_EQ(config.stats, SWITCH_ON);
     CHECK_EQ(config.pool, 1024);
     CHECK_EQ(config_parse("console=none", &config, &why), 0);
     CHECK_EQ(config.console, 0);
@@ -121,7 +123,7 @@ static void help(void)
         CHECK(strchr(text, '=') != NULL);
         lines++;
     }
-    CHECK_EQ(lines, 14);
+    CHECK_EQ(lines, 15);
     CHECK_EQ(config_help(1, text, sizeof text), 0);
     CHECK(strcmp(text, "vcpus=0..64  the guest's CPUs, 0 for all there are (0)") == 0);
 }
