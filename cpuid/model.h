@@ -5,8 +5,9 @@
  * A model is one CPU as CPUID shows it: a sorted table of leaves, the paging properties that
  * follow from it, and an index that answers any leaf in constant time. A model is captured from
  * the host (capture.h) or read from text (text.h), cut to what a guest may see (policy.h), changed
- * by a spec (spec.h), finished, and sealed (seal.h). What may move after that is the closed list
- * of dynamic.h; what the model means for control registers and MSRs is derived (rules.h).
+ * by a spec (spec.h), finished, and sealed (seal.h), at the moments that lifecycle.h allows. What
+ * may move after that is the closed list of dynamic.h; what the model means for control registers
+ * and MSRs is derived (rules.h).
  *
  * The folder is pure: no instruction that a user program could not run, no state but what is
  * passed in, no allocation. It compiles for the host as it stands.

@@ -10,6 +10,7 @@ int seal_init(struct seal *s, struct model *storage, uint32_t capacity, unsigned
     if (vcpus == 0 || vcpus > SEAL_MAX_VCPUS || !storage || capacity == 0)
         return -EINVAL;
     *s = (struct seal){.storage = storage, .capacity = capacity, .vcpus = vcpus, .generation = 1};
+    life_init(&s->life, vcpus);
     return 0;
 }
 
@@ -71,8 +72,11 @@ int seal_set_model(struct seal *s, unsigned int vcpu, const struct model *m)
     if (vcpu >= s->vcpus || !m->finished)
         return -EINVAL;
     struct seal_vcpu *v = &s->vcpu[vcpu];
-    if (s->sealed)
-        return same_model(v->model, m) && same_ids(v, m) ? 0 : -EBUSY;
+    const struct life_rule *refused = life_refusal(&s->life, vcpu, LIFE_SET);
+    if (refused && v->model && same_model(v->model, m) && same_ids(v, m))
+        return life_step(&s->life, vcpu, LIFE_SET_SAME);
+    if (refused)
+        return refused->error;
     struct model *place = find_place(s, vcpu, m);
     if (!place)
         return -ENOSPC;
@@ -85,27 +89,20 @@ int seal_set_model(struct seal *s, unsigned int vcpu, const struct model *m)
     }
     *v = (struct seal_vcpu){
         .model = place, .apic_id = m->apic_id, .core_id = m->core_id, .node_id = m->node_id};
-    return 0;
+    return life_step(&s->life, vcpu, LIFE_SET);
 }
 
 int seal_close(struct seal *s)
 {
-    if (s->sealed)
-        return -EBUSY;
-    for (unsigned int i = 0; i < s->vcpus; i++)
-        if (!s->vcpu[i].model)
-            return -EINVAL;
-    s->sealed = 1;
-    return 0;
+    return life_step(&s->life, 0, LIFE_SEAL);
 }
 
 int seal_open_next(struct seal *s)
 {
-    if (!s->sealed)
-        return -EINVAL;
-    s->sealed = 0;
-    s->generation++;
-    return 0;
+    int error = life_step(&s->life, 0, LIFE_OPEN_NEXT);
+    if (error == 0)
+        s->generation++;
+    return error;
 }
 
 uint32_t seal_models(const struct seal *s)

@@ -77,8 +77,10 @@ enum exit_action relaunch_begin(struct vcpu *v, const char *reason)
     struct vcpu *nobody = NULL;
     vm_lock(v);
     bool first = atomic_load(&vm.ender) == NULL;
-    if (first)
+    if (first) {
+        (void)life_step(&vm.seal.life, v->index, LIFE_RESET);
         vm.relaunching = true;
+    }
     (void)atomic_compare_exchange_strong(&vm.ender, &nobody, v);
     vm_unlock(v);
     if (!first)

@@ -208,6 +208,26 @@ static void enter_xen_state(struct vcpu *v, enum xen_runstate state)
     vm_unlock(v);
 }
 
+/* Into the guest, if the lock on the models lets it. */
+static bool enter_guest(struct vcpu *v)
+{
+    vm_lock(v);
+    int error = life_step(&v->vm->seal.life, v->index, LIFE_RUN);
+    vm_unlock(v);
+    return error == 0;
+}
+
+/* When the run ends for good, whoever ends it may hold the lock, and the models are of no more
+ * interest. */
+static void leave_guest(struct vcpu *v)
+{
+    if (v->vm->ender != NULL && !v->vm->relaunching)
+        return;
+    vm_lock(v);
+    (void)life_leave(&v->vm->seal.life, v->index);
+    vm_unlock(v);
+}
+
 static void run_generation(struct vcpu *v)
 {
     while (v->vm->ender == NULL) {
@@ -224,8 +244,10 @@ static void run_generation(struct vcpu *v)
         v->ran = true;
         v->status = VCPU_RUNNING;
         enter_xen_state(v, XEN_RUNNING);
-        if (v->vm->ender == NULL)
+        if (v->vm->ender == NULL && enter_guest(v)) {
             backend_run(v);
+            leave_guest(v);
+        }
     }
 }
 

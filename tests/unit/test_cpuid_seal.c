@@ -203,6 +203,8 @@ static void a_generation_follows(void)
     for (uint64_t round = 1; round <= 1000; round++) {
         CHECK_EQ(seal_close(&s), 0);
         CHECK_EQ(seal_set_model(&s, 0, round & 1 ? &b : &a), -EBUSY);
+        CHECK_EQ(seal_open_next(&s), -EBUSY); /* without a reset */
+        CHECK_EQ(life_step(&s.life, 0, LIFE_RESET), 0);
         CHECK_EQ(seal_open_next(&s), 0);
         CHECK_EQ(s.generation, round + 1);
         CHECK_EQ(seal_set_model(&s, 0, round & 1 ? &b : &a), 0);
