@@ -10,7 +10,7 @@
 
 #define BAR      "########################################"
 #define BAR_SIZE (sizeof(BAR) - 1)
-#define COUNTED  4096U /* instructions that find out what the TSC counts */
+#define COUNTED  4096UL /* instructions that find out what the TSC counts */
 
 static const char *unit;
 
@@ -26,7 +26,7 @@ static uint64_t ticks_of(uint64_t count)
 static bool counts_instructions(void)
 {
     for (unsigned int i = 1; i <= 3; i++) {
-        if (ticks_of((i + 1UL) * COUNTED) - ticks_of(i * COUNTED) != COUNTED)
+        if (ticks_of((i + 1) * COUNTED) - ticks_of(i * COUNTED) != COUNTED)
             return false;
     }
     return true;

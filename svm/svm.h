@@ -4,10 +4,10 @@
 /*
  * svm/: all that is AMD's alone. The VMCB and who may write it (vmcb.h), the preflight table,
  * enabling (enable.c), a vCPU's control structures (vcpu.c) and its state (state.c), the entry
- * stub (entry.asm), the decoding of exits (exit.c) and its timing (timed.c), events and NMI blocking (event.c), the
- * permission maps (permissions.c), control registers (cr.c, control_registers.h) and what their
- * instructions move (operand.c, cr_code.h), TLB control (tlb.c) and what is printed of a VMCB
- * (dump.c).
+ * stub (entry.asm), the decoding of exits (exit.c) and their timing (timed.c), events and NMI
+ * blocking (event.c), the permission maps (permissions.c), control registers (cr.c,
+ * control_registers.h) and what their instructions move (operand.c, cr_code.h), TLB control (tlb.c)
+ * and what is printed of a VMCB (dump.c).
  *
  * The guest runs with its own interrupts, its own CR3, CR0, DRs, FPU and HLT; GIF is 0 from before
  * VMRUN until an exit is handled, so that no NMI, INIT or machine check comes in between
