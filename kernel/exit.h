@@ -65,6 +65,7 @@ struct exit {
         struct {
             gla_t address;
             uint32_t error_code; /* the hardware's, by its own tables */
+            bool delivering;     /* the access was made to deliver an event */
         } page_fault;
         struct {
             gla_t address;   /* INVLPG: what is to be dropped; INVPCID: where its descriptor is */

@@ -191,6 +191,7 @@ static enum exit_action absent(struct vcpu *v, struct exit *exit, gpa_t address,
                                unsigned int access)
 {
     const gla_t linear = exit->page_fault.address;
+    const bool delivering = exit->page_fault.delivering;
     exit->kind = EXIT_MEMORY;
     exit->memory.gpa = address;
     exit->memory.linear = linear;
@@ -198,7 +199,8 @@ static enum exit_action absent(struct vcpu *v, struct exit *exit, gpa_t address,
     exit->memory.read = access & ACCESS_READ;
     exit->memory.write = access & ACCESS_WRITE;
     exit->memory.fetch = access & ACCESS_EXECUTE;
-    exit->memory.walk = exit->memory.delivering = false;
+    exit->memory.walk = false;
+    exit->memory.delivering = delivering;
     return mmio_access(v, exit);
 }
 
@@ -227,8 +229,7 @@ static enum exit_action shadow_page_fault(struct vcpu *v, struct exit *exit)
     case SHADOW_RETRY:
         break;
     }
-    /* Shadow entries have the guest's keys, so what the hardware finds by them holds. */
-    return error_code & PF_KEY ? page_fault(exit, address, error_code) : EXIT_RETRY;
+    return EXIT_RETRY;
 }
 
 /* A walk by the model that leaves the guest's A and D bits to the hardware. */

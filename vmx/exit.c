@@ -33,6 +33,7 @@ static void page_fault(uint32_t info, struct exit *exit, struct detail *detail)
     exit->page_fault.error_code = (uint32_t)exit->raw_info[1];
     detail->unblocking = info;
     read_vectoring(detail);
+    exit->page_fault.delivering = detail->vectoring != 0;
 }
 
 static void exception_or_nmi(struct exit *exit, struct detail *detail)
