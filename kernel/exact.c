@@ -2,6 +2,7 @@
 #include "kernel/exact.h"
 #include "kernel/backend.h"
 #include "kernel/console.h"
+#include "kernel/machine.h"
 #include "kernel/vm.h"
 #include <stdio.h>
 
@@ -37,6 +38,7 @@ static struct paging_question question_of(const struct vcpu *v)
         .cr4 = v->rules.cr4_allowed,
         .efer = v->rules.efer_allowed,
         .narrow = caps.narrow,
+        .marks = machine_marks_before_violations(),
         .wanted = wanted[v->vm->config->paging],
     };
 }

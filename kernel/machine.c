@@ -8,7 +8,7 @@ struct machine {
     const char *signature; /* of CPUID leaf 4000_0000, "" for none */
     const char *oem;       /* of the RSDP, NULL: whichever */
     bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, checks_cr4, marks_pdptes;
-    bool intercepts_task_switch, tells_interrupts, reads_zeros;
+    bool intercepts_task_switch, tells_interrupts, reads_zeros, marks_before_violations;
 };
 
 /* The first line that fits. */
@@ -22,14 +22,16 @@ static const struct machine machines[] = {
      .tells_interrupts = true,
      .reads_zeros = true},
     /* The INIT exit comes again at every entry; MWAIT misses writes of other CPUs; EXITINTINFO is
-     * that of an earlier event where an interrupt was being delivered that was not injected. */
+     * that of an earlier event where an interrupt was being delivered that was not injected; a walk
+     * sets A and D before the EPT violation of the address that it leads to. */
     {.name = "Bochs",
      .signature = "",
      .oem = "BOCHS ",
      .emulated = true,
      .intercepts_xsetbv = true,
      .checks_cr4 = true,
-     .intercepts_task_switch = true},
+     .intercepts_task_switch = true,
+     .marks_before_violations = true},
     {.name = "a machine without known faults",
      .signature = NULL,
      .catches_init = true,
@@ -98,4 +100,9 @@ bool machine_tells_interrupts(void)
 bool machine_reads_zeros(void)
 {
     return machine->reads_zeros;
+}
+
+bool machine_marks_before_violations(void)
+{
+    return machine->marks_before_violations;
 }

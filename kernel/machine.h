@@ -29,5 +29,7 @@ bool machine_marks_pdptes(void);
 bool machine_tells_interrupts(void);
 /* An address without memory reads as zeros, not as all ones. */
 bool machine_reads_zeros(void);
+/* Its page walks set A and D bits before an EPT violation of the address that they lead to. */
+bool machine_marks_before_violations(void);
 
 #endif

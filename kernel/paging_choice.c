@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT 48U
+#define TEXT 80U
 
 /* What hardware that walks the guest's tables makes of a model that differs in one property. */
 enum direct {
@@ -18,8 +18,7 @@ struct line {
     enum direct direct;
     uint64_t cr4, efer; /* it matters only to a guest that can set one of these */
     bool (*differs)(const struct paging_props *model, const struct paging_props *host);
-    void (*describe)(const struct paging_props *model, const struct paging_props *host,
-                     char text[TEXT]);
+    void (*describe)(const struct paging_question *q, char text[TEXT]);
 };
 
 static bool width_differs(const struct paging_props *model, const struct paging_props *host)
@@ -27,10 +26,11 @@ static bool width_differs(const struct paging_props *model, const struct paging_
     return paging_width(model) < paging_width(host);
 }
 
-static void width_text(const struct paging_props *model, const struct paging_props *host,
-                       char text[TEXT])
+static void width_text(const struct paging_question *q, char text[TEXT])
 {
-    snprintf(text, TEXT, "MAXPHYADDR %u of %u", paging_width(model), paging_width(host));
+    const struct paging_props *model = q->model, *host = q->host;
+    snprintf(text, TEXT, "MAXPHYADDR %u of %u%s", paging_width(model), paging_width(host),
+             q->narrow && q->marks ? " (A and D bits are set before the fault)" : "");
 }
 
 static bool vendor_differs(const struct paging_props *model, const struct paging_props *host)
@@ -38,9 +38,9 @@ static bool vendor_differs(const struct paging_props *model, const struct paging
     return model->vendor != host->vendor;
 }
 
-static void vendor_text(const struct paging_props *model, const struct paging_props *host,
-                        char text[TEXT])
+static void vendor_text(const struct paging_question *q, char text[TEXT])
 {
+    const struct paging_props *model = q->model, *host = q->host;
     const char *const name[] = {[PAGING_INTEL] = "Intel", [PAGING_AMD] = "AMD"};
     snprintf(text, TEXT, "%s's rules on %s", name[model->vendor == PAGING_AMD],
              name[host->vendor == PAGING_AMD]);
@@ -51,9 +51,9 @@ static bool cbit_differs(const struct paging_props *model, const struct paging_p
     return model->cbit != host->cbit;
 }
 
-static void cbit_text(const struct paging_props *model, const struct paging_props *host,
-                      char text[TEXT])
+static void cbit_text(const struct paging_question *q, char text[TEXT])
 {
+    const struct paging_props *model = q->model, *host = q->host;
     if (model->cbit == 0)
         snprintf(text, TEXT, "no C-bit where the host has %u", host->cbit);
     else if (host->cbit == 0)
@@ -68,11 +68,9 @@ static void cbit_text(const struct paging_props *model, const struct paging_prop
     {                                                                                              \
         return !model->field && host->field;                                                       \
     }                                                                                              \
-    static void field##_text(const struct paging_props *model, const struct paging_props *host,    \
-                             char text[TEXT])                                                      \
+    static void field##_text(const struct paging_question *q, char text[TEXT])                     \
     {                                                                                              \
-        (void)model;                                                                               \
-        (void)host;                                                                                \
+        (void)q;                                                                                   \
         snprintf(text, TEXT, "%s", words " hidden");                                               \
     }
 HIDDEN(gbpages, "1 GiB pages")
@@ -131,7 +129,7 @@ struct paging_choice paging_choose(const struct paging_question *q)
 {
     struct paging_choice choice = {.unlike = unlike(q)};
     uint32_t checked = of_kind(choice.unlike, CHECKED);
-    uint32_t ignored = of_kind(choice.unlike, IGNORES) | (q->narrow ? 0 : checked);
+    uint32_t ignored = of_kind(choice.unlike, IGNORES) | (q->narrow && !q->marks ? 0 : checked);
 
     if (q->wanted == WANTED_SHADOW || (q->wanted == WANTED_AUTO && ignored != 0)) {
         choice.paging = PAGED_SHADOW;
@@ -151,7 +149,7 @@ void paging_describe(const struct paging_question *q, uint32_t set, char *text, 
         char words[TEXT];
         if (!(set >> i & 1))
             continue;
-        lines[i].describe(q->model, q->host, words);
+        lines[i].describe(q, words);
         used += (size_t)snprintf(text + used, size - used, "%s%s", used == 0 ? "" : ", ", words);
     }
 }

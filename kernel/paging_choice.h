@@ -22,6 +22,7 @@ struct paging_question {
     const struct paging_props *host; /* the most that the model could have been */
     uint64_t cr4, efer;              /* the bits that the model lets the guest set */
     bool narrow;                     /* the back end has PAGED_NARROW */
+    bool marks; /* but A and D bits are set before it has found an address beyond the limit */
     enum paging_wanted wanted;
 };
 

@@ -39,7 +39,7 @@ CHOICES = {
     "no-nx": ("host,nx=off", "direct .NPT., the hardware enforces the model: NX hidden",
               "direct .EPT., the hardware enforces the model: NX hidden"),
     "width": ("host,maxphyaddr=36", "shadow, .*: MAXPHYADDR 36 of 40",
-              "direct .EPT., with #PFs and CR3 loads checked: MAXPHYADDR 36 of 40"),
+              "shadow, .*: MAXPHYADDR 36 of 40 .A and D bits are set before the fault"),
     "gbpages": ("host,gbpages=off", "shadow, .*: 1 GiB pages hidden",
                 "shadow, .*: 1 GiB pages hidden"),
     "vendor": ("host,vendor={other}", "shadow, .*: Intel's rules on AMD",
@@ -62,6 +62,14 @@ def test_choice_on_svm(boot, name):
 def test_choice_on_vmx(boot, name):
     spec, _, line = CHOICES[name]
     booted = run(boot, MODES, f"model={spec.format(other='amd')}", "bochs-intel")
+    assert booted.lines(f"paging: vcpu 0-1: {line}"), booted.tail(40)
+
+
+def test_a_checked_width_on_bochs(boot):
+    """It sets A and D bits before it finds the address beyond the limit."""
+    booted = run(boot, MODES, "paging=direct model=host,maxphyaddr=36", "bochs-intel",
+                 verdict="Test result: SUCCESS, inexact")
+    line = "direct .EPT., with #PFs and CR3 loads checked, inexact, not enforced: MAXPHYADDR 36"
     assert booted.lines(f"paging: vcpu 0-1: {line}"), booted.tail(40)
 
 

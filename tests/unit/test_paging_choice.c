@@ -69,6 +69,21 @@ static void a_smaller_width_is_checked_or_shadowed(void)
     check(true, WANTED_SHADOW, PAGED_SHADOW, "MAXPHYADDR 36 of 40", "");
 }
 
+/* On such a machine narrow is used only where it is asked for, and named. */
+static void a_width_whose_marks_are_wrong_is_shadowed(void)
+{
+    const char *words = "MAXPHYADDR 36 of 40 (A and D bits are set before the fault)";
+    begin();
+    model.maxphyaddr = 36;
+    question.marks = true;
+    check(true, WANTED_AUTO, PAGED_SHADOW, words, "");
+    check(true, WANTED_DIRECT, PAGED_NARROW, words, words);
+    check(false, WANTED_DIRECT, PAGED_DIRECT, "MAXPHYADDR 36 of 40", "MAXPHYADDR 36 of 40");
+    begin();
+    question.marks = true;
+    check(true, WANTED_AUTO, PAGED_DIRECT, "", "");
+}
+
 /* Each alone asks for shadow paging, and direct names it. */
 static void check_ignored(const char *words)
 {
@@ -154,6 +169,7 @@ int main(void)
     RUN(the_host_is_direct);
     RUN(what_the_rules_enforce_is_direct);
     RUN(a_smaller_width_is_checked_or_shadowed);
+    RUN(a_width_whose_marks_are_wrong_is_shadowed);
     RUN(what_the_hardware_ignores_is_shadowed);
     RUN(the_reduction_counts_with_a_cbit_only);
     RUN(several_at_once);
