@@ -22,6 +22,7 @@ include tests/tests.mk
 include tests/fuzz.mk
 include tests/proofs.mk
 include tests/bench.mk
+include tests/report.mk
 include iso/iso.mk
 
 .PHONY: run

@@ -72,9 +72,9 @@ uint64_t histogram_median(const struct histogram *h)
 uint64_t histogram_power(const struct histogram *h, unsigned int power)
 {
     uint64_t count = 0;
-    for (unsigned int i = 0; i < HISTOGRAM_BUCKETS; i++) {
-        if (power_of(value_of(i)) == power)
-            count += h->bucket[i];
-    }
+    unsigned int first = power == 0 ? 0 : bucket_of(1UL << power);
+    unsigned int end = power + 1 < HISTOGRAM_POWERS ? bucket_of(2UL << power) : HISTOGRAM_BUCKETS;
+    for (unsigned int i = first; i < end; i++)
+        count += h->bucket[i];
     return count;
 }

@@ -5,7 +5,8 @@ import pytest
 
 from conftest import ROOT
 
-TARGETS = ["run", "test", "iso", "pxe", "unit", "gdb", "format", "lint", "clean"]
+TARGETS = ["run", "test", "iso", "pxe", "unit", "gdb", "format", "lint", "report",
+           "clean"]
 
 
 def test_help_lists_the_targets(make):
