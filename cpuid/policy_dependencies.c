@@ -87,19 +87,28 @@ bool policy_find_broken(const struct model *m, const struct model *host,
     return false;
 }
 
-/* Without the state that it uses an instruction faults, as XCR0 cannot enable that. */
+static bool is_listed(const char *list, const struct policy_feature *wanted)
+{
+    const struct policy_feature *f;
+
+    while ((f = next_feature(&list)) != NULL)
+        if (f == wanted)
+            return true;
+    return false;
+}
+
+/* Without the state that it uses an instruction faults, as XCR0 cannot enable that; without XSAVE
+ * its kin fault, as CR4.OSXSAVE is 0. */
 static bool faults_without_state(const struct model *m, const struct policy_feature *wanted)
 {
     for (size_t i = 0; i < policy_dependency_count; i++) {
         const struct policy_dependency *d = &policy_dependencies[i];
         const struct policy_feature *needs = policy_find(d->needs, strlen(d->needs));
-        const char *list = d->features;
-        const struct policy_feature *f;
-        if (!(needs->xcr0 & XCR0_BEYOND_SSE) || policy_has(m, needs))
+        bool enables = needs->xcr0 & XCR0_BEYOND_SSE || needs->cr4 & CPU_CR4_OSXSAVE;
+        if (!is_listed(d->features, wanted) || policy_has(m, needs))
             continue;
-        while ((f = next_feature(&list)) != NULL)
-            if (f == wanted)
-                return true;
+        if (enables || faults_without_state(m, needs))
+            return true;
     }
     return false;
 }

@@ -52,6 +52,8 @@ static int intercept_instructions(struct vcpu *v, uint32_t *not_faulting)
     *not_faulting = hidden;
     if (hidden & INSTRUCTION(MONITOR))
         *not_faulting &= ~INSTRUCTION(MWAITX);
+    if (!(v->rules.instructions & INSTRUCTION(XSAVE))) /* CR4.OSXSAVE is then 0 */
+        *not_faulting &= ~INSTRUCTION(XSAVES);
     for (size_t i = 0; i < HIDEABLE; i++) {
         if (!(hidden >> hideable[i].group & 1))
             continue;

@@ -28,7 +28,7 @@ PAGING_C := $(REFERENCE_C) $(wildcard tests/guest/paging/*.c tests/guest/paging/
 $(PAGING_PAYLOADS:%=$(B)/guest/%.elf): $(PAGING_C:%=$(B)/guest-obj/%.o)
 
 # Those that hold the CPU against its model.
-MODEL_PAYLOADS := msr_port features
+MODEL_PAYLOADS := msr_port features dynamic
 MODEL_C := $(filter-out cpuid/digest.c,$(wildcard cpuid/*.c)) $(wildcard tests/guest/model/*.c)
 $(MODEL_PAYLOADS:%=$(B)/guest/%.elf): $(MODEL_C:%=$(B)/guest-obj/%.o)
 

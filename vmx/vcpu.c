@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define VECTOR_BIT(vector) (1U << (vector))
+#define LEAF7_ECX_RDPID    (1U << 22)
 #define MODELLED_CR0       (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 
 struct word {
@@ -151,6 +152,17 @@ void vmx_load_host_state(struct vcpu *v)
     vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
 }
 
+/* "Enable RDTSCP" is the only control over RDPID: SDM vol. 3 §26.3. */
+static void say_not_enforced(const struct vcpu *v)
+{
+    const uint32_t both = 1U << INSTRUCTION_RDTSCP | 1U << INSTRUCTION_RDPID;
+    uint32_t a, b, c, d;
+    cpuid_raw(7, 0, &a, &b, &c, &d);
+    if ((c & LEAF7_ECX_RDPID) && (v->rules.instructions & both) == 1U << INSTRUCTION_RDTSCP)
+        console_line("vcpu %u: hidden by the model, but this CPU has no intercept for it: rdpid",
+                     v->index);
+}
+
 static int fill(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
@@ -162,6 +174,7 @@ static int fill(struct vcpu *v)
         error = set_masks(v);
     if (error)
         return error;
+    say_not_enforced(v);
     bool has_vpid = vmread32(VMCS_PROC_CONTROLS2) & PROC2_VPID;
     vmx->vpid = has_vpid ? (uint16_t)(v->index + 1U) : 0;
     set_bitmaps(v);

@@ -32,3 +32,91 @@ def test_print_model(boot, machine, tmp_path):
     assert second.lines(MODEL_LINE) == lines
     assert digest(second) == digest(first)
     assert not second.lines("model of vcpu .: dropped"), "the file did not fit where it came from"
+
+
+# What the payloads themselves run on: 64-bit code with SSE on direct page tables.
+KEPT = set("fpu pse pae tsc msr cx8 apic cmov pat pse36 fxsr sse sse2 hypervisor"
+           " nx pdpe1gb lm".split())
+# What the emulator runs although its CPUID does not have it, or the other way round.
+EMULATOR = {"qemu-amd": {"rdseed", "waitpkg"}, "bochs-intel": set(), "bochs-amd": set()}
+WORDS = {"qemu-amd": "unchecked-xcr0", "bochs-intel": "", "bochs-amd": "unsettable-tce"}
+
+
+def features(booted):
+    """Name to (leaf, subleaf, register, bit) of what the guest sees."""
+    rows = [line.split()[1:] for line in booted.lines("has .*")]
+    return {name: (int(leaf, 16), int(subleaf, 16), int(register), int(bit))
+            for name, leaf, subleaf, register, bit in rows}
+
+
+def hide(lines, places):
+    """A model file without the bits at those places."""
+    hidden = []
+    for line in lines:
+        words = line.split()
+        for leaf, subleaf, register, bit in places:
+            if words[:2] == [f"0x{leaf:08x}", f"0x{subleaf:02x}:"]:
+                name, value = words[2 + register].split("=")
+                words[2 + register] = f"{name}=0x{int(value, 16) & ~(1 << bit):08x}"
+        hidden.append(" ".join(words))
+    return "\n".join(hidden) + "\n"
+
+
+def listed(booted):
+    """What Latch said at launch that it hides and cannot make fault."""
+    lines = booted.lines("(?:vcpu 0|model of vcpu 0): hidden.*fault:.*|vcpu 0: hidden.*for it:.*")
+    return {name for line in lines for name in line.split(": ")[-1].split()}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_features(boot, machine, tmp_path):
+    """Each feature that can be hidden, hidden: gone with all that follows, and nothing else is.
+
+    What still works of it is what Latch has said.
+    """
+    first = run_payload(boot, machine, "features", append=WORDS[machine], conf="print-model=on")
+    shown = features(first)
+    places = {place for name, place in shown.items() if name not in KEPT}
+    assert len(places) > 40, first.tail()
+    works = {line.split()[1] for line in first.lines("works .*")}
+    assert works == EMULATOR[machine], "works though the host does not have it"
+
+    file = tmp_path / "least.model"
+    file.write_text(hide(first.lines(MODEL_LINE), places))
+    second = run_payload(boot, machine, "features", append=WORDS[machine],
+                         arguments=["--model", file])
+    assert set(features(second)) == set(shown) & KEPT
+    works = {line.split()[1] for line in second.lines("works .*")} - EMULATOR[machine]
+    instructions = {line.split(".")[-1] for line in second.lines(r"ok features\.instruction\..*")}
+    assert works <= listed(second), "works, and Latch has not said so"
+    assert not instructions & listed(second), "faults, though Latch has said that it works"
+
+
+def test_rdpid_beside_rdtscp(boot):
+    """VMX has one control for both, so a hidden RDPID beside a shown RDTSCP works, and is listed."""
+    booted = run_payload(boot, "bochs-intel", "features",
+                         arguments=["--cpu", "corei7_icelake_u", "--model", "host,-rdpid"])
+    assert booted.lines("works rdpid"), booted.tail(60)
+    assert "rdpid" in listed(booted), booted.tail(60)
+
+
+# On Bochs an APIC that was turned off stays dead until RESET, and with it the vCPU's neighbours
+# cannot be called: it is turned off only where the vCPU is alone. So is MONITOR shown only there.
+DYNAMIC = {
+    "qemu-amd": ("qemu-amd", [], "osxsave ospke xcr0 apic", [0, 1]),
+    "bochs-intel": ("bochs-intel", [], "osxsave xcr0", [0, 1]),
+    "bochs-intel-alone": ("bochs-intel", ["--vcpus", "1"], "osxsave monitor xcr0 apic", [0]),
+    "bochs-amd": ("bochs-amd", [], "osxsave xcr0", [0, 1]),
+    "bochs-amd-alone": ("bochs-amd", ["--vcpus", "1"], "osxsave xcr0 apic", [0]),
+}
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_dynamic(boot, name):
+    """Each cause of a dynamic bit, on each vCPU alone: that bit follows, and no other."""
+    machine, arguments, causes, vcpus = DYNAMIC[name]
+    append = "one-way-apic" if machine != "qemu-amd" and not arguments else ""
+    booted = run_payload(boot, machine, "dynamic", append, "test-hypercalls=on", arguments)
+    for cause in causes.split():
+        for vcpu in vcpus:
+            assert booted.lines(f"ok dynamic.{cause}.vcpu{vcpu}.follows"), booted.tail(60)

@@ -35,9 +35,11 @@ FAULTS = {
 
 # What a machine does not have, and so may be absent there. Nothing else may.
 ABSENT = {
-    "qemu-amd": {"refused.cr0"},
-    "bochs-intel": {"long-5-level"},
-    "bochs-amd": {"long-5-level", "refused.cr0"},
+    "qemu-amd": {"refused.cr0", "dynamic.monitor", "dynamic.xss", "dynamic.tsx-ctrl"},
+    "bochs-intel": {"long-5-level", "dynamic.ospke", "dynamic.monitor", "dynamic.xss",
+                    "dynamic.tsx-ctrl", "dynamic.apic"},
+    "bochs-amd": {"long-5-level", "refused.cr0", "dynamic.ospke", "dynamic.monitor",
+                  "dynamic.xss", "dynamic.tsx-ctrl", "dynamic.apic"},
 }
 
 

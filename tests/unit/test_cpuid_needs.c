@@ -306,6 +306,7 @@ static void what_runs_though_hidden_is_listed(void)
         {"host,-sha_ni,-rdrand,-erms", " erms sha_ni"},
         {"host,-avx512vl,-xsavec", " avx512vl xsavec"},
         {"host,-ibpb,trim", ""},
+        {"host,-xsave,trim", ""},
     };
     struct model host, m;
     load_rich(&host);
@@ -320,6 +321,21 @@ static void what_runs_though_hidden_is_listed(void)
     }
 }
 
+/* A model with nothing in it: each need is absent, whatever needs it. */
+static void of_nothing_much_is_listed(void)
+{
+    struct model host, m;
+    load_rich(&host);
+    model_copy(&m, &host);
+    for (size_t i = 0; i < policy_feature_count; i++)
+        CHECK_EQ(policy_set(&m, &policy_features[i], false), 0);
+    listed[0] = '\0';
+    policy_unenforced(&m, &host, list, NULL);
+    CHECK(strstr(listed, " popcnt") != NULL);
+    CHECK(strstr(listed, "avx") == NULL);
+    CHECK(strstr(listed, " xsaveopt") == NULL);
+}
+
 int main(void)
 {
     RUN(each_line_names_features_once);
@@ -329,5 +345,6 @@ int main(void)
     RUN(a_file_that_contradicts_itself_is_named);
     RUN(each_thing_that_goes_is_said);
     RUN(what_runs_though_hidden_is_listed);
+    RUN(of_nothing_much_is_listed);
     return unit_end();
 }
