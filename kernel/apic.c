@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/apic.h"
+#include "kernel/interrupts.h"
 #include "kernel/memory.h"
 #include "kernel/x86.h"
 
 #define POLLS_MAX              1000000U
 #define MSR_X2APIC_FIRST       0x800U
+#define APIC_VERSION           0x30U
+#define APIC_TASK_PRIORITY     0x80U
+#define APIC_SPURIOUS          0xf0U
+#define APIC_IRR               0x200U /* as APIC_ISR */
+#define APIC_ERROR             0x280U
+#define APIC_TIMER_COUNT       0x380U
+#define APIC_TIMER_DIVIDE      0x3e0U
 #define LVT_MASKED             0x10000U
+#define SPURIOUS_RESET         0xffU
+#define SPURIOUS_ENABLE        0x100U
+#define DROPS_MAX              8U
 #define VECTORS_IN_SERVICE_MAX 16U /* one for each priority class */
 
 static volatile uint8_t *registers;
@@ -84,7 +95,7 @@ uint8_t apic_in_service(void)
     return 0;
 }
 
-static void reset_register(uint32_t offset, uint32_t value)
+static void write_register(uint32_t offset, uint32_t value)
 {
     if (apic_is_x2apic())
         (void)wrmsr_safe(MSR_X2APIC_FIRST + offset / APIC_REGISTER_STEP, value);
@@ -92,28 +103,54 @@ static void reset_register(uint32_t offset, uint32_t value)
         apic_write(offset, value);
 }
 
-/* What the guest has in service is ended; what is requested stays so until it turns the APIC on. */
+void apic_end_of_interrupt(void)
+{
+    write_register(APIC_EOI, 0);
+}
+
+/* The first are on each CPU, the others as the version register says. */
+static void mask_lvt(void)
+{
+    static const uint16_t lvt[] = {0x320, 0x350, 0x360, 0x370, 0x340, 0x330, 0x2f0};
+    unsigned int last = read_register(APIC_VERSION) >> 16 & 0xff;
+    for (unsigned int i = 0; i < sizeof(lvt) / sizeof(lvt[0]) && i <= last; i++)
+        write_register(lvt[i], LVT_MASKED);
+}
+
+static bool any_requested(void)
+{
+    for (unsigned int i = 0; i < 8; i++) {
+        if (read_register(APIC_IRR + i * APIC_REGISTER_STEP) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* No write clears a request: they are taken, and lead nowhere. A line that stays asserted asks
+ * again, and is given up. */
+static void drop_requests(void)
+{
+    for (unsigned int i = 0; i < VECTORS_IN_SERVICE_MAX; i++)
+        apic_end_of_interrupt();
+    write_register(APIC_TASK_PRIORITY, 0);
+    write_register(APIC_SPURIOUS, SPURIOUS_RESET | SPURIOUS_ENABLE);
+    for (unsigned int i = 0; i < DROPS_MAX && any_requested(); i++)
+        interrupts_drop();
+}
+
+/* Only the ICR keeps what was sent last: no write changes it without sending. */
 void apic_reset(void)
 {
-    static const struct {
-        uint16_t offset;
-        uint32_t value;
-    } after_init[] = {
-        {.offset = 0x320, .value = LVT_MASKED}, /* timer */
-        {.offset = 0x350, .value = LVT_MASKED}, /* LINT0 */
-        {.offset = 0x360, .value = LVT_MASKED}, /* LINT1 */
-        {.offset = 0x370, .value = LVT_MASKED}, /* error */
-        {.offset = 0x380, .value = 0},          /* the timer's initial count */
-        {.offset = 0x3e0, .value = 0},          /* the timer's divider */
-        {.offset = 0x080, .value = 0},          /* task priority */
-        {.offset = 0x0f0, .value = 0xff},       /* spurious vector: software-disabled */
-    };
-    for (unsigned int i = 0; i < VECTORS_IN_SERVICE_MAX; i++)
-        reset_register(APIC_EOI, 0);
+    mask_lvt();
+    write_register(APIC_TIMER_COUNT, 0);
+    write_register(APIC_TIMER_DIVIDE, 0);
+    drop_requests();
     if (!apic_is_x2apic()) { /* read-only in x2APIC mode */
         apic_write(APIC_LDR, 0);
         apic_write(APIC_DFR, UINT32_MAX);
+        apic_write(APIC_ICR_HIGH, 0);
     }
-    for (unsigned int i = 0; i < sizeof(after_init) / sizeof(after_init[0]); i++)
-        reset_register(after_init[i].offset, after_init[i].value);
+    write_register(APIC_SPURIOUS, SPURIOUS_RESET);
+    write_register(APIC_ERROR, 0); /* shows what came until now; */
+    write_register(APIC_ERROR, 0); /* and nothing since */
 }

@@ -44,8 +44,11 @@ uint32_t apic_id(void);
 /* xAPIC registers, by byte offset; only in xAPIC mode. */
 uint32_t apic_read(uint32_t offset);
 void apic_write(uint32_t offset, uint32_t value);
-/* Put this CPU's local APIC into its state after an INIT (SDM vol. 3 §11.4.7.3), in either mode. */
+/* Put this CPU's local APIC into its state after an INIT (SDM vol. 3 §11.4.7.3), in either mode.
+ * Lets interrupts in, and so belongs where NMIs may come too. */
 void apic_reset(void);
+/* The highest vector in service on this CPU is done with, in either mode. */
+void apic_end_of_interrupt(void);
 /* The highest vector that is in service on this CPU, 0 for none, in either mode. */
 uint8_t apic_in_service(void);
 /* Send an interrupt to one CPU, in either mode. What the guest may have written into half of the

@@ -4,6 +4,7 @@
 extern interrupt_handle
 global interrupt_stubs, interrupts_load_tables
 global wait_for_nmi, wait_for_nmi_halt, wait_for_nmi_end
+global interrupts_drop, interrupts_drop_window, nmis_open
 global rdmsr_safe, rdmsr_safe_instruction, rdmsr_safe_fault
 global wrmsr_safe, wrmsr_safe_instruction, wrmsr_safe_fault
 global write_safe, write_safe_instruction, write_safe_fault
@@ -94,6 +95,28 @@ wait_for_nmi_end:
     cmp byte [rdi], 0
     je wait_for_nmi
     ret
+
+; void interrupts_drop(void): all that is requested comes at the CLI, and is dropped there by
+; interrupt_handle().
+interrupts_drop:
+    sti
+    nop
+interrupts_drop_window:
+    cli
+    ret
+
+; void nmis_open(void): an IRET back to the caller
+nmis_open:
+    pop rax
+    mov rcx, rsp
+    mov edx, ss
+    push rdx
+    push rcx
+    pushfq
+    mov edx, cs
+    push rdx
+    push rax
+    iretq
 
 ; int rdmsr_safe(uint32_t msr, uint64_t *value)
 rdmsr_safe:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/interrupts.h"
+#include "kernel/apic.h"
 #include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/end.h"
@@ -12,6 +13,7 @@
 #define STUB_SIZE 16U
 #define VECTOR_SX                                                                                  \
     30U /* an INIT that SVM turned into an exception: nothing to do (APM vol. 2 §15.28) */
+#define VECTOR_DEVICE  32U /* the first that is no exception's */
 #define GATE_INTERRUPT 0x8e00U
 
 struct gate {
@@ -35,6 +37,7 @@ struct interrupt_frame {
 
 extern const char interrupt_stubs[];
 extern const char wait_for_nmi_halt[], wait_for_nmi_end[];
+extern const char interrupts_drop_window[];
 extern const char rdmsr_safe_instruction[], rdmsr_safe_fault[];
 extern const char wrmsr_safe_instruction[], wrmsr_safe_fault[];
 extern const char write_safe_instruction[], write_safe_fault[];
@@ -150,6 +153,10 @@ void interrupt_handle(struct interrupt_frame *frame)
         }
         break;
     default:
+        if (frame->vector >= VECTOR_DEVICE && at(frame, interrupts_drop_window)) {
+            apic_end_of_interrupt();
+            return;
+        }
         break;
     }
     fatal(frame);

@@ -20,5 +20,10 @@ void interrupts_load(struct cpu *cpu);
 void interrupts_load_early(struct cpu *cpu);
 /* Sleep until *flag is true, woken by an NMI; no wake-up can be lost. */
 void wait_for_nmi(const volatile bool *flag);
+/* Take the interrupts that are requested of this CPU, and forget them. */
+void interrupts_drop(void);
+/* Let NMIs in again where a guest in its handler of one had them blocked; Latch's own is not to be
+ * left so. */
+void nmis_open(void);
 
 #endif

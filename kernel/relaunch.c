@@ -21,8 +21,8 @@
 #include <string.h>
 
 #define MSRS_MAX    (unsigned int)(PAGE_SIZE / sizeof(struct msr_value))
+#define FCW_RESET   0x40U
 #define MXCSR_RESET 0x1f80U
-#define MXCSR       24U /* its offset in the legacy area: SDM vol. 1 §10.5.1 */
 
 /* Of one CPU, as at launch. */
 struct saved_cpu {
@@ -95,15 +95,27 @@ enum exit_action relaunch_begin(struct vcpu *v, const char *reason)
     return EXIT_STOP;
 }
 
-/* Every register of the FPU and of the vector units as RESET leaves it (SDM vol. 1 §13.6: a
- * component whose bit in XSTATE_BV is 0 is initialized). */
+/*
+ * Every register of the FPU and of the vector units as RESET leaves it: SDM vol. 3 table 10-1. That is
+ * no initial configuration of the x87's, which FNINIT makes, so this component is loaded; a component
+ * whose bit in XSTATE_BV is 0 is initialized (SDM vol. 1 §13.6).
+ */
 static void reset_fpu(void)
 {
-    static uint8_t area[4096] __attribute__((aligned(64))); /* all CPUs only read it */
+    static const union {
+        uint8_t bytes[4096];
+        struct {
+            uint16_t control, status;
+            uint8_t tags; /* a 1 for each register that is not empty */
+            uint8_t reserved[19];
+            uint32_t mxcsr;
+            uint8_t registers[484];
+            uint64_t components;
+        };
+    } area __attribute__((aligned(64))) = {
+        .control = FCW_RESET, .tags = 0xff, .mxcsr = MXCSR_RESET, .components = XCR0_RESET};
     uint32_t a, b, c, d;
-    const uint32_t mxcsr = MXCSR_RESET;
-    memcpy(area + MXCSR, &mxcsr, sizeof(mxcsr));
-    __asm__ volatile("fninit" ::: "memory");
+    __asm__ volatile("fninit" ::: "memory"); /* AMD's XRSTOR leaves the pointers of old */
     cpuid_raw(1, 0, &a, &b, &c, &d);
     if (c >> 26 & 1) {
         cpuid_raw(0xd, 0, &a, &b, &c, &d);

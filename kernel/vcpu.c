@@ -16,35 +16,43 @@
 #include <string.h>
 
 #define PAT_RESET    0x0007040600070406UL
-#define SEGMENT_CODE 0x9bU /* present, accessed, readable code */
+#define DR6_RESET    0xffff0ff0UL
+#define DR7_RESET    0x400UL
 #define SEGMENT_DATA 0x93U /* present, accessed, writable data */
 #define SEGMENT_LDT  0x82U
 #define SEGMENT_TSS  0x8bU
 
 void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector)
 {
-    const uint64_t pat = state->pat != 0 ? state->pat : PAT_RESET;
-    const uint64_t cache_bits = state->cr0 & (CR0_CD | CR0_NW);
-    memset(state, 0, sizeof(*state));
     memset(&v->regs, 0, sizeof(v->regs));
     v->regs.rdx = v->model == NULL ? 0 : model_get(v->model, 1, 0).eax;
-    state->rflags = RFLAGS_FIXED1;
-    state->cr0 = CR0_ET | cache_bits;
-    state->pat = pat;
-    state->dr6 = 0xffff0ff0;
-    state->dr7 = 0x400;
+    *state = (struct vcpu_state){
+        .rflags = RFLAGS_FIXED1,
+        .cr0 = CR0_ET | (state->cr0 & (CR0_CD | CR0_NW)),
+        .dr6 = DR6_RESET,
+        .dr7 = DR7_RESET,
+        .pat = state->pat != 0 ? state->pat : PAT_RESET,
+        .sysenter_cs = state->sysenter_cs,
+        .sysenter_esp = state->sysenter_esp,
+        .sysenter_eip = state->sysenter_eip,
+        .star = state->star,
+        .lstar = state->lstar,
+        .cstar = state->cstar,
+        .sfmask = state->sfmask,
+        .kernel_gs_base = state->kernel_gs_base,
+        .gdtr.limit = 0xffff,
+        .idtr.limit = 0xffff,
+    };
     for (unsigned int i = 0; i < SEGMENTS; i++)
         state->segment[i] = (struct segment){.attributes = SEGMENT_DATA, .limit = 0xffff};
     state->segment[SEG_CS] = (struct segment){
         .selector = (uint16_t)(sipi_vector << 8),
-        .attributes = SEGMENT_CODE,
+        .attributes = SEGMENT_DATA, /* real mode writes through CS too */
         .limit = 0xffff,
         .base = (uint64_t)sipi_vector << 12,
     };
     state->segment[SEG_LDTR].attributes = SEGMENT_LDT;
     state->segment[SEG_TR].attributes = SEGMENT_TSS;
-    state->gdtr.limit = 0xffff;
-    state->idtr.limit = 0xffff;
 }
 
 /* Take out the accessed bits that the machine has put where a walk by the manuals would fault. */
@@ -183,7 +191,7 @@ static void start_at_sipi(struct vcpu *v)
 {
     struct vcpu_state state = {.cr0 = CR0_CD | CR0_NW}; /* as RESET leaves them */
     if (v->ran)
-        backend_get_state(v, &state); /* INIT keeps these two, and the PAT */
+        backend_get_state(v, &state); /* INIT keeps these two, and the MSRs */
     vcpu_init_state(v, &state, (uint8_t)atomic_exchange(&v->sipi_vector, -1));
     backend_set_state(v, &state);
     paging_follow(v);
@@ -192,6 +200,7 @@ static void start_at_sipi(struct vcpu *v)
 /* What an INIT does to the CPU besides the registers that the back end keeps. */
 static void take_init(struct vcpu *v)
 {
+    nmis_open();
     apic_reset();
     v->apic_ldr = 0;
     v->apic_dfr = UINT32_MAX;
@@ -199,6 +208,7 @@ static void take_init(struct vcpu *v)
     write_dr1(0);
     write_dr2(0);
     write_dr3(0);
+    v->cpu->nmis = 0;
 }
 
 static void enter_xen_state(struct vcpu *v, enum xen_runstate state)

@@ -68,6 +68,17 @@ enum vcpu_status {
 
 struct vm;
 
+/* What the rules say of one MSR, remembered by its lowest bits. */
+#define MSR_SLOTS 16U
+struct msr_slot {
+    uint32_t msr;
+    bool constant; /* reads give `value`, writes are ignored */
+    uint64_t value;
+    const struct msr_rule *rule; /* NULL: the guest has no such MSR */
+    uint64_t reserved;
+};
+_Static_assert(sizeof(struct msr_slot) == 32, "a shift finds it");
+
 struct vcpu {
     union gprs regs;                  /* (o) first: the entry stubs rely on offset 0 */
     void *backend;                    /* (c) struct vmx_vcpu or struct svm_vcpu */
@@ -99,7 +110,8 @@ struct vcpu {
     bool pdpte_loaded;              /* (o) if it loads them */
     struct table_page *root;        /* (c) of the nested tables; PAGED_SHADOW: while CR0.PG is 0 */
     struct table_page *shadow_root; /* (c) PAGED_SHADOW: of those that map shadow tables too */
-    struct cpuid_dynamic dynamic; /* (o) what CPUID shows beside the model; cr4 is filled in late */
+    struct cpuid_dynamic dynamic; /* (o) what CPUID shows beside the model; cr4 and XCR0 late */
+    struct msr_slot msr_slot[MSR_SLOTS]; /* (o) */
     uint32_t apic_ldr, apic_dfr;  /* the logical APIC id, as far as its own writes were trapped */
     volatile bool wake;           /* set, before a kick, by who wants it to look up from waiting */
     struct xen_vcpu xen;          /* (v) areas that Latch keeps in the guest's memory */
@@ -109,8 +121,9 @@ struct vcpu {
 };
 
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),
- * CS:IP at vector:0000 as after a SIPI. The FPU, XCR0 etc. that INIT keeps are left alone; the PAT
- * and CR0.CD and NW, which it keeps too, are taken from what `state` holds. */
+ * CS:IP at vector:0000 as after a SIPI. The FPU, XCR0 etc. that INIT keeps are left alone; the MSRs
+ * but EFER, and CR0.CD and NW, which it keeps too, are taken from what `state` holds: all of it 0,
+ * but these two, is what RESET leaves. */
 void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector);
 
 /*

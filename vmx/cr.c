@@ -95,9 +95,8 @@ static int write_guest_cr0(struct vcpu *v, uint64_t value)
         return -EINVAL;
     if (changed & CR0_PG)
         vmx_put_efer(v, efer);
-    /* Neither exits nor entries touch CD and NW: SDM vol. 3 §27.3.2.1, §28.5.1. */
     if (changed & CR0_CACHE)
-        write_cr0((read_cr0() & ~CR0_CACHE) | (new &CR0_CACHE));
+        vmx_put_cache_control(new);
     vmx_put_cr0(v, new);
     if (changed & (CR0_PG | CR0_WP))
         flush_linear(v);

@@ -28,6 +28,11 @@ void vmx_put_cr0(struct vcpu *v, uint64_t cr0)
     vmwrite(VMCS_GUEST_CR0, paging_hardware_cr0(v->paging, cr0));
 }
 
+void vmx_put_cache_control(uint64_t cr0)
+{
+    write_cr0((read_cr0() & ~CR0_CACHE) | (cr0 & CR0_CACHE));
+}
+
 uint64_t vmx_read_cr3(const struct vcpu *v)
 {
     return v->paging == PAGED_SHADOW ? v->cr3 : vmread(VMCS_GUEST_CR3);

@@ -124,6 +124,8 @@ uint64_t vmx_eptp(hpa_t root);
 /* The guest's registers, to where it and the hardware see them; `efer` with the mode that its LMA
  * says. */
 void vmx_put_cr0(struct vcpu *v, uint64_t cr0);
+/* CD and NW, which neither entries nor exits touch (SDM vol. 3 §27.3.2.1, §28.5.1), on this CPU. */
+void vmx_put_cache_control(uint64_t cr0);
 void vmx_put_cr3(struct vcpu *v, uint64_t cr3);
 void vmx_put_cr4(struct vcpu *v, uint64_t cr4);
 void vmx_put_efer(struct vcpu *v, uint64_t efer);

@@ -128,7 +128,7 @@ void processor_main(void)
     }
 }
 
-bool processor_start(unsigned int index)
+bool processor_start_at(unsigned int index, uint8_t vector)
 {
     struct processor *there = &processors[index];
     uint64_t *stack = (void *)(TRAMPOLINE + (size_t)(trampoline_end - trampoline) - 8U);
@@ -139,11 +139,16 @@ bool processor_start(unsigned int index)
     apic_send(there->apic_id, ICR_INIT);
     delay_us(10000);
     for (unsigned int sipi = 0; sipi < 2 && !there->online; sipi++) {
-        apic_send(there->apic_id, ICR_SIPI | (uint32_t)(TRAMPOLINE >> 12));
+        apic_send(there->apic_id, ICR_SIPI | vector);
         for (unsigned int ms = 0; ms < 500 && !there->online; ms++)
             delay_us(1000);
     }
     return there->online;
+}
+
+bool processor_start(unsigned int index)
+{
+    return processor_start_at(index, TRAMPOLINE >> 12);
 }
 
 unsigned int processor_start_all(void)

@@ -6,6 +6,7 @@
 
 #define TRAMPOLINE 0x8000UL
 #define MODES_BASE 0x20000UL
+#define PROBE_BASE 0x9000UL
 
 /* COM1 as it is used here (console.c). */
 void console_init(void);
@@ -24,6 +25,9 @@ unsigned int acpi_processors(uint32_t *apic_ids, unsigned int most);
 _Noreturn void payload_main(uint32_t magic, uint32_t info);
 _Noreturn void processor_main(void);
 void processor_event(struct frame *frame);
+
+/* As processor_start(), by way of code at page `vector` below 1 MiB that ends at TRAMPOLINE. */
+bool processor_start_at(unsigned int index, uint8_t vector);
 
 /* start.asm, vectors.asm */
 extern uint64_t long_pml4[512], long_directories[4 * 512];
