@@ -24,17 +24,18 @@
 
 enum invpcid_type { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
 
-static uint32_t read_pkru(struct vcpu *v)
+/* PKRU is the guest's all the time, the right to read it not; IA32_PKRS needs none. */
+static void read_keys(struct vcpu *v, struct paging_state *state)
 {
-    uint32_t pkru;
-    uint64_t cr4 = read_cr4();
-    if (!(backend_read_cr4(v) & CR4_PKE))
-        return 0;
-    write_cr4(cr4 |
-              CR4_PKE); /* the register is the guest's all the time, the right to read it not */
-    __asm__ volatile("rdpkru" : "=a"(pkru) : "c"(0) : "rdx");
-    write_cr4(cr4);
-    return pkru;
+    uint64_t guest = backend_read_cr4(v), cr4 = read_cr4();
+    state->pkru = state->pkrs = 0;
+    if (guest & CR4_PKE) {
+        write_cr4(cr4 | CR4_PKE);
+        __asm__ volatile("rdpkru" : "=a"(state->pkru) : "c"(0) : "rdx");
+        write_cr4(cr4);
+    }
+    if (guest & CR4_PKS)
+        state->pkrs = (uint32_t)rdmsr(MSR_PKRS);
 }
 
 /* The registers as the guest reads them, and its PDPTEs as it loaded them. */
@@ -216,7 +217,7 @@ static enum exit_action shadow_page_fault(struct vcpu *v, struct exit *exit)
         access |= WALK_IMPLICIT;
     vm_lock(v);
     cpu->state.ac = ac;
-    cpu->state.pkru = read_pkru(v);
+    read_keys(v, &cpu->state);
     enum shadow_outcome outcome = shadow_fault(&v->vm->shadow, cpu, address, access, &result);
     if (cpu->changed)
         load_hardware(v);
@@ -240,7 +241,7 @@ static int walk(struct vcpu *v, gla_t address, unsigned int access, struct walk_
     struct paging_state state;
     backend_get_state(v, &registers);
     vcpu_paging_state(v, &registers, &state);
-    state.pkru = read_pkru(v);
+    read_keys(v, &state);
     return guest_walk(&env, &state, address, access, result);
 }
 
@@ -347,7 +348,7 @@ static int read_operand(struct vcpu *v, struct exit *exit, gla_t address, void *
     struct paging_state state;
     backend_get_state(v, &registers);
     vcpu_paging_state(v, &registers, &state);
-    state.pkru = read_pkru(v);
+    read_keys(v, &state);
     for (unsigned int done = 0; done < size;) {
         struct walk_result result;
         const gla_t at = gla(address.raw + done);

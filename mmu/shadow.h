@@ -23,8 +23,10 @@
  * first use faults, and shadow_fault() sets them as the modelled CPU would.
  *
  * CR0.WP is always 1 in hardware. With the guest's WP=0 a supervisor's write to a user page that
- * needs it makes the entry a supervisor's ("opened"), until a user's access or the guest's flush turns it back. Meanwhile
- * the hardware cannot check SMAP or a protection key on that page: struct shadow_stats counts these.
+ * needs it makes the entry a supervisor's ("opened"), until a user's access or the guest's flush
+ * turns it back; and with CR4.PKS one with a key that PKRS denies nothing, also where only the key of
+ * a supervisor's page is in the way. Meanwhile the hardware cannot check SMAP or the page's own key:
+ * struct shadow_stats counts these. Where PKRS leaves no such key the write faults as with WP=1.
  *
  * Whatever writes guest memory besides the guest's own stores calls shadow_write() first.
  *
@@ -86,7 +88,7 @@ struct shadow {
 };
 
 /* One vCPU's part. `state` is the caller's, changed only before shadow_load() or _unload(), but for
- * PKRU and AC, which are those of the access before each shadow_fault(). */
+ * PKRU, PKRS and AC, which are those of the access before each shadow_fault(). */
 struct shadow_cpu {
     struct paging_state state; /* the guest's registers, as it reads them, PDPTEs held if Intel's */
     struct role_context context;

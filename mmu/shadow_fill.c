@@ -11,31 +11,63 @@
 #define NEAR_NEW 64U
 
 #define KEY_SHIFT 59U
+#define KEYS      16U
 
-/* Whether the key of a user page denies what WP=0 grants: the hardware, with WP=1, would heed it. */
-static bool key_denies_write(const struct shadow_cpu *cpu, uint64_t guest)
+/* Whether the key denies a write that WP=0 grants: the hardware, with WP=1, would heed it. */
+static bool key_denies_write(uint32_t rights, uint64_t guest)
 {
-    return cpu->role.pke && (cpu->state.pkru >> (guest >> KEY_SHIFT & 15U) * 2U & 2U);
+    return rights >> (guest >> KEY_SHIFT & 15U) * 2U & 2U;
+}
+
+static bool supervisor_keys(const struct shadow_cpu *cpu)
+{
+    return (cpu->state.cr4 & CR4_PKS) &&
+           (cpu->role.mode == MODE_4LEVEL || cpu->role.mode == MODE_5LEVEL);
+}
+
+/* Give a supervisor's page a key that denies nothing. False: there is none. */
+static bool free_of_keys(const struct shadow_cpu *cpu, struct shadow_entry *leaf)
+{
+    unsigned int key = 0;
+
+    while (key < KEYS && (cpu->state.pkrs >> key * 2U & 3U))
+        key++;
+    if (key == KEYS)
+        return false;
+    if (leaf->kind == SHADOW_TABLE) /* of a split */
+        leaf->role.leaf_key = key & 15U;
+    else
+        leaf->bits = (leaf->bits & ~(15UL << KEY_SHIFT)) | (uint64_t)key << KEY_SHIFT;
+    return true;
 }
 
 /* The leaf for an access that the guest's tables allow; opened if only WP=0 allows it. */
 static struct shadow_entry leaf_for_access(struct shadow *s, const struct shadow_cpu *cpu,
                                            const struct shadow_page *page, unsigned int index,
-                                           uint64_t guest, unsigned int access)
+                                           uint64_t guest, unsigned int access, bool *stuck)
 {
     struct shadow_entry leaf = shadow_wanted(s, page, index, guest, false);
-    struct shadow_entry opened;
+    struct shadow_entry opened = leaf;
+    bool pks = supervisor_keys(cpu);
 
-    if (page->role.wp || leaf.kind == SHADOW_NONE || !(leaf.bits & SHADOW_USER) ||
+    if (page->role.wp || page->role.direct || leaf.kind == SHADOW_NONE ||
         !(access & ACCESS_WRITE) || (access & ACCESS_USER))
         return leaf;
-    if ((leaf.bits & SHADOW_WRITE) && !key_denies_write(cpu, guest))
+    if (leaf.bits & SHADOW_USER) {
+        if ((leaf.bits & SHADOW_WRITE) &&
+            !(cpu->role.pke && key_denies_write(cpu->state.pkru, guest)))
+            return leaf;
+        opened = shadow_wanted(s, page, index, guest, true);
+        if (opened.bits == leaf.bits)
+            return leaf;
+    } else if (!pks || !key_denies_write(cpu->state.pkrs, guest)) {
         return leaf;
-    opened = shadow_wanted(s, page, index, guest, true);
-    if (opened.bits == leaf.bits)
-        return leaf;
-    s->opened += page->role.smap_no_wp || page->role.pke;
-    return opened;
+    }
+    s->opened += page->role.smap_no_wp || page->role.pke || pks;
+    if (!pks || free_of_keys(cpu, &opened))
+        return opened;
+    *stuck = true;
+    return leaf;
 }
 
 /* Fill what the guest has used before and is likely to use again. */
@@ -82,11 +114,12 @@ static struct shadow_page *put_entry(struct shadow *s, struct shadow_page *page,
 }
 
 /* From the root down, each entry from one read of the guest's. What that read says is right in any
- * case, whether or not it leads where the walk before has been. */
-static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access)
+ * case, whether or not it leads where the walk before has been. False: no entry lets the hardware
+ * do what WP=0 allows. */
+static bool fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access)
 {
     struct shadow_page *page = cpu->root;
-    bool made = false;
+    bool made = false, stuck = false;
 
     if (page == cpu->pae_root) {
         unsigned int index = shadow_index(page, address) % 4U;
@@ -101,13 +134,14 @@ static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsign
         struct shadow_page *at = page;
         unsigned int index = shadow_index(at, address);
         uint64_t guest = at->role.direct ? 0 : shadow_guest_entry(s, at, index);
-        struct shadow_entry wanted = leaf_for_access(s, cpu, at, index, guest, access);
+        struct shadow_entry wanted = leaf_for_access(s, cpu, at, index, guest, access, &stuck);
         bool made_here = made;
 
         page = put_entry(s, at, index, &wanted, &made);
         if (wanted.kind == SHADOW_LEAF && !at->role.direct)
             prefetch(s, at, index, made_here ? NEAR_NEW : NEAR);
     }
+    return !stuck;
 }
 
 static bool is_absent(const struct shadow *s, gpa_t address)
@@ -152,8 +186,9 @@ enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t
         return SHADOW_ABSENT;
     shadow_reserve(s, FILL_PAGES);
     s->fills++;
-    fill(s, cpu, address, access);
+    bool permitted = fill(s, cpu, address, access);
     shadow_track_candidates(s);
     shadow_reap(s);
-    return SHADOW_RETRY;
+    result->error_code = PF_PRESENT | PF_WRITE | PF_KEY; /* as with WP=1 */
+    return permitted ? SHADOW_RETRY : SHADOW_FAULT;
 }

@@ -325,8 +325,8 @@ static bool hardware_permits(const struct vcpu *c, bool w, bool u, bool nx, uint
                              unsigned int access)
 {
     const struct paging_state *state = &c->shadow.state;
-    uint32_t key =
-        is_long(c) && (state->cr4 & CR4_PKE) ? state->pkru >> (entry >> 59 & 15U) * 2U & 3U : 0;
+    bool keys = is_long(c) && (state->cr4 & (u ? CR4_PKE : CR4_PKS));
+    uint32_t key = keys ? (u ? state->pkru : state->pkrs) >> (entry >> 59 & 15U) * 2U & 3U : 0;
     bool user = access & ACCESS_USER;
 
     if (user && !u)
@@ -337,7 +337,7 @@ static bool hardware_permits(const struct vcpu *c, bool w, bool u, bool nx, uint
         return false;
     if (u && !user && (state->cr4 & CR4_SMAP) && (!state->ac || (access & WALK_IMPLICIT)))
         return false;
-    return !u || (!(key & 1U) && !((key & 2U) && (access & ACCESS_WRITE)));
+    return !(key & 1U) && !((key & 2U) && (access & ACCESS_WRITE));
 }
 
 /* The hardware's walk of the shadow tables, by the rules of a CPU with 52 address bits. */
