@@ -150,17 +150,18 @@ static struct part part_at(const struct direct *direct, const struct table_page 
     return part;
 }
 
-/* The largest page of a part that holds `address`; its type in `leaf` too. */
-static struct table_leaf largest_page(const struct direct *direct, const struct part *part,
-                                      uint64_t address)
+/* The largest block of a part that holds `address`, of `size` or less by steps of `shift` bits, and
+ * can be mapped as one; its type in `leaf` too. */
+static struct table_leaf largest_block(const struct direct *direct, const struct part *part,
+                                       uint64_t address, uint64_t size, unsigned int shift)
 {
     const struct guest_range *range = &part->range;
     struct table_leaf leaf = {.access = part->access};
     bool tracked = false;
 
-    for (unsigned int level = direct->format.max_leaf; level >= 1; level--) {
-        leaf.size = level_size(level);
-        leaf.address = address & ~(leaf.size - 1UL);
+    for (; size >= PAGE_SIZE; size >>= shift) {
+        leaf.size = size;
+        leaf.address = address & ~(size - 1UL);
         leaf.page = hpa(range->base.raw + (leaf.address - range->start));
         if (leaf.address >= range->start && leaf.size <= range->end - leaf.address &&
             !(leaf.page.raw & (leaf.size - 1UL)) &&
@@ -186,7 +187,8 @@ int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
     if (result->beyond_limit || part.access == 0)
         return 0;
     if (!table_lookup(&view.space, address.raw, &result->leaf)) {
-        struct table_leaf leaf = largest_page(direct, &part, address.raw);
+        struct table_leaf leaf =
+            largest_block(direct, &part, address.raw, level_size(direct->format.max_leaf), 9);
         int rc = table_map(&view.space, leaf.address, leaf.page, leaf.size, leaf.access, leaf.type);
 
         if (rc != 0)
@@ -197,23 +199,42 @@ int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
     return 0;
 }
 
+/* Of the largest block that may begin at an address: a page, or more that end with `end`. */
+static uint64_t aligned_size(const struct direct *direct, uint64_t address, uint64_t end)
+{
+    uint64_t bits = address | level_size(direct->format.levels);
+    uint64_t size = bits & -bits;
+
+    while (size > level_size(direct->format.max_leaf) && size > end - address)
+        size /= 2;
+    return size;
+}
+
+/* By blocks of many pages: what is the same for all of them is found out once. */
 int direct_build(struct direct *direct, struct table_page *root, gpa_t limit)
 {
+    struct view view = view_of(direct, root);
     uint64_t end = root_limit(direct, root);
     uint64_t address = 0;
 
     if (limit.raw < end)
         end = limit.raw;
     while (address < end) {
-        struct direct_result result;
-        int rc = direct_fill(direct, root, gpa(address), &result);
+        struct part part = part_at(direct, root, gpa(address));
+        uint64_t size = aligned_size(direct, address, end);
+        struct table_leaf block;
+        int rc;
 
+        if (part.access == 0) {
+            address = part.range.end;
+            continue;
+        }
+        block = largest_block(direct, &part, address, size, 1);
+        rc =
+            table_map(&view.space, block.address, block.page, block.size, block.access, block.type);
         if (rc != 0)
             return rc;
-        if (result.kind == GUEST_ABSENT)
-            address = part_at(direct, root, gpa(address)).range.end;
-        else
-            address = result.leaf.address + result.leaf.size;
+        address = block.address + block.size;
     }
     return 0;
 }

@@ -68,9 +68,10 @@ static void replace_table(struct table_space *space, struct position child,
 
 static bool table_empty(const struct table_space *space, struct position at)
 {
+    const volatile uint64_t *table = space->env->map(space->env->ctx, at.table);
+
     for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
-        if (format_present(&space->format,
-                           *entry_at(space, at, at.first + i * level_size(at.level))))
+        if (format_present(&space->format, table[i]))
             return false;
     return true;
 }
@@ -81,12 +82,12 @@ static void fill_from_leaf(struct table_space *space, struct position at, uint64
     uint64_t page = entry_address(entry, at.level + 1).raw;
     unsigned int access = format_access(&space->format, entry);
     enum cache_type type = format_type(&space->format, entry);
+    volatile uint64_t *table = space->env->map(space->env->ctx, at.table);
 
     for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
         uint64_t offset = i * level_size(at.level);
 
-        *entry_at(space, at, at.first + offset) =
-            format_leaf_entry(&space->format, hpa(page + offset), at.level, access, type);
+        table[i] = format_leaf_entry(&space->format, hpa(page + offset), at.level, access, type);
     }
 }
 
@@ -326,11 +327,12 @@ struct visit {
 static int visit_table(const struct table_space *space, struct position at,
                        const struct visit *visit)
 {
+    const volatile uint64_t *table = space->env->map(space->env->ctx, at.table);
     int rc = 0;
 
     for (unsigned int i = 0; rc == 0 && i < TABLE_ENTRIES; i++) {
+        uint64_t entry = table[i];
         uint64_t address = at.first + i * level_size(at.level);
-        uint64_t entry = *entry_at(space, at, address);
         struct table_leaf leaf;
 
         if (!format_present(&space->format, entry))
