@@ -40,10 +40,12 @@ $(B)/%/offsets.inc: %/offsets.c | $(NEWLIB_KERNEL)/stamp
 # Latch neither saves nor has the guest's FPU and vector state, so no instruction may touch it.
 FPU := %([xyz]mm[0-9]|mm[0-7]|st\b)|[[:space:]](f(n?st|ld|i?add|i?sub|i?mul|i?div|i?com|i?st|ild)|emms)
 
+KERNEL_LINK := ld -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
+    --fatal-warnings --defsym=_svfprintf_r=_svfiprintf_r -T kernel/latch.ld
+
 # Linked under another name, so that what stands under its own has passed the checks.
 $(B)/latch.elf: $(KERNEL_OBJECTS) kernel/latch.ld | $(NEWLIB_KERNEL)/stamp
-	@ld -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections --fatal-warnings \
-	    --defsym=_svfprintf_r=_svfiprintf_r -T kernel/latch.ld -Map=$(B)/latch.map -o $@.new \
+	@$(KERNEL_LINK) -Map=$(B)/latch.map -o $@.new \
 	    $(KERNEL_OBJECTS) $(NEWLIB_KERNEL)/lib/libck.a
 	@! objdump -d $@.new | grep -E '$(FPU)' || \
 	    { echo "$@: the FPU or vector instructions above must not be in Latch" >&2; false; }

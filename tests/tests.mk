@@ -28,7 +28,7 @@ PAGING_C := $(REFERENCE_C) $(wildcard tests/guest/paging/*.c tests/guest/paging/
 $(PAGING_PAYLOADS:%=$(B)/guest/%.elf): $(PAGING_C:%=$(B)/guest-obj/%.o)
 
 # Those that hold the CPU against its model.
-MODEL_PAYLOADS := msr_port features dynamic
+MODEL_PAYLOADS := msr_port features dynamic sgx
 MODEL_C := $(filter-out cpuid/digest.c,$(wildcard cpuid/*.c)) $(wildcard tests/guest/model/*.c)
 $(MODEL_PAYLOADS:%=$(B)/guest/%.elf): $(MODEL_C:%=$(B)/guest-obj/%.o)
 
@@ -37,6 +37,15 @@ $(B)/guest/%.elf: $(B)/guest-obj/tests/guest/%.c.o $(PAYLOAD_LIB_OBJECTS) tests/
 	@ld -nostdlib -static -z max-page-size=4096 -z noexecstack -T tests/guest/lib/payload.ld \
 	    -o $@ $(filter %.o,$^) --start-group $(NEWLIB_GUEST)/lib/libc.a $(NEWLIB_GUEST)/lib/libm.a \
 	    $(shell $(CC) -print-libgcc-file-name) --end-group
+
+# --- Latch with a feature that no emulator has
+
+FAKE_C := tests/fake/sgx.c
+$(B)/test/latch-sgx.elf: $(KERNEL_OBJECTS) $(FAKE_C:%=$(B)/kernel-obj/%.o) kernel/latch.ld
+	@mkdir -p $(@D)
+	@$(KERNEL_LINK) --wrap=spec_apply -o $@ $(filter %.o,$^) $(NEWLIB_KERNEL)/lib/libck.a
+
+test: $(B)/test/latch-sgx.elf
 
 # --- the default guest's initramfs
 
@@ -93,7 +102,7 @@ $(B)/unit/%: $(B)/host-obj/tests/unit/%.c.o $(B)/host-obj/latch.a
 CLANG_INCLUDES = -nostdinc -isystem $(shell clang -print-resource-dir)/include
 PAYLOAD_C := $(wildcard tests/guest/*.c $(foreach d,lib model paging,tests/guest/$(d)/*.c))
 HOST_C := $(wildcard tests/unit/*.c tests/reference/*.c $(INITRAMFS)/*.c)
-LINTED := $(KERNEL_C) $(OFFSET_SOURCES) $(PAYLOAD_C) $(HOST_C)
+LINTED := $(KERNEL_C) $(FAKE_C) $(OFFSET_SOURCES) $(PAYLOAD_C) $(HOST_C)
 TIDY = @mkdir -p $(@D) && clang-tidy --quiet --warnings-as-errors='*' $< -- $(1) 2>$@.log || \
     { grep -v 'warnings generated\|Suppressed\|system-headers' $@.log >&2; false; } && touch $@
 
