@@ -4,6 +4,7 @@
 #include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/memory.h"
+#include "kernel/quick.h"
 #include "kernel/tsc.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
@@ -70,11 +71,10 @@ static int64_t get_model(struct vcpu *v, uint64_t index, uint64_t address, uint6
     const struct model *model = v->vm->vcpu[index]->model;
     if (capacity < model->count)
         return -ENOSPC;
+    vm_lock(v);
     struct hypercall_leaf *leaves =
-        vm_memory(v->vm, gpa(address), model->count * sizeof(struct hypercall_leaf));
-    if (leaves == NULL)
-        return -EFAULT;
-    for (uint32_t i = 0; i < model->count; i++) {
+        vm_memory_for_write(v->vm, gpa(address), model->count * sizeof(struct hypercall_leaf));
+    for (uint32_t i = 0; leaves != NULL && i < model->count; i++) {
         const struct cpuid_leaf *leaf = &model->leaves[i];
         leaves[i] = (struct hypercall_leaf){
             .leaf = leaf->leaf,
@@ -85,7 +85,8 @@ static int64_t get_model(struct vcpu *v, uint64_t index, uint64_t address, uint6
             .edx = leaf->regs.edx,
         };
     }
-    return model->count;
+    vm_unlock(v);
+    return leaves != NULL ? (int64_t)model->count : -EFAULT;
 }
 
 static int64_t console(struct vcpu *v, uint64_t address, uint64_t length)
@@ -127,13 +128,15 @@ static int64_t get_digest(struct vcpu *v, uint64_t address)
     uint8_t digest[DIGEST_BYTES];
     if (address % sizeof(uint64_t) != 0)
         return -EINVAL;
-    uint8_t *to = vm_memory(v->vm, gpa(address), sizeof(digest));
-    if (to == NULL)
-        return -EFAULT;
     int error = digest_seal(&v->vm->seal, digest);
-    if (error == 0)
+    if (error != 0)
+        return error;
+    vm_lock(v);
+    uint8_t *to = vm_memory_for_write(v->vm, gpa(address), sizeof(digest));
+    if (to != NULL)
         memcpy(to, digest, sizeof(digest));
-    return error;
+    vm_unlock(v);
+    return to != NULL ? 0 : -EFAULT;
 }
 
 enum exit_action hypercall(struct vcpu *v, struct exit *exit)
@@ -147,10 +150,12 @@ enum exit_action hypercall(struct vcpu *v, struct exit *exit)
         v->regs.rax = (uint64_t)-EPERM & mask;
         return EXIT_NEXT;
     }
-    switch (v->regs.rax & mask) {
-    case HYPERCALL_VERSION:
-        result = HYPERCALL_ABI;
-        break;
+    uint64_t number = v->regs.rax & mask, value;
+    if (quick_hypercall(v, number, &value)) {
+        v->regs.rax = value & mask;
+        return EXIT_NEXT;
+    }
+    switch (number) {
     case HYPERCALL_VERDICT:
         if (a <= VERDICT_FAILURE)
             return vm_end(v, (enum verdict)a);
@@ -169,9 +174,6 @@ enum exit_action hypercall(struct vcpu *v, struct exit *exit)
     case HYPERCALL_CONSOLE:
         result = console(v, a, b);
         break;
-    case HYPERCALL_FORBIDDEN:
-        result = (int64_t)v->vm->forbidden;
-        break;
     case HYPERCALL_LATCH_RANGE:
         result = a == 0 ? (int64_t)latch_range.start : a == 1 ? (int64_t)latch_range.end : -EINVAL;
         break;
@@ -186,9 +188,6 @@ enum exit_action hypercall(struct vcpu *v, struct exit *exit)
         break;
     case HYPERCALL_POOL:
         result = count_pool();
-        break;
-    case HYPERCALL_GENERATION:
-        result = (int64_t)v->vm->seal.generation;
         break;
     default:
         break;

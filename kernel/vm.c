@@ -288,6 +288,17 @@ void *vm_memory(const struct vm *of, gpa_t address, uint64_t size)
     return memory_at(hpa(address.raw)); /* guest- and host-physical are the same */
 }
 
+void *vm_memory_for_write(struct vm *of, gpa_t address, uint64_t size)
+{
+    void *memory = vm_memory(of, address, size);
+    if (memory == NULL)
+        return NULL;
+    for (uint64_t frame = address.raw >> PAGE_SHIFT; frame << PAGE_SHIFT < address.raw + size;
+         frame++)
+        (void)shadow_write(&of->shadow, gfn(frame));
+    return memory;
+}
+
 unsigned int vm_read(const struct vm *from, gpa_t address, void *buffer, unsigned int size)
 {
     unsigned int done = 0;

@@ -67,6 +67,9 @@ bool vm_read_entry(const struct vm *from, gpa_t address, unsigned int size, uint
 int vm_walk_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value);
 /* A pointer to guest RAM, NULL if any of it is not. */
 void *vm_memory(const struct vm *of, gpa_t address, uint64_t size);
+/* The same to write to: the guest may have its page tables there, and shadow tables hear of it.
+ * Under the lock, and for no longer than that. */
+void *vm_memory_for_write(struct vm *of, gpa_t address, uint64_t size);
 
 /* End the run from an exit of `v`: stop the other vCPUs, print the exits, then as configured.
  * Returns EXIT_STOP if another vCPU is ending it already. */

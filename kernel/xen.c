@@ -47,6 +47,15 @@ static void account(struct xen_vcpu *x, enum xen_runstate state, uint64_t until)
     x->last_tsc = until;
 }
 
+/* Whether or not it lies in the guest's page tables. */
+static void write_area(struct guest_page_cache *cache, uint32_t at, const void *data,
+                       uint32_t length)
+{
+    for (unsigned int i = 0; i < GUEST_PAGE_PARTS && cache->page[i] != NULL; i++)
+        (void)vm_memory_for_write(&vm, gpa_of(cache->frame[i]), PAGE_SIZE);
+    guest_page_cache_write(cache, at, data, length);
+}
+
 /* A guest that reads meanwhile sees the update bit before anything else changes, and until all has. */
 static void publish(struct xen_vcpu *x)
 {
@@ -58,13 +67,13 @@ static void publish(struct xen_vcpu *x)
         return;
     guest_page_cache_read(&x->runstate, top, &byte, 1);
     byte |= UPDATE_IN_BYTE;
-    guest_page_cache_write(&x->runstate, top, &byte, 1);
+    write_area(&x->runstate, top, &byte, 1);
     atomic_thread_fence(memory_order_release);
     xen_put_run_times(area, &x->times, long_mode, true);
-    guest_page_cache_write(&x->runstate, 0, area, xen_runstate_size(long_mode));
+    write_area(&x->runstate, 0, area, xen_runstate_size(long_mode));
     atomic_thread_fence(memory_order_release);
     byte = area[top] & (uint8_t)~UPDATE_IN_BYTE;
-    guest_page_cache_write(&x->runstate, top, &byte, 1);
+    write_area(&x->runstate, top, &byte, 1);
 }
 
 static void publish_info(struct xen_vcpu *x)
@@ -73,7 +82,7 @@ static void publish_info(struct xen_vcpu *x)
     if (!guest_page_cache_refresh(&x->info, &vm.xen.pages))
         return;
     xen_put_vcpu_info(area, &vm.xen.scale, vm.xen.long_mode);
-    guest_page_cache_write(&x->info, 0, area, sizeof(area));
+    write_area(&x->info, 0, area, sizeof(area));
 }
 
 void xen_enter_state(struct vcpu *v, enum xen_runstate state)
@@ -168,7 +177,7 @@ static int get_times(struct xen_vcpu *x, gpa_t to, bool long_mode)
     guest_page_cache_init(&answer, XEN_RUNSTATE_SIZE);
     int error = register_area(&answer, to, gpa((to.raw | PAGE_OFFSET_MASK) + 1U));
     if (error == 0)
-        guest_page_cache_write(&answer, 0, area, xen_runstate_size(long_mode));
+        write_area(&answer, 0, area, xen_runstate_size(long_mode));
     return error;
 }
 
@@ -220,12 +229,14 @@ static void fill_page(uint8_t *page)
 
 int xen_hypercall_page(struct vcpu *v, uint64_t value, bool long_mode)
 {
-    uint8_t *page = value & PAGE_NUMBERS ? NULL : vm_memory(v->vm, gpa(value), PAGE_SIZE);
-    if (page == NULL)
+    if (value & PAGE_NUMBERS)
         return -EINVAL;
     vm_lock(v);
-    fill_page(page);
-    latch(long_mode);
+    uint8_t *page = vm_memory_for_write(v->vm, gpa(value), PAGE_SIZE);
+    if (page != NULL) {
+        fill_page(page);
+        latch(long_mode);
+    }
     vm_unlock(v);
-    return 0;
+    return page != NULL ? 0 : -EINVAL;
 }

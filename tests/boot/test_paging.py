@@ -13,6 +13,7 @@ from test_debian import check_report
 
 MODES = BUILD / "guest/modes.elf"
 SMP = BUILD / "guest/smp.elf"
+AREAS = BUILD / "guest/areas.elf"
 QEMU = ["--machine", "qemu-amd"]
 
 
@@ -124,6 +125,11 @@ def test_unlike_vcpus(boot):
     assert booted.lines(r"paging: vcpu 0: direct \(NPT\), the hardware enforces"), booted.tail(40)
     assert booted.lines("paging: vcpu 1: shadow, .*1 GiB pages hidden"), booted.tail(40)
     assert booted.lines("model: .*2 distinct"), booted.tail(40)
+
+
+def test_latchs_own_writes(boot):
+    """Shadow tables follow what Latch writes into a page table of the guest's."""
+    assert run(boot, AREAS, "paging=shadow").lines("ok areas.written-table-followed")
 
 
 def test_few_shadow_tables(boot):

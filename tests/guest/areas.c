@@ -12,6 +12,8 @@
 #define LINEAR             (1UL << 39) /* the second PML4 entry, which nothing else uses */
 #define PRESENT_WRITABLE   3UL
 #define STUB_SIZE          32U
+#define LEAVES_MAX         512U
+#define VECTOR_PF          14U
 #define ENTRY_TIME(layout) (*(volatile uint64_t *)((layout) == 64 ? area + 8 : area + 4))
 
 static uint8_t pages[5][PAGE] __attribute__((aligned(4096)));
@@ -273,6 +275,33 @@ static void check_digest(void)
     printf("\n");
 }
 
+static void touch(void *address)
+{
+    (void)*(volatile uint8_t *)address;
+}
+
+/* A page table of the guest's, which may be tracked for shadow tables, is what Latch writes to. */
+static void check_written_table(void)
+{
+    static uint64_t written[3 * LEAVES_MAX] __attribute__((aligned(4096)));
+    uint64_t *root = (uint64_t *)(read_cr3() & ~0xfffUL);
+    tables[0][0] = (uint64_t)tables[1] | PRESENT_WRITABLE;
+    tables[1][0] = (uint64_t)written | PRESENT_WRITABLE;
+    written[0] = (uint64_t)pages[2] | PRESENT_WRITABLE;
+    root[1] = (uint64_t)tables[0] | PRESENT_WRITABLE;
+    for (unsigned int i = 0; i < 32; i++) {
+        touch((void *)LINEAR);
+        write_cr3(read_cr3());
+    }
+    int64_t count = latch_hypercall(HYPERCALL_MODEL_GET, 0, (uint64_t)written, LEAVES_MAX, 0);
+    write_cr3(read_cr3());
+    check(count > 0 && written[0] == 0, "areas.model-in-a-table", "leaf 0 is not the first");
+    check_equal("areas.written-table-followed", VECTOR_PF,
+                fault_of(touch, (void *)LINEAR, NULL, NULL));
+    root[1] = 0;
+    write_cr3(read_cr3());
+}
+
 int main(void)
 {
     if (!under_latch()) {
@@ -285,6 +314,7 @@ int main(void)
     check_linear();
     check_hypercall_page();
     check_digest();
+    check_written_table();
     check_equal("areas.info", 0, (uint64_t)register_info(0, (uint64_t)pages[1] / PAGE, 0));
     check_times(0, pages[1]);
     check_two_vcpus(pages[1]);
