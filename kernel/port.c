@@ -102,12 +102,6 @@ static const struct port_rule *find(unsigned int port)
     return NULL;
 }
 
-static bool passes(unsigned int port)
-{
-    const struct port_rule *rule = find(port);
-    return rule != NULL && rule->action == PORT_PASS;
-}
-
 void port_trap_all(void)
 {
     if (vm.config->console != COM1)
@@ -121,13 +115,15 @@ void port_trap_all(void)
      * is not simply the hardware's. */
     if (vm.config->on_reset != ON_RESET_RESET)
         fill(RULE_RESET_CONTROL, RESET_CONTROL, 1);
-    /* Above that PCI devices' ports begin, where the few others are lines of their own. */
+    /* From the last line to the first, which decides. Above them PCI devices' ports begin, where the
+     * few others are lines of their own. */
     for (unsigned int port = 0; port < PCI_PORTS; port++)
-        backend_trap_port((uint16_t)port, !passes(port));
-    for (unsigned int i = 0; i < RULES; i++) {
+        backend_trap_port((uint16_t)port, true);
+    for (unsigned int i = RULES; i-- > 0;) {
+        const bool trap = rules[i].action != PORT_PASS;
         for (unsigned int port = rules[i].first;
-             rules[i].action != PORT_PASS && port <= rules[i].last; port++)
-            backend_trap_port((uint16_t)port, true);
+             port <= rules[i].last && (trap || port < PCI_PORTS); port++)
+            backend_trap_port((uint16_t)port, trap);
     }
 }
 
