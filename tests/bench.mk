@@ -22,7 +22,8 @@ $(BENCH)/payload.elf $(BENCH)/null.elf: $(BENCH_ROWS:%=$(B)/guest-obj/%.o) $(PAY
 # --- KVM: Debian's modules, and a monitor of ours, in an initramfs
 
 BENCH_KVM_C := $(wildcard tests/bench/kvm/*.c)
-BENCH_LINUX_C := $(BENCH_KVM_C) $(wildcard tests/bench/whole/*.c)
+BENCH_WHOLE_C := $(wildcard tests/bench/whole/*.c)
+BENCH_LINUX_C := $(BENCH_KVM_C) $(BENCH_WHOLE_C)
 BENCH_KVM_FLAGS := -std=gnu17 -D_GNU_SOURCE -O2 $(WARNINGS) -I. -pthread
 
 $(BENCH)/monitor: $(BENCH_KVM_C) $(wildcard tests/bench/kvm/*.h) | $(SETUP)
@@ -38,11 +39,11 @@ $(BENCH)/kvm.gz: tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(B)
 	@cd $(BENCH)/kvm && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../kvm.gz.new
 	@mv $(BENCH)/kvm.gz.new $@
 
-# --- the whole: the default guest, which tells the TSC at its end
+# --- the whole: the default guest, with the bench's loads in place of its report
 
-$(BENCH)/whole.gz: tests/bench/whole/report.c $(B)/initramfs.gz
+$(BENCH)/whole.gz: $(BENCH_WHOLE_C) tests/bench/whole/whole.h $(B)/initramfs.gz
 	@mkdir -p $(BENCH)/whole/bin
-	@$(CC) -std=gnu17 -O2 $(WARNINGS) -static -s $< -o $(BENCH)/whole/bin/report
+	@$(CC) $(BENCH_KVM_FLAGS) -static -s $(BENCH_WHOLE_C) -o $(BENCH)/whole/bin/report
 	@install -m 755 $(B)/initramfs/report $(BENCH)/whole/bin/report-itself
 	@cd $(BENCH)/whole && find bin | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../whole.cpio.gz
 	@cat $(B)/initramfs.gz $(BENCH)/whole.cpio.gz > $@

@@ -13,6 +13,7 @@ MACHINES = ["qemu-amd", "bochs-intel", "bochs-amd"]
 
 PAYLOAD = BENCH / "payload.elf"
 NULL = BENCH / "null.elf"
+LINUX_INITRD = BENCH / "whole.gz"
 KVM_KERNEL = BUILD / "debian/vmlinuz"
 KVM_INITRD = BENCH / "kvm.gz"
 
@@ -24,13 +25,15 @@ KVM_KERNEL_WORDS = ("console=ttyS0 quiet panic=-1 cryptomgr.notests nokaslr miti
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One configuration. `boots` are the further arguments of iso/run, one tuple for each boot."""
+    """One configuration. `boots` are the further arguments of iso/run, one tuple for each boot;
+    `slow` are those of boots of a Linux beside them."""
 
     name: str
     about: str
     boots: tuple
     quick: bool = True
     needs: tuple = ()
+    slow: tuple = ()
 
 
 def payload(*arguments, processors=True):
@@ -40,12 +43,18 @@ def payload(*arguments, processors=True):
     return (one, two) if processors else (one,)
 
 
+def linux(*arguments):
+    """Debian, with the bench's rows about processes."""
+    return (("--initrd", LINUX_INITRD, "--vcpus", "1", "--timeout", "240", "--append", "bench.rows",
+             *arguments),)
+
+
 def null(flavour):
     return (("--bare", "--guest", NULL, "--vcpus", "1", "--append", f"flavour={flavour}"),)
 
 
 def kvm(words):
-    """On one CPU: with two the kernel does not come up in QEMU's counting mode, nor soon in Bochs."""
+    """On one CPU: two do not come up in QEMU's counting mode, nor soon in Bochs."""
     arguments = f"{KVM_KERNEL_WORDS} {words}"
     return (("--bare", "--guest", KVM_KERNEL, "--initrd", KVM_INITRD, "--vcpus", "1",
              "--mem", "1024", "--timeout", "240", "--append", arguments),)
@@ -53,13 +62,15 @@ def kvm(words):
 
 MODEL = ("--conf", "test-hypercalls=on")
 COLUMNS = [
-    Column("bare", "no hypervisor", payload("--bare")),
+    Column("bare", "no hypervisor", payload("--bare"), slow=linux("--bare")),
     Column("floor", "stub that keeps nothing of the guest's", null("floor")),
     Column("gpr", "stub that keeps the general registers", null("gpr")),
     Column("full", "stub that keeps all that a guest could see change", null("full")),
-    Column("latch", "Latch, direct paging", payload("--paging", "direct", *MODEL)),
+    Column("latch", "Latch, direct paging", payload("--paging", "direct", *MODEL),
+           slow=linux("--paging", "direct")),
     Column("latch-sh", "Latch, shadow paging",
-           payload("--paging", "shadow", *MODEL, processors=False)),
+           payload("--paging", "shadow", *MODEL, processors=False),
+           slow=linux("--paging", "shadow")),
     Column("kvm", "KVM of Debian's kernel, nested paging", kvm("bench.nested=1"),
            quick=False, needs=(KVM_KERNEL, KVM_INITRD)),
     Column("kvm-sh", "the same, shadow paging", kvm("bench.nested=0"), quick=False,
@@ -70,10 +81,10 @@ LIMIT = "full"
 PEERS = {"latch": ["kvm"], "latch-sh": ["kvm-sh"]}
 
 
-def boot(machine, arguments, log):
+def boot(machine, arguments, log, counted=True):
     """Boot once; the console's text, and iso/run's exit status."""
     words = [ROOT / "iso/run", "--batch", "--machine", machine, *arguments]
-    if machine == "qemu-amd":
+    if machine == "qemu-amd" and counted:
         words.append("--icount")
     done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -101,7 +112,7 @@ def read(text):
     return rows
 
 
-def measure(machine, column, rounds, logs):
+def measure(machine, column, rounds, logs, quick=True):
     """All boots of a column on a machine: {"rows", and "missing" with the reason if one failed}."""
     result = {"rows": {}}
     for file in column.needs:
@@ -110,7 +121,7 @@ def measure(machine, column, rounds, logs):
             return result
     log = logs / f"{machine}-{column.name}.log"
     log.unlink(missing_ok=True)
-    for arguments in column.boots:
+    for arguments in column.boots + (() if quick else column.slow):
         arguments = list(arguments)
         if "--append" not in arguments:
             arguments += ["--append", ""]
