@@ -107,7 +107,7 @@ static void latch_shows_itself(void)
         struct cpuid_regs r = model_get(&m, 0x40000000, 0);
         CHECK_EQ(r.eax, 0x40000001);
         CHECK_EQ(memcmp(&r.ebx, "LatchLatch\0\0", 12), 0);
-        CHECK_EQ(model_get(&m, 0x40000001, 0).eax, 1);
+        CHECK_EQ(model_get(&m, 0x40000001, 0).eax, 2);
         CHECK(model_get(&m, 1, 0).ecx >> 31);
         CHECK_EQ(model_get(&m, 0x80000001, 0).ecx & 1 << 2, 0);
         CHECK_EQ(model_get(&m, 1, 0).ecx & 1 << 5, 0);
