@@ -192,6 +192,7 @@ static void start_at_sipi(struct vcpu *v)
     struct vcpu_state state = {.cr0 = CR0_CD | CR0_NW}; /* as RESET leaves them */
     if (v->ran)
         backend_get_state(v, &state); /* INIT keeps these two, and the MSRs */
+    v->cpu->nmis = 0;                 /* INIT drops what waits, and then nothing but a SIPI comes */
     vcpu_init_state(v, &state, (uint8_t)atomic_exchange(&v->sipi_vector, -1));
     backend_set_state(v, &state);
     paging_follow(v);
@@ -208,7 +209,6 @@ static void take_init(struct vcpu *v)
     write_dr1(0);
     write_dr2(0);
     write_dr3(0);
-    v->cpu->nmis = 0;
 }
 
 static void enter_xen_state(struct vcpu *v, enum xen_runstate state)
