@@ -10,6 +10,7 @@
 #define LEAF7_EDX_AMX_TILE (1U << 24)
 #define LEAF71_EDX_AVX10   (1U << 19)
 #define XSAVE1_EAX_XSAVES  (1U << 3)
+#define XSAVE_LEGACY_BITS  3U
 #define XSAVE_LEGACY_SIZE  576U
 #define EXT1_EDX_REPEATED  0x0183f3ffU
 
@@ -33,7 +34,8 @@ const struct policy_feature *policy_find(const char *name, size_t length)
 {
     for (size_t i = 0; i < policy_feature_count; i++) {
         const char *candidate = policy_features[i].name;
-        if (strncmp(candidate, name, length) == 0 && candidate[length] == '\0')
+        if (candidate[0] == name[0] && strncmp(candidate, name, length) == 0 &&
+            candidate[length] == '\0')
             return &policy_features[i];
     }
     return NULL;
@@ -165,9 +167,11 @@ static uint32_t without_size(const struct model *m, uint32_t states, uint32_t li
 {
     uint32_t lost = 0;
 
-    for (uint32_t i = 2; i < 32; i++)
-        if ((states & listed) >> i & 1 && model_get(m, 0xd, i).eax == 0)
+    for (uint32_t left = states & listed & ~XSAVE_LEGACY_BITS; left; left &= left - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(left);
+        if (model_get(m, 0xd, i).eax == 0)
             lost |= 1U << i;
+    }
     return lost;
 }
 
@@ -235,11 +239,11 @@ static void settle_xsave(struct model *m)
     for (uint32_t i = 2; i < 64; i++) {
         bool in_user = i < 32 && zero->regs.eax >> i & 1;
         bool in_supervisor = i < 32 && supervisor >> i & 1;
-        struct cpuid_regs r = model_get(m, 0xd, i);
-        if (!in_user && !in_supervisor)
+        const struct cpuid_leaf *row = model_find_const(m, 0xd, i);
+        if (row && !in_user && !in_supervisor)
             model_remove(m, 0xd, i);
-        else if (in_user && r.ebx + r.eax > size)
-            size = r.ebx + r.eax;
+        else if (row && in_user && row->regs.ebx + row->regs.eax > size)
+            size = row->regs.ebx + row->regs.eax;
     }
     zero->regs.ecx = size;
 }
