@@ -177,20 +177,11 @@ int memory_protect(hpa_t first, unsigned int pages, bool writable)
     return error;
 }
 
-static int count_leaf(void *ctx, const struct table_leaf *leaf)
-{
-    (void)leaf;
-    ++*(unsigned int *)ctx;
-    return 0;
-}
-
 int memory_check_wx(uint64_t *bad, unsigned int *leaves)
 {
     struct table_leaf leaf = {.address = 0};
-    *leaves = 0;
     lock(&tables_lock);
-    int error = table_check_wx(&tables, &leaf);
-    (void)table_for_each_leaf(&tables, count_leaf, leaves);
+    int error = table_check_wx(&tables, &leaf, leaves);
     unlock(&tables_lock);
     *bad = leaf.address;
     return error;

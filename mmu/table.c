@@ -148,30 +148,29 @@ static int change_below(struct table_space *space, volatile uint64_t *place, str
 }
 
 /* Change what one entry maps: `address` is its first. */
-static int change_entry(struct table_space *space, struct position at, uint64_t address,
-                        struct change *change)
+static int change_entry(struct table_space *space, volatile uint64_t *place, unsigned int level,
+                        uint64_t address, struct change *change)
 {
     const struct table_format *format = &space->format;
-    volatile uint64_t *place = entry_at(space, at, address);
     uint64_t entry = *place;
-    uint64_t size = level_size(at.level);
-    struct position child = {.level = at.level - 1, .first = address};
+    uint64_t size = level_size(level);
+    struct position child = {.level = level - 1, .first = address};
     bool present = format_present(format, entry);
-    bool leaf = present && format_is_leaf(format, entry, at.level);
+    bool leaf = present && format_is_leaf(format, entry, level);
     bool whole = change->start <= address && change->end >= address + size;
     uint64_t new_entry = 0;
 
     if (change->kind == CHANGE_MAP) {
         uint64_t page = change->page.raw + (address - change->start);
 
-        if (!whole || at.level > format->max_leaf || (page & (size - 1UL)))
+        if (!whole || level > format->max_leaf || (page & (size - 1UL)))
             return change_below(space, place, child, change);
-        new_entry = format_leaf_entry(format, hpa(page), at.level, change->access, change->type);
+        new_entry = format_leaf_entry(format, hpa(page), level, change->access, change->type);
     } else if (!present) {
         return 0;
     } else if (change->kind == CHANGE_PROTECT) {
         if (leaf)
-            new_entry = format_leaf_entry(format, entry_address(entry, at.level), at.level,
+            new_entry = format_leaf_entry(format, entry_address(entry, level), level,
                                           change->access, format_type(format, entry));
         if (leaf && new_entry == entry)
             return 0;
@@ -184,13 +183,14 @@ static int change_entry(struct table_space *space, struct position at, uint64_t 
         child.table = entry_address(entry, 1);
         replace_table(space, child, place, new_entry);
     } else {
-        set_leaf(space, place, at.level, new_entry, change);
+        set_leaf(space, place, level, new_entry, change);
     }
     return 0;
 }
 
 static int change_table(struct table_space *space, struct position at, struct change *change)
 {
+    volatile uint64_t *table = space->env->map(space->env->ctx, at.table);
     uint64_t size = level_size(at.level);
     uint64_t address = at.first;
     int rc = 0;
@@ -199,7 +199,7 @@ static int change_table(struct table_space *space, struct position at, struct ch
         address += (change->start - at.first) / size * size;
     for (unsigned int i = (unsigned int)((address - at.first) / size);
          rc == 0 && i < TABLE_ENTRIES && address < change->end; i++, address += size)
-        rc = change_entry(space, at, address, change);
+        rc = change_entry(space, &table[i], at.level, address, change);
     return rc;
 }
 
@@ -361,17 +361,26 @@ int table_for_each_leaf(const struct table_space *space,
         &visit);
 }
 
+struct wx {
+    struct table_leaf *bad;
+    unsigned int *leaves;
+};
+
 static int check_wx(void *ctx, const struct table_leaf *leaf)
 {
-    struct table_leaf *bad = ctx;
+    const struct wx *wx = ctx;
 
+    ++*wx->leaves;
     if (!(leaf->access & ACCESS_WRITE) || !(leaf->access & ACCESS_EXECUTE))
         return 0;
-    *bad = *leaf;
+    *wx->bad = *leaf;
     return -EPERM;
 }
 
-int table_check_wx(const struct table_space *space, struct table_leaf *bad)
+int table_check_wx(const struct table_space *space, struct table_leaf *bad, unsigned int *leaves)
 {
-    return table_for_each_leaf(space, check_wx, bad);
+    struct wx wx = {.bad = bad, .leaves = leaves};
+
+    *leaves = 0;
+    return table_for_each_leaf(space, check_wx, &wx);
 }

@@ -71,7 +71,8 @@ bool table_lookup(const struct table_space *space, uint64_t address, struct tabl
 int table_for_each_leaf(const struct table_space *space,
                         int (*each)(void *ctx, const struct table_leaf *leaf), void *ctx);
 
-/* For the host's tables: 0, or -EPERM and the first leaf that is both writable and executable. */
-int table_check_wx(const struct table_space *space, struct table_leaf *bad);
+/* For the host's tables: 0, or -EPERM and the first leaf that is both writable and executable.
+ * `leaves` becomes how many were looked at: with 0 all of them. */
+int table_check_wx(const struct table_space *space, struct table_leaf *bad, unsigned int *leaves);
 
 #endif

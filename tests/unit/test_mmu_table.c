@@ -308,6 +308,7 @@ static int count_leaf(void *ctx, const struct table_leaf *leaf)
 
 static void leaves_and_wx(void)
 {
+    unsigned int leaves;
     struct table_leaf bad;
     uint64_t last[2] = {0, 0};
 
@@ -322,9 +323,10 @@ static void leaves_and_wx(void)
     CHECK_EQ(table_for_each_leaf(&space, count_leaf, last), 0);
     CHECK_EQ(last[0], 6U);
     CHECK_EQ(last[1], 0xffffffff80200000UL);
-    CHECK_EQ(table_check_wx(&space, &bad), 0);
+    CHECK_EQ(table_check_wx(&space, &bad, &leaves), 0);
+    CHECK_EQ(leaves, 6U);
     CHECK_EQ(table_protect(&space, 0xffffffff80201000, PAGE_SIZE, ACCESS_RWX), 0);
-    CHECK_EQ(table_check_wx(&space, &bad), -EPERM);
+    CHECK_EQ(table_check_wx(&space, &bad, &leaves), -EPERM);
     CHECK_EQ(bad.address, 0xffffffff80201000UL);
     CHECK_EQ(bad.size, PAGE_SIZE);
     table_space_destroy(&space);
