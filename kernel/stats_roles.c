@@ -5,10 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define ROLES_MAX   64U
-#define LEVELS      5U
-#define ROLE_TEXT   160U
-#define ACCESS_TEXT 5U
+#define ROLES_MAX 64U
+#define LEVELS    5U
+#define ROLE_TEXT 160U
 
 static struct {
     union page_role role;
@@ -95,20 +94,28 @@ static void add_model(struct text *t, union page_role role)
     add_if(t, role.pat, "PAT");
 }
 
-static void describe(union page_role role, struct text *t)
+static void add_access(struct text *t, union page_role role)
 {
     static const char letters[] = "rwxu";
-    char access[ACCESS_TEXT] = "";
-    for (unsigned int i = 0; i < ACCESS_TEXT - 1; i++)
+    char access[sizeof(letters)] = "";
+    for (unsigned int i = 0; i < sizeof(letters) - 1; i++)
         access[i] = role.access >> i & 1 ? letters[i] : '-';
+    add(t, " access %s", access);
+    if (role.quadrant != 0)
+        add(t, " quadrant %u", (unsigned int)role.quadrant);
+}
+
+/* The shadow formats' names say that they are shadows. */
+static void describe(union page_role role, struct text *t)
+{
     t->used = 0;
-    add(t, "%s level %u %s", format_name((enum page_format)role.format), (unsigned int)role.level,
-        role.direct ? "direct" : "shadow");
-    if (!role.direct)
-        add(t, " access %s quadrant %u", access, (unsigned int)role.quadrant);
+    add(t, "%s level %u", format_name((enum page_format)role.format), (unsigned int)role.level);
+    add_if(t, role.direct, "direct");
     add_if(t, role.tables, "with-shadow-pages");
     add_registers(t, role);
     add_model(t, role);
+    if (!role.direct)
+        add_access(t, role);
     if (role.leaf_cache != 0 || role.leaf_global || role.leaf_key != 0)
         add(t, " leaf cache %u global %u key %u", (unsigned int)role.leaf_cache,
             (unsigned int)role.leaf_global, (unsigned int)role.leaf_key);
@@ -127,9 +134,14 @@ static void print_level(unsigned int level)
 
 void stats_print_roles(void)
 {
+    unsigned int pdptes = 0;
     count_all();
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        pdptes += vm.vcpu[i]->shadow != NULL && vm.vcpu[i]->shadow->pae_root != NULL;
     for (unsigned int level = LEVELS; level > 0; level--)
         print_level(level);
+    if (pdptes != 0)
+        console_line("stats: tables shadow (PAE) of the vCPUs' own PDPTEs: %u", pdptes);
     if (uncounted != 0)
         console_line("stats: tables of other roles: %u", uncounted);
 }

@@ -4,10 +4,13 @@ a phone, a label above its bar, so that they are read at any width."""
 
 import html
 import math
+import textwrap
 
 WIDTH = 360
 ROW = 34
+LINE = 14
 BAR = 12
+LABEL = 46  # letters in a line beside a number
 SERIES = 8  # colours that the style sheet has
 
 
@@ -25,10 +28,6 @@ def box(x, y, width, height, kind, title):
             f'class="{kind}"><title>{html.escape(title)}</title></rect>')
 
 
-def shortened(words, most=46):
-    return words if len(words) <= most else words[:most - 1] + "…"
-
-
 def in_binary(power):
     """1, 2, … 512, 1 Ki, …: a power of two in few letters."""
     units = ["", " Ki", " Mi", " Gi", " Ti", " Pi", " Ei"]
@@ -37,23 +36,28 @@ def in_binary(power):
 
 
 def row_head(y, label, value):
-    return [text(0, y + 12, shortened(label), "label"), text(WIDTH, y + 12, value, "value")]
+    return [text(0, y + 12, label), text(WIDTH, y + 12, value, "value")]
 
 
 def stacked(label, rows):
     """A bar for each (name, [(part's name, number)]), its parts side by side."""
     most = max(sum(number for _, number in parts) for _, parts in rows) or 1
-    out = []
-    for i, (name, parts) in enumerate(rows):
-        y, x = i * ROW, 0.0
-        out += row_head(y, name, f"{sum(number for _, number in parts):,}")
+    out, y = [], 0
+    for name, parts in rows:
+        x = 0.0
+        lines = textwrap.wrap(name, LABEL, max_lines=3, placeholder=" …")
+        out += row_head(y, lines[0], f"{sum(number for _, number in parts):,}")
+        for line in lines[1:]:
+            y += LINE
+            out.append(text(10, y + 12, line))
         for place, (part, number) in enumerate(parts):
             width = WIDTH * number / most
             if number:
                 out.append(box(x, y + 17, width, BAR, f"s{place % SERIES}",
                                f"{name}, {part}: {number:,}"))
             x += width
-    return svg(len(rows) * ROW, label, out)
+        y += ROW
+    return svg(y, label, out)
 
 
 def spans(label, rows):

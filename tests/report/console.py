@@ -9,12 +9,12 @@ NUMBER = r"(\d{1,20})"
 DATED = re.compile(r"^\[ *\d{1,12}\.\d{6}\] (.*)$")
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 VERDICT = re.compile(r"^Test result: (SUCCESS|SKIP|ERROR|FAILURE)(, inexact)?$")
-EXITS = re.compile(r"^exits: vcpu (\d{1,3}):((?: [a-z0-9-]{1,30} \d{1,20})+)$")
+EXITS = re.compile(r"^exits: vcpu (\d{1,2}):((?: [a-z0-9-]{1,30} \d{1,20})+)$")
 TIMED = re.compile(rf"^stats: exit ([a-z0-9-]{{1,30}}): {NUMBER}, (instructions|ticks) "
                    rf"min {NUMBER} median {NUMBER} max {NUMBER}$")
 POWER = re.compile(rf"^stats: +{NUMBER} \|[# ]{{1,80}} {NUMBER}$")
 STAGE = re.compile(rf"^stats: boot ([^:]{{1,40}}): {NUMBER} (instructions|ticks), ")
-ROLE = re.compile(rf"^stats: tables (.{{1,200}}): {NUMBER}$")
+ROLE = re.compile(rf"^stats: tables (\S.{{0,199}}): {NUMBER}$")
 FACTS = ("boot", "machine", "memory", "model", "paging", "tables", "dma", "ipi", "launch",
          "guest", "latch", "relaunch")
 FACT = re.compile(rf"^({'|'.join(FACTS)}): (.{{1,300}})$")

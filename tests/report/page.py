@@ -20,7 +20,7 @@ h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.1rem;margin:0 0 .2rem}
 h3{font-size:.95rem;margin:0}p{margin:.2rem 0 .6rem;color:var(--soft);font-size:.9rem}
 .verdict{font-weight:bold;padding:.1rem .6rem;border:2px solid;border-radius:.5rem;color:var(--bad)}
 .SUCCESS{color:var(--good)}.SKIP{color:var(--soft)}
-.cards{columns:22rem;column-gap:1rem;margin-top:1rem}
+.cards{columns:22rem;column-gap:1rem;margin:1rem 0}
 section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.8rem;
 margin:0 0 1rem;break-inside:avoid}
 .small{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr))}
