@@ -85,11 +85,19 @@ static enum cache_type fixed_type(const struct mtrr_state *state, uint64_t addre
     return type_of(state->fixed[range / 8U] >> (range % 8U * 8U));
 }
 
+/* How much of the address's range one of their bytes tells of. */
+static uint64_t fixed_size(uint64_t address)
+{
+    if (address < 0x80000)
+        return 0x10000;
+    return address < 0xc0000 ? 0x4000 : PAGE_SIZE;
+}
+
 static bool fixed_uniform(const struct mtrr_state *state, uint64_t block, uint64_t size,
                           enum cache_type *type)
 {
     *type = fixed_type(state, block);
-    for (uint64_t address = block; address < block + size; address += PAGE_SIZE)
+    for (uint64_t address = block; address < block + size; address += fixed_size(address))
         if (fixed_type(state, address) != *type)
             return false;
     return true;
