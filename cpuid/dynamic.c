@@ -32,6 +32,7 @@ void cpuid_dynamic_reset(struct cpuid_dynamic *d, const struct model *m, uint32_
         .node_id = m->node_id,
     };
     cpuid_dynamic_resize(d, m);
+    cpuid_dynamic_settle(d, m);
 }
 
 void cpuid_dynamic_resize(struct cpuid_dynamic *d, const struct model *m)
@@ -82,23 +83,27 @@ struct cpuid_regs cpuid_dynamic_clearable(uint32_t leaf, uint32_t subleaf)
     return (struct cpuid_regs){.eax = 0};
 }
 
-bool cpuid_is_dynamic(uint32_t leaf, uint32_t subleaf)
+enum cpuid_dynamic_row cpuid_dynamic_row(uint32_t leaf, uint32_t subleaf)
 {
     switch (leaf) {
-    case 0x1:
     case 0xb:
     case 0x1f:
-    case 0x80000001U:
-    case 0x8000001eU:
     case 0x80000026U:
-        return true;
+        return DYNAMIC_LEVEL;
+    case 0x1:
+        return DYNAMIC_FEATURES;
+    case 0x80000001U:
+        return DYNAMIC_EXTENDED;
+    case 0x8000001eU:
+        return DYNAMIC_TOPOLOGY;
     case 0x7:
+        return subleaf == 0 ? DYNAMIC_STRUCTURED : DYNAMIC_NONE;
     case 0x12:
-        return subleaf == 0;
+        return subleaf == 0 ? DYNAMIC_SGX : DYNAMIC_NONE;
     case 0xd:
-        return subleaf <= 1;
+        return subleaf == 0 ? DYNAMIC_XSAVE : subleaf == 1 ? DYNAMIC_XSAVES : DYNAMIC_NONE;
     default:
-        return false;
+        return DYNAMIC_NONE;
     }
 }
 
@@ -132,38 +137,54 @@ static void overlay_xsave(uint32_t subleaf, struct cpuid_regs *regs, const struc
 void cpuid_overlay(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs,
                    const struct cpuid_dynamic *d)
 {
-    if (!cpuid_is_dynamic(leaf, subleaf))
-        return;
-    switch (leaf) {
-    case 0x1:
+    switch (cpuid_dynamic_row(leaf, subleaf)) {
+    case DYNAMIC_FEATURES:
         overlay_features(regs, d);
         break;
-    case 0x7:
+    case DYNAMIC_STRUCTURED:
         overlay_structured(regs, d);
         break;
-    case 0xd:
+    case DYNAMIC_XSAVE:
+    case DYNAMIC_XSAVES:
         overlay_xsave(subleaf, regs, d);
         break;
-    case 0xb:
-    case 0x1f:
-    case 0x80000026U:
+    case DYNAMIC_LEVEL:
         regs->edx = d->apic_id;
         regs->ecx |= subleaf & 0xff;
         break;
-    case 0x12:
+    case DYNAMIC_SGX:
         if (d->sgx_off)
             regs->eax &= ~SGX_EAX_SGX1;
         break;
-    case 0x80000001U:
+    case DYNAMIC_EXTENDED:
         if (!(d->apic_base & APIC_BASE_ENABLE))
             regs->edx &= ~LEAF1_EDX_APIC;
         break;
-    case 0x8000001eU:
+    case DYNAMIC_TOPOLOGY:
         regs->eax = d->apic_id;
         regs->ebx |= d->core_id;
         regs->ecx |= d->node_id;
         break;
-    default:
+    case DYNAMIC_NONE:
+    case DYNAMIC_ROWS:
         break;
     }
+}
+
+void cpuid_dynamic_settle(struct cpuid_dynamic *d, const struct model *m)
+{
+    static const struct {
+        uint32_t leaf, subleaf;
+    } rows[DYNAMIC_ROWS] = {
+        [DYNAMIC_XSAVE] = {.leaf = 0xd},
+        [DYNAMIC_XSAVES] = {.leaf = 0xd, .subleaf = 1},
+        [DYNAMIC_FEATURES] = {.leaf = 0x1},
+        [DYNAMIC_STRUCTURED] = {.leaf = 0x7},
+        [DYNAMIC_SGX] = {.leaf = 0x12},
+        [DYNAMIC_EXTENDED] = {.leaf = 0x80000001U},
+        [DYNAMIC_TOPOLOGY] = {.leaf = 0x8000001eU},
+    };
+
+    for (unsigned int i = DYNAMIC_LEVEL + 1; i < DYNAMIC_ROWS; i++)
+        model_query(m, d, rows[i].leaf, rows[i].subleaf, &d->answer[i]);
 }

@@ -21,6 +21,23 @@
 
 #include "cpuid/model.h"
 
+/* The rows that have dynamic bits. */
+enum cpuid_dynamic_row {
+    DYNAMIC_NONE,
+    DYNAMIC_LEVEL, /* 0BH, 1FH, 80000026H, all subleaves: the APIC id, and the subleaf itself */
+    DYNAMIC_XSAVE, /* 0DH.0, 0DH.1 */
+    DYNAMIC_XSAVES,
+    DYNAMIC_FEATURES,   /* 1 */
+    DYNAMIC_STRUCTURED, /* 7.0 */
+    DYNAMIC_SGX,        /* 12H.0 */
+    DYNAMIC_EXTENDED,   /* 80000001H */
+    DYNAMIC_TOPOLOGY,   /* 8000001EH */
+    DYNAMIC_ROWS
+};
+
+/* The bits of CR4 that CPUID shows. */
+#define CPUID_DYNAMIC_CR4 ((1U << 18) | (1U << 22)) /* OSXSAVE, PKE */
+
 /* One vCPU's moving state, as its exit finds it. */
 struct cpuid_dynamic {
     uint64_t cr4;
@@ -34,6 +51,7 @@ struct cpuid_dynamic {
     uint32_t core_id;     /* CPUID.8000001EH:EBX[7:0] */
     uint32_t node_id;     /* CPUID.8000001EH:ECX[7:0] */
     bool sgx_off;
+    struct cpuid_regs answer[DYNAMIC_ROWS]; /* cpuid_dynamic_settle() */
 };
 
 /* The state after RESET (SDM vol. 3 §10.1.1) of a vCPU with this finished model and APIC id. */
@@ -67,8 +85,32 @@ struct cpuid_regs cpuid_dynamic_clearable(uint32_t leaf, uint32_t subleaf);
 void cpuid_overlay(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs,
                    const struct cpuid_dynamic *d);
 
-/* True if the leaf's row has dynamic bits; model_finish() marks the rows by it. */
-bool cpuid_is_dynamic(uint32_t leaf, uint32_t subleaf);
+/* Which of the rows with dynamic bits it is; model_finish() marks the rows by it. */
+enum cpuid_dynamic_row cpuid_dynamic_row(uint32_t leaf, uint32_t subleaf);
+
+/*
+ * Lays the dynamic bits over the rows, for cpuid_answer(); to be called when anything in *d has
+ * changed. cpuid_dynamic_reset() does it too.
+ */
+void cpuid_dynamic_settle(struct cpuid_dynamic *d, const struct model *m);
+
+/*
+ * The whole answer to CPUID by what was settled, in constant time: `row` is the model's. It stands
+ * until the next one.
+ */
+static inline const struct cpuid_regs *cpuid_answer(const struct cpuid_leaf *row,
+                                                    struct cpuid_dynamic *d, uint32_t subleaf)
+{
+    if (__builtin_expect(row->dynamic == DYNAMIC_NONE, 1))
+        return &row->regs;
+    struct cpuid_regs *answer = &d->answer[row->dynamic];
+    if (row->dynamic == DYNAMIC_LEVEL) {
+        *answer = row->regs;
+        answer->edx = d->apic_id;
+        answer->ecx |= subleaf & 0xffU;
+    }
+    return answer;
+}
 
 /* The whole answer to CPUID. */
 static inline void model_query(const struct model *m, const struct cpuid_dynamic *d, uint32_t leaf,

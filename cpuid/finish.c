@@ -152,11 +152,10 @@ static int index_leaf(struct model *m, uint32_t first, uint32_t end, uint32_t us
     uint32_t beyond = rest ? end - 1 : m->count;
     uint32_t last_row = rest ? end - 2 : end - 1;
     uint32_t last = m->leaves[last_row].subleaf;
-    struct model_slot *slot =
-        &m->slots[(leaf >> 30) * MODEL_RANGE_LEAVES + (leaf & (MODEL_RANGE_LEAVES - 1))];
+    struct model_slot *slot = &m->slots[model_slot_index(leaf)];
 
     if (!has_subleaves(leaf) && last == 0) {
-        *slot = (struct model_slot){.first = (uint16_t)used, .last = 0, .mask = 0};
+        *slot = (struct model_slot){.first = (uint16_t)used, .last = 0};
         m->sub[used] = (uint8_t)first;
         return 1;
     }
@@ -167,7 +166,7 @@ static int index_leaf(struct model *m, uint32_t first, uint32_t end, uint32_t us
     for (uint32_t i = first; i <= last_row; i++)
         m->sub[used + m->leaves[i].subleaf] = (uint8_t)i;
     m->sub[used + last + 1] = (uint8_t)beyond;
-    *slot = (struct model_slot){.first = (uint16_t)used, .last = (uint8_t)(last + 1), .mask = -1};
+    *slot = (struct model_slot){.first = (uint16_t)used, .last = (uint16_t)(last + 1)};
     return (int)last + 2;
 }
 
@@ -190,10 +189,10 @@ static int build_index(struct model *m, const struct ranges *ranges)
     }
     if (model_is_amd(m))
         return 0; /* out of range is zeros, as the empty slots already say */
-    struct model_slot highest = m->slots[ranges->leaves[0] - 1];
+    struct model_slot highest = m->slots[model_slot_index(ranges->leaves[0] - 1)];
     for (uint32_t range = 0; range < 4; range++)
         for (uint32_t i = ranges->leaves[range]; i < MODEL_RANGE_LEAVES; i++)
-            m->slots[range * MODEL_RANGE_LEAVES + i] = highest;
+            m->slots[model_slot_index(range << 30 | i)] = highest;
     m->slots[MODEL_SLOTS - 1] = highest;
     return 0;
 }
@@ -214,7 +213,7 @@ int model_finish(struct model *m)
     if (error)
         return error;
     for (uint32_t i = 0; i < m->count; i++)
-        m->leaves[i].dynamic = cpuid_is_dynamic(m->leaves[i].leaf, m->leaves[i].subleaf);
+        m->leaves[i].dynamic = cpuid_dynamic_row(m->leaves[i].leaf, m->leaves[i].subleaf);
     error = build_index(m, &ranges);
     if (error)
         return error;

@@ -38,19 +38,19 @@ struct cpuid_regs {
 };
 
 struct cpuid_leaf {
-    uint32_t leaf, subleaf;
     struct cpuid_regs regs;
-    uint32_t dynamic; /* not 0: the answer needs cpuid_overlay() */
+    uint32_t leaf, subleaf;
+    uint32_t dynamic; /* not 0: enum cpuid_dynamic_row, whose bits cpuid_overlay() lays over it */
     uint32_t reserved;
 };
 
 _Static_assert(sizeof(struct cpuid_leaf) == 32, "a shift, not a multiplication, finds a leaf");
 
-/* Where the answers of one leaf are: sub[first + min(subleaf & mask, last)] is the table's row. */
+/* Where the answers of one leaf are: sub[first + min(subleaf, last)] is the table's row. `last` is 0
+ * where the leaf does not look at ECX. */
 struct model_slot {
     uint16_t first;
-    uint8_t last;
-    int8_t mask; /* 0 where the leaf does not look at ECX, else -1 */
+    uint16_t last;
 };
 
 /*
@@ -119,6 +119,14 @@ bool model_equal(const struct model *a, const struct model *b);
  */
 bool model_is_amd(const struct model *m);
 
+/* The leaf's place in `slots`: the range's two bits, which are a leaf's highest, are the lowest
+ * there. All leaves outside the ranges have the last one. */
+static inline uint32_t model_slot_index(uint32_t leaf)
+{
+    uint32_t slot = leaf << 2 | leaf >> 30;
+    return slot < MODEL_SLOTS - 1U ? slot : MODEL_SLOTS - 1U;
+}
+
 /*
  * The answer of a finished model to CPUID, without the dynamic bits: never NULL, whatever the leaf
  * and subleaf. If `dynamic` is set in it, cpuid_overlay() goes over the copy of its registers,
@@ -127,14 +135,10 @@ bool model_is_amd(const struct model *m);
 static inline const struct cpuid_leaf *model_lookup(const struct model *m, uint32_t leaf,
                                                     uint32_t subleaf)
 {
-    uint32_t low = leaf & 0x3fffffffU;
-    uint32_t slot = (leaf >> 30) * MODEL_RANGE_LEAVES + low;
-    if (low >= MODEL_RANGE_LEAVES)
-        slot = MODEL_SLOTS - 1U;
-    const struct model_slot *s = &m->slots[slot];
-    uint32_t index = subleaf & (uint32_t)s->mask;
-    if (index > s->last)
-        index = s->last;
+    const struct model_slot *s = &m->slots[model_slot_index(leaf)];
+    size_t index = s->last, asked = subleaf;
+    if (asked < index)
+        index = asked;
     return &m->leaves[m->sub[s->first + index]];
 }
 

@@ -10,9 +10,6 @@
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
-#define CPUID_EXTENDED_FEATURES 7U
-#define CPUID_XSTATE            0xdU
-
 static const char *const names[EXIT_KINDS] = {
     [EXIT_CPUID] = "cpuid",
     [EXIT_HYPERCALL] = "hypercall",
@@ -58,44 +55,30 @@ enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t err
     return EXIT_FAULT;
 }
 
-/* The sizes are a sum over the components: only a change makes it again. */
-static void follow_xstate(struct vcpu *v)
-{
-    struct cpuid_dynamic *d = &v->dynamic;
-    uint64_t xcr0 = read_xcr0();
-    uint64_t xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : 0;
-    if (xcr0 == d->xcr0 && xss == d->xss)
-        return;
-    d->xcr0 = xcr0;
-    d->xss = xss;
-    cpuid_dynamic_resize(d, v->model);
-}
-
-/* What the guest changes without an exit is looked up when a leaf shows it. Latch has the guest's
- * XCR0 and MSRs loaded all the time. */
-static void follow_registers(struct vcpu *v, uint32_t leaf)
+/* What the guest changes without an exit is looked up when a leaf shows it, and the MSRs when they
+ * may have been. Latch has the guest's XCR0 and MSRs loaded all the time. */
+static void follow_registers(struct vcpu *v)
 {
     struct cpuid_dynamic *d = &v->dynamic;
     d->cr4 = backend_read_cr4(v);
-    if (leaf == CPUID_EXTENDED_FEATURES && (v->rules.msr_groups >> MSR_GROUP_TSX_CTRL & 1))
-        d->tsx_ctrl = rdmsr(MSR_TSX_CTRL);
-    if (leaf == CPUID_XSTATE && v->rules.xcr0_allowed != 0)
-        follow_xstate(v);
+    if (v->rules.xcr0_allowed != 0) {
+        d->xcr0 = read_xcr0();
+        d->xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : 0;
+        cpuid_dynamic_resize(d, v->model);
+    }
+    cpuid_dynamic_settle(d, v->model);
 }
 
 static enum exit_action exit_cpuid(struct vcpu *v)
 {
     uint32_t leaf = (uint32_t)v->regs.rax, subleaf = (uint32_t)v->regs.rcx;
-    const struct cpuid_leaf *row = model_lookup(v->model, leaf, subleaf);
-    struct cpuid_regs regs = row->regs;
-    if (row->dynamic) {
-        follow_registers(v, row->leaf);
-        cpuid_overlay(row->leaf, subleaf, &regs, &v->dynamic);
-    }
-    v->regs.rax = regs.eax;
-    v->regs.rbx = regs.ebx;
-    v->regs.rcx = regs.ecx;
-    v->regs.rdx = regs.edx;
+    follow_registers(v);
+    const struct cpuid_regs *regs =
+        cpuid_answer(model_lookup(v->model, leaf, subleaf), &v->dynamic, subleaf);
+    v->regs.rax = regs->eax;
+    v->regs.rbx = regs->ebx;
+    v->regs.rcx = regs->ecx;
+    v->regs.rdx = regs->edx;
     return EXIT_NEXT;
 }
 

@@ -24,6 +24,10 @@ $(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp $(GNULIB)/stamp
 	@mkdir -p $(@D)
 	@$(CC) $(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(FREESTANDING) -MMD -MP -c $< -o $@
 
+# The quick exits run while the guest's R8 to R11 are in the registers, and call nothing.
+QUICK := $(B)/kernel-obj/svm/quick.c.o $(B)/kernel-obj/vmx/quick.c.o
+$(QUICK): KERNEL_FLAGS += -fcall-saved-r8 -fcall-saved-r9 -fcall-saved-r10 -fcall-saved-r11
+
 # NASM does not tell that it included offsets.inc, so each waits for them all.
 $(B)/kernel-obj/%.asm.o: %.asm $(OFFSETS) | $(SETUP)
 	@mkdir -p $(@D)
@@ -49,5 +53,7 @@ $(B)/latch.elf: $(KERNEL_OBJECTS) kernel/latch.ld | $(NEWLIB_KERNEL)/stamp
 	    $(KERNEL_OBJECTS) $(NEWLIB_KERNEL)/lib/libck.a
 	@! objdump -d $@.new | grep -E '$(FPU)' || \
 	    { echo "$@: the FPU or vector instructions above must not be in Latch" >&2; false; }
+	@! nm -u $(QUICK) | grep ' U ' || \
+	    { echo "$@: a quick exit must not call the functions above" >&2; false; }
 	@grub-file --is-x86-multiboot2 $@.new || { echo "$@: no multiboot2 header" >&2; false; }
 	@mv $@.new $@

@@ -76,14 +76,28 @@ static const struct msr_rule *search(const struct vcpu *v, const struct msr_rule
     return NULL;
 }
 
-static const struct msr_rule *find(const struct vcpu *v, uint32_t msr)
+static void fill_slot(const struct vcpu *v, uint32_t msr, struct msr_slot *slot)
 {
     size_t count;
     const struct msr_rule *vendor = backend_msr_rules(&count);
     const struct msr_rule *rule = search(v, vendor, count, msr);
     if (rule == NULL)
         rule = search(v, common_rules, sizeof(common_rules) / sizeof(common_rules[0]), msr);
-    return rule;
+    *slot = (struct msr_slot){.msr = msr, .rule = rule};
+    if (rule == NULL)
+        return;
+    slot->constant = rule->action == MSR_CONSTANT || rule->action == MSR_READ_HOST;
+    slot->value = rule->value;
+    if (rule->action == MSR_READ_HOST && rdmsr_safe(msr, &slot->value) != 0)
+        slot->value = 0;
+}
+
+static const struct msr_rule *find(struct vcpu *v, uint32_t msr)
+{
+    struct msr_slot *slot = &v->msr_slot[msr % MSR_SLOTS];
+    if (slot->msr != msr)
+        fill_slot(v, msr, slot);
+    return slot->rule;
 }
 
 struct passed {
@@ -104,8 +118,8 @@ static struct passed pass_view(const struct vcpu *v, uint32_t msr)
         return (struct passed){.write = v->rules.pred_cmd == v->host_pred_cmd};
     case MSR_FLUSH_CMD:
         return (struct passed){.write = view.access == MSR_WRITE_ONLY};
-    case MSR_TSX_CTRL:
-        return (struct passed){.read = there, .write = there};
+    case MSR_TSX_CTRL: /* CPUID follows what is written */
+        return (struct passed){.read = there};
     default: /* constants; one that the guest may write is not passed */
         return (struct passed){.read = there && view.access == MSR_READ_ONLY && view.value == host};
     }
@@ -165,6 +179,11 @@ void msr_pass_all(struct vcpu *v)
     pass_rules(v, common_rules, sizeof(common_rules) / sizeof(common_rules[0]));
     pass_rules(v, vendor, count);
     v->icr_passed = !v->vm->icr_trapped;
+    for (uint32_t i = 0; i < MSR_SLOTS; i++)
+        fill_slot(v, i, &v->msr_slot[i]);
+    if (v->rules.msr_groups >> MSR_GROUP_TSX_CTRL & 1)
+        v->dynamic.tsx_ctrl = rdmsr(MSR_TSX_CTRL);
+    cpuid_dynamic_settle(&v->dynamic, v->model);
 }
 
 /* The APIC's own are brought back as a device, with the register that turns it on. */
@@ -237,7 +256,12 @@ static enum exit_action write_view(struct vcpu *v, struct exit *exit, uint32_t m
     int error = wrmsr_safe(msr, next);
     if (msr == MSR_MISC_ENABLE) {
         v->dynamic.misc_enable = value;
+        cpuid_dynamic_settle(&v->dynamic, v->model);
         return EXIT_NEXT;
+    }
+    if (msr == MSR_TSX_CTRL && error == 0) {
+        v->dynamic.tsx_ctrl = next;
+        cpuid_dynamic_settle(&v->dynamic, v->model);
     }
     return error == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
 }
@@ -247,8 +271,10 @@ static enum exit_action write_bank(struct vcpu *v, struct exit *exit, uint32_t m
     const uint64_t old = hardware_value(v, msr);
     if (wrmsr_safe(msr, value) != 0)
         return exit_fault_code(exit, VECTOR_GP, 0);
-    if (turns_sgx_off(v, msr))
+    if (turns_sgx_off(v, msr)) {
         cpuid_dynamic_mci_ctl(&v->dynamic, old, value);
+        cpuid_dynamic_settle(&v->dynamic, v->model);
+    }
     return EXIT_NEXT;
 }
 
@@ -271,11 +297,8 @@ enum exit_action msr_read(struct vcpu *v, struct exit *exit)
         value = backend_read_efer(v);
         break;
     case MSR_CONSTANT:
-        value = rule->value;
-        break;
     case MSR_READ_HOST:
-        if (rdmsr_safe(msr, &value) != 0)
-            value = 0;
+        value = v->msr_slot[msr % MSR_SLOTS].value;
         break;
     case MSR_HYPERCALL_PAGE_RULE:
         return exit_fault_code(exit, VECTOR_GP, 0);
@@ -310,6 +333,7 @@ static enum exit_action write_apic_base(struct vcpu *v, struct exit *exit, uint6
     if (wrmsr_safe(MSR_APIC_BASE, value) != 0)
         return exit_fault_code(exit, VECTOR_GP, 0);
     v->dynamic.apic_base = value;
+    cpuid_dynamic_settle(&v->dynamic, v->model);
     return EXIT_NEXT;
 }
 
@@ -358,7 +382,12 @@ enum exit_action msr_write(struct vcpu *v, struct exit *exit)
     case MSR_XSS_RULE:
         if (value & ~v->rules.xss_allowed)
             break;
-        return wrmsr_safe(msr, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
+        if (wrmsr_safe(msr, value) != 0)
+            break;
+        v->dynamic.xss = value;
+        cpuid_dynamic_resize(&v->dynamic, v->model);
+        cpuid_dynamic_settle(&v->dynamic, v->model);
+        return EXIT_NEXT;
     case MSR_PASS:
         return wrmsr_safe(msr, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
     case MSR_PASS_READ:

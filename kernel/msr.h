@@ -13,7 +13,7 @@
 enum msr_action {
     MSR_PASS,      /* the hardware's own, without an exit */
     MSR_PASS_READ, /* reads are the hardware's; a write gives #GP */
-    MSR_READ_HOST, /* reads give the hardware's value, 0 where it has none; writes are ignored */
+    MSR_READ_HOST, /* reads give what the hardware has at first, or 0; writes are ignored */
     MSR_CONSTANT,  /* reads give `value`; writes are ignored */
     MSR_EFER_RULE,
     MSR_APIC_BASE_RULE,

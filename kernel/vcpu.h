@@ -110,14 +110,14 @@ struct vcpu {
     bool pdpte_loaded;              /* (o) if it loads them */
     struct table_page *root;        /* (c) of the nested tables; PAGED_SHADOW: while CR0.PG is 0 */
     struct table_page *shadow_root; /* (c) PAGED_SHADOW: of those that map shadow tables too */
-    struct cpuid_dynamic dynamic; /* (o) what CPUID shows beside the model; cr4 and XCR0 late */
+    struct cpuid_dynamic dynamic;   /* (o) what CPUID shows beside the model; cr4 and XCR0 late */
     struct msr_slot msr_slot[MSR_SLOTS]; /* (o) */
-    uint32_t apic_ldr, apic_dfr;  /* the logical APIC id, as far as its own writes were trapped */
-    volatile bool wake;           /* set, before a kick, by who wants it to look up from waiting */
-    struct xen_vcpu xen;          /* (v) areas that Latch keeps in the guest's memory */
-    struct vcpu_stats *stats;     /* (c) NULL: its exits are not timed; what it points to: (o) */
-    bool ran;                     /* (o) it has entered the guest since launch */
-    _Atomic bool icr_passed;      /* (a) its writes to the x2APIC ICR are no longer trapped */
+    uint32_t apic_ldr, apic_dfr; /* the logical APIC id, as far as its own writes were trapped */
+    volatile bool wake;          /* set, before a kick, by who wants it to look up from waiting */
+    struct xen_vcpu xen;         /* (v) areas that Latch keeps in the guest's memory */
+    struct vcpu_stats *stats;    /* (c) NULL: its exits are not timed; what it points to: (o) */
+    bool ran;                    /* (o) it has entered the guest since launch */
+    _Atomic bool icr_passed;     /* (a) its writes to the x2APIC ICR are no longer trapped */
 };
 
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),

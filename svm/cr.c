@@ -143,12 +143,6 @@ uint64_t svm_read_cr0(struct vcpu *v)
     return vmcb_of(v)->save.cr0 ^ svm_of(v)->differ.cr0;
 }
 
-uint64_t svm_read_cr3(const struct vcpu *v)
-{
-    const struct svm_vcpu *svm = v->backend;
-    return v->paging == PAGED_SHADOW ? v->cr3 : svm->vmcb->save.cr3;
-}
-
 bool svm_in_64bit_code(struct vcpu *v)
 {
     return svm_in_64_bit_mode(vmcb_of(v));

@@ -4,14 +4,15 @@
 ; and VMLOAD exchange FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs; the stub does the rest.
 %include "svm/offsets.inc"
 
-extern svm_exit, svm_exit_timed
+extern svm_quick, svm_exit, svm_exit_timed
 global svm_loop, svm_loop_timed, svm_open_gif, svm_close_gif, svm_vmsave
 
 section .text
 bits 64
 
-; Enter, and handle each exit by %1, until that says no.
-%macro run_guest 1
+; Enter, and handle each exit by %1, until that says no. With %2 svm_quick() is asked first: it
+; keeps R8 to R15 and RBP, and the state that VMSAVE and VMLOAD exchange stays in the CPU.
+%macro run_guest 2
     push rbx
     push rbp
     push r12
@@ -20,14 +21,10 @@ bits 64
     push r15
     push rdx                    ; [rsp + 16] host_vmcb
     push rsi                    ; [rsp + 8] vmcb
-    push rdi                    ; [rsp] v; the stack is aligned for the call below
+    push rdi                    ; [rsp] v; the stack is aligned for the calls below
     clgi
 %%enter:
-    mov rcx, [rdi + REGS_RCX]
-    mov rdx, [rdi + REGS_RDX]
-    mov rbx, [rdi + REGS_RBX]
     mov rbp, [rdi + REGS_RBP]
-    mov rsi, [rdi + REGS_RSI]
     mov r8, [rdi + REGS_R8]
     mov r9, [rdi + REGS_R9]
     mov r10, [rdi + REGS_R10]
@@ -36,27 +33,40 @@ bits 64
     mov r13, [rdi + REGS_R13]
     mov r14, [rdi + REGS_R14]
     mov r15, [rdi + REGS_R15]
-    mov rdi, [rdi + REGS_RDI]
     mov rax, [rsp + 8]
     vmload
+%%enter_quick:
+    mov rcx, [rdi + REGS_RCX]
+    mov rdx, [rdi + REGS_RDX]
+    mov rbx, [rdi + REGS_RBX]
+    mov rsi, [rdi + REGS_RSI]
+    mov rdi, [rdi + REGS_RDI]
+    mov rax, [rsp + 8]
     vmrun
-    vmsave                      ; RAX is Latch's again: the guest's VMCB
     mov rax, [rsp]
     mov [rax + REGS_RCX], rcx
     mov [rax + REGS_RDX], rdx
     mov [rax + REGS_RBX], rbx
-    mov [rax + REGS_RBP], rbp
     mov [rax + REGS_RSI], rsi
     mov [rax + REGS_RDI], rdi
-    mov [rax + REGS_R8], r8
-    mov [rax + REGS_R9], r9
-    mov [rax + REGS_R10], r10
-    mov [rax + REGS_R11], r11
-    mov [rax + REGS_R12], r12
-    mov [rax + REGS_R13], r13
-    mov [rax + REGS_R14], r14
-    mov [rax + REGS_R15], r15
     mov rdi, rax
+%if %2
+    call svm_quick
+    mov rdi, [rsp]
+    test al, al
+    jnz %%enter_quick
+%endif
+    mov [rdi + REGS_RBP], rbp
+    mov [rdi + REGS_R8], r8
+    mov [rdi + REGS_R9], r9
+    mov [rdi + REGS_R10], r10
+    mov [rdi + REGS_R11], r11
+    mov [rdi + REGS_R12], r12
+    mov [rdi + REGS_R13], r13
+    mov [rdi + REGS_R14], r14
+    mov [rdi + REGS_R15], r15
+    mov rax, [rsp + 8]
+    vmsave
     mov rax, [rsp + 16]
     vmload
     call %1
@@ -76,11 +86,11 @@ bits 64
 
 ; void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
 svm_loop:
-    run_guest svm_exit
+    run_guest svm_exit, 1
 
 ; void svm_loop_timed(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
 svm_loop_timed:
-    run_guest svm_exit_timed
+    run_guest svm_exit_timed, 0
 
 ; void svm_open_gif(void): what is pending is taken behind STGI, at the latest behind the NOP.
 svm_open_gif:

@@ -193,6 +193,7 @@ static void skip(struct vcpu *v, const struct exit *exit)
         length = vcpu_decode(v, &state, NULL);
         if (!length)
             return;
+        svm_remember_code(v, &state);
     }
     vmcb->save.rip += length;
     if (!svm_in_64_bit_mode(vmcb))
@@ -225,6 +226,17 @@ static bool carry_out(struct vcpu *v, struct exit *exit)
     }
 }
 
+/* What the last exits asked of the next entry is done, so that nothing need be taken back. */
+static enum svm_quick quick_next(const struct svm_vcpu *svm)
+{
+    const struct vmcb_control *control = &svm->vmcb->control;
+
+    if ((control->event_injection & EVENT_CODE_VALID) || control->tlb_control != TLB_KEEP ||
+        control->clean != svm->clean)
+        return QUICK_NOT;
+    return svm->cpu->next_rip ? QUICK_NEXT_RIP : QUICK_CODE;
+}
+
 bool svm_exit(struct vcpu *v)
 {
     struct svm_vcpu *svm = svm_of(v);
@@ -245,5 +257,6 @@ bool svm_exit(struct vcpu *v)
     vmcb->save.rax = v->regs.rax;
     vmcb->save.rsp = v->regs.rsp;
     svm_tlb_follow(v);
+    svm->quick = quick_next(svm);
     return again;
 }

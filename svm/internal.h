@@ -42,6 +42,30 @@ enum svm_step {
     STEP_MSW,  /* LMSW, or SMSW to memory */
 };
 
+/*
+ * Where the guest's 64-bit code lies, for CPUs that do not save the next RIP: the walk of its page
+ * tables to the page that was decoded last, and all that it depended on. Each entry is looked at
+ * again before the page is, which makes it as good as a new walk.
+ */
+struct svm_code {
+    unsigned int entries; /* 0: nothing is remembered */
+    uint8_t cpl;
+    uint64_t page; /* the linear address, in pages */
+    uint64_t cr0, cr3, cr4, efer;
+    struct {
+        const volatile uint64_t *at;
+        uint64_t value;
+    } entry[5];
+    const volatile uint8_t *bytes;
+};
+
+/* Whether svm_quick() may answer, and how it finds the instruction's end. */
+enum svm_quick {
+    QUICK_NOT, /* the VMCB still holds what only the entry before last was to do */
+    QUICK_NEXT_RIP,
+    QUICK_CODE,
+};
+
 /* One vCPU; one page. (c) constant after svm_vcpu_create(), (o) its own CPU only. */
 struct svm_vcpu {
     struct vmcb *vmcb;         /* (c) */
@@ -59,6 +83,8 @@ struct svm_vcpu {
     uint64_t step_own_cr0;     /* (o) and the hardware's CR0 */
     bool shadow;               /* (o) the hardware walks the shadow tables */
     uint64_t cr3;              /* (o) what Latch loaded into it: PAGED_SHADOW only */
+    enum svm_quick quick;      /* (o) */
+    struct svm_code code;      /* (o) */
     /* (o) Bits that are otherwise in hardware than the guest reads them. */
     struct control_registers differ;
 };
@@ -79,13 +105,20 @@ static inline void svm_set_cr2(struct vmcb *vmcb, uint64_t value)
     write_cr2(value);
 }
 
+/* The guest's own CR3. */
+static inline uint64_t svm_read_cr3(const struct vcpu *v)
+{
+    const struct svm_vcpu *svm = v->backend;
+    return v->paging == PAGED_SHADOW ? v->cr3 : svm->vmcb->save.cr3;
+}
+
 /* True if the guest's code is 64-bit. */
 static inline bool svm_in_64_bit_mode(const struct vmcb *vmcb)
 {
     return (vmcb->save.efer & EFER_LMA) && (vmcb->save.cs.attributes & SEGMENT_L);
 }
 
-/* entry.asm: CLGI, then VMRUN until svm_exit() says no, then STGI. */
+/* entry.asm: CLGI, then VMRUN until svm_quick() and svm_exit() say no, then STGI. */
 void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
 /* entry.asm: the same with svm_exit_timed(). */
 void svm_loop_timed(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
@@ -96,7 +129,12 @@ void svm_vmsave(hpa_t vmcb);
 
 /* exit.c: handle one exit; true: enter again. */
 bool svm_exit(struct vcpu *v);
-/* timed.c: the same, and tell how long it took. */
+/* quick.c: handle one exit while FS, GS, TR and the MSRs with them are the guest's; false: nothing
+ * is done, svm_exit() is to. */
+bool svm_quick(struct vcpu *v);
+/* code.c: walk to the page at RIP and remember that, if it is 64-bit code; forgets the one before. */
+void svm_remember_code(struct vcpu *v, const struct vcpu_state *state);
+/* timed.c: both, and tell how long it took. */
 bool svm_exit_timed(struct vcpu *v);
 
 /* event.c */
@@ -119,8 +157,6 @@ void svm_step_msw(struct vcpu *v, bool write);
 void svm_step_done(struct vcpu *v);
 
 /* cr.c */
-/* The guest's own CR3. */
-uint64_t svm_read_cr3(const struct vcpu *v);
 /* Have the guest read these, and the hardware what it needs besides. */
 void svm_put_control_registers(struct vcpu *v, const struct control_registers *guest);
 /* Intercept those accesses that would show or miss what differs. */

@@ -4,8 +4,8 @@
 /*
  * svm/: all that is AMD's alone. The VMCB and who may write it (vmcb.h), the preflight table,
  * enabling (enable.c), a vCPU's control structures (vcpu.c) and its state (state.c), the entry
- * stub (entry.asm), the decoding of exits (exit.c) and their timing (timed.c), events and NMI
- * blocking (event.c), the permission maps (permissions.c), control registers (cr.c,
+ * stub (entry.asm), the decoding of exits (exit.c), those that need least (quick.c, code.c)
+ * and their timing (timed.c), events and NMI blocking (event.c), the permission maps (permissions.c), control registers (cr.c,
  * control_registers.h) and what their instructions move (operand.c, cr_code.h), TLB control (tlb.c)
  * and what is printed of a VMCB (dump.c).
  *

@@ -6,7 +6,7 @@
 bool svm_exit_timed(struct vcpu *v)
 {
     uint64_t begin = rdtsc();
-    bool again = svm_exit(v);
+    bool again = svm_quick(v) || svm_exit(v);
     stats_exit(v, rdtsc() - begin);
     return again;
 }

@@ -193,6 +193,7 @@ void svm_run(struct vcpu *v)
     svm->vmcb->save.rax = v->regs.rax;
     svm->vmcb->save.rsp = v->regs.rsp;
     svm_tlb_follow(v);
+    svm->quick = QUICK_NOT;
     if (v->stats)
         svm_loop_timed(v, svm->vmcb_address, svm->host_vmcb);
     else

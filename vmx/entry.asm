@@ -6,9 +6,10 @@
 
 %include "vmx/offsets.inc"
 
-extern vmx_exit, vmx_exit_timed, vmx_attend, vmx_entry_failed
+extern vmx_quick, vmx_exit, vmx_exit_timed, vmx_attend, vmx_entry_failed
 global vmx_run_guest, vmx_exit_entry, vmx_exit_entry_timed
 global vmx_launch_window, vmx_launch_window_end, vmx_resume_window, vmx_resume_window_end
+global vmx_quick_window, vmx_quick_window_end
 
 bits 64
 section .text
@@ -49,27 +50,34 @@ section .text
     jmp leave_loop
 %endmacro
 
+; Store those registers that vmx_quick() may read or write, or that it does not keep. RDI becomes the vCPU.
+%macro store_quick 0
+    push rdi
+    mov rdi, [rsp + 8]
+    mov [rdi + REGS_RAX], rax
+    mov [rdi + REGS_RCX], rcx
+    mov [rdi + REGS_RDX], rdx
+    mov [rdi + REGS_RBX], rbx
+    mov [rdi + REGS_RSI], rsi
+    pop qword [rdi + REGS_RDI]
+%endmacro
+
+; Store the others; RDI is the vCPU.
+%macro store_rest 0
+    mov [rdi + REGS_RBP], rbp
+    mov [rdi + REGS_R8], r8
+    mov [rdi + REGS_R9], r9
+    mov [rdi + REGS_R10], r10
+    mov [rdi + REGS_R11], r11
+    mov [rdi + REGS_R12], r12
+    mov [rdi + REGS_R13], r13
+    mov [rdi + REGS_R14], r14
+    mov [rdi + REGS_R15], r15
+%endmacro
+
 ; Handle an exit by %1.
 %macro take_exit 1
-    push rax
-    mov rax, [rsp + 8]
-    mov [rax + REGS_RCX], rcx
-    mov [rax + REGS_RDX], rdx
-    mov [rax + REGS_RBX], rbx
-    mov [rax + REGS_RBP], rbp
-    mov [rax + REGS_RSI], rsi
-    mov [rax + REGS_RDI], rdi
-    mov [rax + REGS_R8], r8
-    mov [rax + REGS_R9], r9
-    mov [rax + REGS_R10], r10
-    mov [rax + REGS_R11], r11
-    mov [rax + REGS_R12], r12
-    mov [rax + REGS_R13], r13
-    mov [rax + REGS_R14], r14
-    mov [rax + REGS_R15], r15
-    pop rcx
-    mov [rax + REGS_RAX], rcx
-    mov rdi, rax
+    store_rest
     call %1
     test al, al
     jz leave_loop
@@ -90,10 +98,38 @@ vmx_launch_window:
     enter_guest vmlaunch, vmx_launch_window_end
 
 vmx_exit_entry_timed:
+    store_quick
     take_exit vmx_exit_timed
     jmp vmx_resume_window
 
 vmx_exit_entry:
+    store_quick
+    call vmx_quick
+    test al, al
+    jz not_quick
+vmx_quick_window:
+    mov rdi, [rsp]
+    mov rax, [rdi + VCPU_BACKEND]
+    cmp byte [rax + VMX_ATTEND], 0
+    jne quick_attend
+    cmp byte [rdi + VCPU_FLUSH], 0
+    jne quick_attend
+    mov rax, [rdi + REGS_RAX]
+    mov rcx, [rdi + REGS_RCX]
+    mov rdx, [rdi + REGS_RDX]
+    mov rbx, [rdi + REGS_RBX]
+    mov rsi, [rdi + REGS_RSI]
+    mov rdi, [rdi + REGS_RDI]
+    vmresume
+vmx_quick_window_end:
+    mov rdi, [rsp]
+    store_rest
+    jmp entry_failed
+quick_attend:
+    store_rest
+    jmp vmx_resume_window
+not_quick:
+    mov rdi, [rsp]
     take_exit vmx_exit
 
 vmx_resume_window:

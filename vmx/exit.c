@@ -199,6 +199,7 @@ __attribute__((noinline)) static bool detailed_exit(struct vcpu *v, uint32_t rea
 bool vmx_exit(struct vcpu *v)
 {
     struct exit exit;
+    vmx_of(v)->nmis_open = false;
     uint32_t reason = vmread32(VMCS_EXIT_REASON);
     exit.raw_reason = reason;
     exit.raw_info[0] = exit.raw_info[1] = 0;
@@ -242,6 +243,7 @@ static bool attend_nmi(struct vcpu *v)
 bool vmx_attend(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
+    vmx->nmis_open = false;
     if (atomic_exchange(&vmx->attend, false) && !attend_nmi(v))
         return false;
     if (atomic_exchange(&v->flush, false))
@@ -272,6 +274,8 @@ uint64_t vmx_after_nmi(uint64_t rip)
         return (uint64_t)vmx_launch_window;
     if (within(rip, vmx_resume_window, vmx_resume_window_end))
         return (uint64_t)vmx_resume_window;
+    if (within(rip, vmx_quick_window, vmx_quick_window_end))
+        return (uint64_t)vmx_quick_window;
     return rip;
 }
 
@@ -283,6 +287,7 @@ void vmx_run(struct vcpu *v)
     vmx_clear(vmx->vmcs);
     vmx_make_current(vmx->vmcs);
     vmx->entry_error = 0;
+    vmx->nmis_open = false;
     vmx_load_host_state(v);
     vmx_run_guest(v);
 }

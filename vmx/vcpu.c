@@ -94,7 +94,7 @@ static void set_bitmaps(const struct vcpu *v)
 }
 
 /* NE must be 1 in hardware: SDM vol. 3 §24.8. Of all else that the model has only what paging needs
- * is not the guest's own. */
+ * is not the guest's own, and what CPUID shows: it changes once, and is shown often. */
 static int set_masks(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
@@ -106,7 +106,8 @@ static int set_masks(struct vcpu *v)
         return -ENOTSUP;
     }
     vmx->cr0_owned = CR0_NE | (MODELLED_CR0 & ~v->rules.cr0_allowed) | paging_owned_cr0(v->paging);
-    vmx->cr4_owned = CR4_VMXE | ~v->rules.cr4_allowed | paging_owned_cr4(v->paging);
+    vmx->cr4_owned =
+        CR4_VMXE | CPUID_DYNAMIC_CR4 | ~v->rules.cr4_allowed | paging_owned_cr4(v->paging);
     vmwrite(VMCS_CR0_MASK, vmx->cr0_owned);
     vmwrite(VMCS_CR4_MASK, vmx->cr4_owned);
     return 0;

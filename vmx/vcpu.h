@@ -24,6 +24,7 @@ struct vmx_vcpu {
     uint64_t efer;        /* PAGED_SHADOW: the guest's */
     uint16_t vpid;        /* 0: there is none, and each entry flushes by itself */
     bool nmi_pending;     /* for the guest, whose NMIs are blocked or who is taking an event */
+    bool nmis_open;       /* NMIs are known not to be blocked in the guest: quick.c */
     _Atomic bool attend;  /* an NMI came in Latch: look what it was before the next entry */
     uint32_t entry_error; /* VM-instruction error of an entry that failed, else 0 */
 };
@@ -58,6 +59,7 @@ static inline void vmx_make_current(hpa_t vmcs)
 
 #define ACTIVITY_ACTIVE 0U
 
+#define ACCESS_DPL      (3U << 5)
 #define ACCESS_L        (1U << 13)
 #define ACCESS_UNUSABLE (1U << 16)
 
@@ -75,10 +77,15 @@ void vmx_launch_window(void);
 void vmx_launch_window_end(void);
 void vmx_resume_window(void);
 void vmx_resume_window_end(void);
+void vmx_quick_window(void);
+void vmx_quick_window_end(void);
 
 /* exit.c, called by entry.asm with the guest's registers in v->regs; false: leave the loop. */
 bool vmx_exit(struct vcpu *v);
-/* timed.c: the same, and tell how long it took. */
+/* quick.c: an exit with RAX, RCX, RDX, RBX, RSI and RDI in v->regs, the others in the registers, which
+ * it keeps; false: nothing is done, vmx_exit() is to. */
+bool vmx_quick(struct vcpu *v);
+/* timed.c: both, and tell how long it took. */
 bool vmx_exit_timed(struct vcpu *v);
 /* `attend` or v->flush is set. */
 bool vmx_attend(struct vcpu *v);

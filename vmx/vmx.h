@@ -14,7 +14,7 @@
  *   permissions.c    MSR and I/O bitmaps                 dump.c         the VMCS in words
  *   paging.c         the guest's registers, the hardware's
  *   reason.c         exit reasons and errors by name     qualification.c  their details
- *   timed.c          exits with stats=on
+ *   quick.c          the exits that need least            timed.c        exits with stats=on
  *
  * The functions below are kernel/backend.h's, with the contracts that stand there.
  */
