@@ -5,11 +5,12 @@
  * needed, so without it something is. The emulators cannot show this: they flush at each entry.
  */
 #include "tests/unit/tlb_machine.h"
+#include <glob.h>
 
-#define SEEDS       18U /* formats, modes, and three of each */
+#define SEEDS       36U /* formats, modes, quiet or not, and three of each */
 #define OPERATIONS  1000U
 #define TABLE_FIRST 1U /* RAM frames: two roots, then tables, then data */
-#define TABLE_LAST  11U
+#define TABLE_LAST  14U
 
 static void set_range(uint64_t start, uint64_t end, enum guest_kind kind)
 {
@@ -188,22 +189,30 @@ static void toggle_paging(struct vcpu *c)
     state->cr4 |= cr4[m.mode];
     state->cr0 ^= CR0_PG;
     if (m.mode == MODE_4LEVEL)
-        state->efer = EFER_NXE | EFER_LME | (paging_on(c) ? EFER_LMA : 0);
+        state->efer = (state->efer & EFER_NXE) | EFER_LME | (paging_on(c) ? EFER_LMA : 0);
     load(c, paging_on(c) ? CALLER_LOAD : CALLER_UNLOAD);
 }
 
-/* CR0.WP flushes nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
+/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
 static void toggle_rules(struct vcpu *c)
 {
     struct paging_state *state = &c->shadow.state;
 
-    if (one_in(2))
+    switch (draw(3)) {
+    case 0:
         state->cr0 ^= CR0_WP;
-    else
+        break;
+    case 1:
         state->cr4 ^= CR4_SMEP;
+        break;
+    default:
+        if (m.mode != MODE_32BIT_PSE)
+            state->efer ^= EFER_NXE;
+    }
     if (!paging_on(c))
         return;
     m.in_latch = c;
+    crawl_guest(c);
     shadow_load(&m.shadow, &c->shadow);
     enter(c, CALLER_LOAD);
 }
@@ -289,10 +298,13 @@ static void reset(void)
     shadow_clear(&m.shadow);
 }
 
-static void operation(void)
+/* Quiet machines flush little by themselves: nothing is tracked, the map stays, and one CPU hardly
+ * ever flushes. So what it holds of tables is there when their pages are used again. */
+static void operation(bool quiet)
 {
     struct vcpu *c = &m.cpu[draw(CPUS)];
-    uint64_t what = draw(64);
+    bool lazy = quiet && c == &m.cpu[1] && !one_in(16);
+    uint64_t what = draw(lazy ? 36 : quiet ? 60 : 64);
 
     if (what < 16)
         random_store(c, true);
@@ -320,11 +332,14 @@ static void operation(void)
 /* What is stale in this machine at last, or NULL. */
 static const char *run(uint64_t seed)
 {
+    bool quiet = seed / 6U % 2U;
+
     machine_new(seed);
+    m.shadow.track = !quiet;
     for (uint64_t i = 0; i < 2UL * (TABLE_LAST - TABLE_FIRST + 1); i++)
         put_entry(TABLE_FIRST + i / 2, i & 1U);
     for (unsigned int i = 0; i < OPERATIONS && !m.stale; i++)
-        operation();
+        operation(quiet);
     if (!m.stale)
         direct_destroy(&m.direct);
     return m.stale;
@@ -340,7 +355,7 @@ static void nothing_stale_is_held(void)
             printf("# seed %lu: %s\n", seed, found);
     }
     CHECK(m.stores > 1000);
-    CHECK(m.flushes > 1000);
+    CHECK(m.flushes > 500);
 }
 
 /* INVLPG of one address in a guest's page of 4 MiB, for which the hardware has two of 2 MiB. */
@@ -414,12 +429,36 @@ static bool any_run_finds(const char *what, unsigned int number)
     return false;
 }
 
-/* Each call of env->flush() in mmu/, as it was compiled. */
+/* How often mmu/ calls env->flush(), by its text. */
+static unsigned int flushes_in_sources(void)
+{
+    unsigned int count = 0;
+    char line[256];
+    glob_t files;
+
+    if (glob("mmu/*.c", 0, NULL, &files) != 0) {
+        printf("# no mmu/*.c: run from the repository's top\n");
+        return ~0U;
+    }
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        FILE *f = fopen(files.gl_pathv[i], "r");
+
+        while (f && fgets(line, sizeof(line), f))
+            count += strstr(line, "env->flush(") != NULL && strstr(line, " *") == NULL;
+        if (f)
+            (void)fclose(f);
+    }
+    globfree(&files);
+    return count;
+}
+
+/* Each call of env->flush() in mmu/, as it was compiled: inlined, one is several. */
 static void each_flush_is_needed(void)
 {
     unsigned int sites = m.sites;
 
-    CHECK(sites >= 4);
+    CHECK(flushes_in_sources() >= 4);
+    CHECK(sites >= flushes_in_sources());
     for (unsigned int i = 0; i < sites; i++) {
         m.without = m.site[i];
         CHECK(any_run_finds("flush", i));

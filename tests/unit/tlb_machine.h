@@ -229,14 +229,16 @@ static uint64_t ram_entry(uint64_t address, unsigned int size)
 static bool guest_step(void *ctx, uint64_t table, unsigned int level, uint64_t address,
                        struct step *step)
 {
+    const struct vcpu *c = ctx;
+    bool nxe = c->shadow.state.efer & EFER_NXE;
     bool narrow = m.mode == MODE_32BIT_PSE, pdpte = m.mode == MODE_PAE && level == 3;
     uint64_t size = narrow && level == 2 ? 0x400000UL : level_size(level);
     uint64_t index = address / size % (narrow ? 1024U : 512U);
     uint64_t entry = ram_entry(table + index * (narrow ? 4U : 8U), narrow ? 4 : 8);
 
-    (void)ctx;
     if (!(entry & P) || (!pdpte && !(entry & A)) || (pdpte && (entry & 0x1e6U)) ||
-        (level == 4 && (entry & PS)) || (!narrow && (entry & ENTRY_ADDRESS) >> WIDTH))
+        (level == 4 && (entry & PS)) || (!nxe && !narrow && (entry & NX)) ||
+        (!narrow && (entry & ENTRY_ADDRESS) >> WIDTH))
         return false;
     *step = (struct step){.leaf = level == 1 || (!pdpte && (entry & PS)),
                           .size = size,
@@ -253,7 +255,7 @@ static bool guest_step(void *ctx, uint64_t table, unsigned int level, uint64_t a
 
 static void crawl_guest(struct vcpu *c)
 {
-    const struct tables tables = {.step = guest_step};
+    const struct tables tables = {.step = guest_step, .ctx = c};
     const struct paging_state *state = &c->shadow.state;
     uint64_t table = state->cr3 & 0xfffff000UL;
     unsigned int level = paging_levels(m.mode);
