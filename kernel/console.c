@@ -14,13 +14,16 @@
 #define UART_IER      1
 #define UART_DLM      1
 #define UART_FCR      2
+#define UART_IIR      2
 #define UART_LCR      3
 #define UART_MCR      4
 #define UART_LSR      5
 #define UART_LSR_THRE 0x20
 #define UART_LSR_TEMT 0x40
-/* A UART that is not there or stuck must not hang Latch: one character at 300 baud fits well. */
-#define UART_POLLS 200000U
+#define UART_IIR_FIFO 0xc0
+#define UART_FIFO     16U
+/* A UART that is not there or stuck must not hang Latch: a full FIFO at 300 baud fits. */
+#define UART_POLLS 1000000U
 
 /* Read by a debugger, or out of a memory dump: the newest text ends at ring_end % RING_SIZE. */
 char console_ring[RING_SIZE];
@@ -28,6 +31,8 @@ uint64_t console_ring_end;
 
 static struct lock console_lock;
 static uint16_t uart;
+static unsigned int uart_takes; /* how many characters, when it says that it is empty */
+static unsigned int uart_room;  /* how many more, for certain */
 
 void console_init(uint16_t port)
 {
@@ -54,11 +59,16 @@ static void put(char c)
     console_ring[console_ring_end++ % RING_SIZE] = c;
     if (uart == 0)
         return;
-    wait_for(UART_LSR_THRE);
+    if (uart_room == 0) {
+        wait_for(UART_LSR_THRE);
+        uart_room = uart_takes;
+    }
+    uart_room--;
     outb(uart + UART_THR, (uint8_t)c);
 }
 
-/* The guest may have left the port with interrupts on; writing must not look like its own. */
+/* The guest may have left the port with interrupts on, and the FIFO off; writing must not look like
+ * its own. */
 static void put_line(const char *text)
 {
     lock(&console_lock);
@@ -66,6 +76,8 @@ static void put_line(const char *text)
     if (uart != 0) {
         interrupts = inb(uart + UART_IER);
         outb(uart + UART_IER, 0);
+        uart_takes = (inb(uart + UART_IIR) & UART_IIR_FIFO) == UART_IIR_FIFO ? UART_FIFO : 1;
+        uart_room = 0;
     }
     for (; *text != '\0'; text++)
         put(*text);
