@@ -209,7 +209,8 @@ static void feature_states(const struct model *m, uint32_t *user, uint32_t *supe
     *supervisor = 0;
     for (size_t i = 0; i < policy_feature_count; i++) {
         const struct policy_feature *f = &policy_features[i];
-        if (f->disposition == FEATURE_PASSED && policy_has(m, f)) {
+        bool has_state = f->disposition == FEATURE_PASSED && (f->xcr0 | f->xss) != 0;
+        if (has_state && policy_has(m, f)) {
             *user |= f->xcr0;
             *supervisor |= f->xss;
         }

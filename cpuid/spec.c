@@ -390,6 +390,8 @@ int spec_apply(const char *spec, struct model *m, const struct model *host,
         error = apply_items(&s, changes, PASS_NUMBERS);
     if (error)
         return error;
+    if (is_host && *changes == '\0') /* and so it has what its features need, as far as the host */
+        return spec_check(m, host, can, message, size);
     policy_settle(m);
     error = check_dependencies(&s);
     return error ? error : spec_check(m, host, can, message, size);
