@@ -129,10 +129,34 @@ static bool cr3_valid(struct vcpu *v, uint64_t value)
     return !(value & cr3_reserved_mask(paging_mode(&state), &v->props));
 }
 
+/* In long mode nothing else follows from a load of CR3: it has no PDPTEs. */
+static enum exit_action load_cr3(struct vcpu *v, uint64_t value)
+{
+    struct shadow_cpu *cpu = v->shadow;
+    v->cr3 = value & ~CR3_NO_FLUSH;
+    vm_lock(v);
+    cpu->state.cr3 = v->cr3;
+    shadow_load_cr3(&v->vm->shadow, cpu);
+    load_hardware(v);
+    vm_unlock(v);
+    return EXIT_NEXT;
+}
+
+/* With paging on the state follows whatever decides how CR3 is read. */
+static bool cr3_valid_in_long_mode(const struct paging_state *state, uint64_t value)
+{
+    if (state->cr4 & CR4_PCIDE)
+        value &= ~CR3_NO_FLUSH;
+    return !(value & cr3_reserved_mask(MODE_4LEVEL, state->props));
+}
+
 /* Shadow tables hold what CR3 leads to, so each load of it flushes, CR3_NO_FLUSH or not. */
 enum exit_action paging_write_cr(struct vcpu *v, struct exit *exit)
 {
     struct paging_state state;
+    if (exit->cr.cr == 3 && paging_is_on(v) && (v->shadow->state.efer & EFER_LMA) &&
+        cr3_valid_in_long_mode(&v->shadow->state, exit->cr.value))
+        return load_cr3(v, exit->cr.value);
     v->pdpte_loaded = false;
     if ((exit->cr.cr == 3 && !cr3_valid(v, exit->cr.value)) ||
         backend_write_cr(v, exit->cr.cr, exit->cr.value) != 0)

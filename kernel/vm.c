@@ -78,6 +78,11 @@ int vm_walk_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
     return 0;
 }
 
+static const void *walk_ram(void *ctx, gfn_t frame)
+{
+    return vm_memory(ctx, gpa_of(frame), PAGE_SIZE);
+}
+
 /* What is not the guest's RAM takes no A and D bits, as ROM would not. */
 static int walk_compare_exchange(void *ctx, gpa_t address, unsigned int size, uint64_t expected,
                                  uint64_t value)
@@ -136,6 +141,17 @@ static uint64_t end_of_ram(void)
             end = vm.map.range[i].end;
     }
     return (end + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK;
+}
+
+static struct memory_range find_main_ram(void)
+{
+    struct memory_range found = {.start = 0};
+    for (unsigned int i = 0; i < vm.map.count; i++) {
+        const struct memory_range *range = &vm.map.range[i];
+        if (range->type == MEMORY_RAM && range->end - range->start > found.end - found.start)
+            found = *range;
+    }
+    return found;
 }
 
 static int build_root(struct vcpu *v, const struct role_context *context, struct table_page **root)
@@ -212,8 +228,10 @@ int vm_build_memory(void)
                               .free_page = memory_env_free,
                               .map = memory_env_map,
                               .flush = env_flush};
-    vm.walk = (struct walk_env){
-        .ctx = &vm, .read = vm_walk_read, .compare_exchange = walk_compare_exchange};
+    vm.walk = (struct walk_env){.ctx = &vm,
+                                .read = vm_walk_read,
+                                .compare_exchange = walk_compare_exchange,
+                                .ram = walk_ram};
     enum page_format id = strcmp(caps.format, "EPT") == 0 ? FORMAT_EPT : FORMAT_NPT;
     int error = format_init(&format, id, 4, caps.page_1g ? 3 : 2, caps.execute_only);
     if (error == 0)
@@ -223,6 +241,7 @@ int vm_build_memory(void)
                          DESCRIPTOR_PAGES * PAGE_SIZE / sizeof(struct table_page));
         read_mtrrs(&vm.mtrr);
         vm.filled = end_of_ram();
+        vm.main_ram = find_main_ram();
         error = build_guest_map();
     }
     direct_init(&vm.direct, &vm.env, &vm.cache, &format, &vm.guest_map, &vm.mtrr);
@@ -282,6 +301,10 @@ void vm_follow_mtrrs(void)
 
 void *vm_memory(const struct vm *of, gpa_t address, uint64_t size)
 {
+    uint64_t offset = address.raw - of->main_ram.start,
+             length = of->main_ram.end - of->main_ram.start;
+    if (size - 1 < length && offset <= length - size)
+        return memory_at(hpa(address.raw));
     if (size == 0 || address.raw + size < address.raw ||
         !memory_map_is_ram(&of->map, address.raw, address.raw + size))
         return NULL;

@@ -22,6 +22,7 @@ struct vm {
     const struct config *config;  /* (c) */
     const struct acpi_info *acpi; /* (c) */
     struct memory_map map;        /* (c) guest-physical memory; Latch's range is reserved */
+    struct memory_range main_ram; /* (c) the largest in the map: most accesses are there */
     struct seal seal;             /* (c) after seal_close(); its `life`: (v) */
     struct mmu_env env;           /* (c) */
     struct table_cache cache;     /* (v) */

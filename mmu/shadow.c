@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmu/shadow.h"
 #include "mmu/registers.h"
+#include "mmu/reserved.h"
 #include "mmu/shadow_root.h"
 #include <errno.h>
 #include <stddef.h>
@@ -65,17 +66,24 @@ int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct pagin
     return 0;
 }
 
-void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
+/* The rules by which the guest's tables are read now. */
+static void set_reserved(struct shadow_cpu *cpu, enum paging_mode mode)
 {
-    enum paging_mode mode = paging_mode(&cpu->state);
-    bool long_mode = mode == MODE_4LEVEL || mode == MODE_5LEVEL;
+    for (unsigned int level = 1; level <= paging_levels(mode); level++)
+        for (unsigned int leaf = 0; leaf < 2; leaf++)
+            cpu->reserved[level][leaf] =
+                reserved_mask(mode, level, leaf, cpu->state.props, cpu->role.nxe);
+}
 
-    if (mode == MODE_OFF)
-        return;
+static bool is_long(union page_role role)
+{
+    return role.mode == MODE_4LEVEL || role.mode == MODE_5LEVEL;
+}
+
+void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu)
+{
     shadow_reserve(s, 4);
-    cpu->context.format = long_mode ? FORMAT_SHADOW_LONG : FORMAT_SHADOW_PAE;
-    cpu->role = role_from_state(&cpu->state, &cpu->context, long_mode ? paging_levels(mode) : 3U);
-    if (long_mode)
+    if (is_long(cpu->role))
         root_load_long(s, cpu);
     else
         root_load_pae(s, cpu);
@@ -85,6 +93,23 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
     cpu->cr3 = shadow_address(s, cpu->root);
     cpu->unlinked = s->unlinked;
     cpu->changed = true;
+}
+
+void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
+{
+    enum paging_mode mode = paging_mode(&cpu->state);
+    bool long_mode = mode == MODE_4LEVEL || mode == MODE_5LEVEL;
+    union page_role old = cpu->role;
+
+    if (mode == MODE_OFF)
+        return;
+    cpu->context.format = long_mode ? FORMAT_SHADOW_LONG : FORMAT_SHADOW_PAE;
+    cpu->role = role_from_state(&cpu->state, &cpu->context, long_mode ? paging_levels(mode) : 3U);
+    if (cpu->role.mode != old.mode || cpu->role.nxe != old.nxe)
+        set_reserved(cpu, mode);
+    if (long_mode)
+        cpu->root_role = role_at_level(cpu->role, cpu->role.level, gfn(0));
+    shadow_load_cr3(s, cpu);
 }
 
 void shadow_unload(struct shadow *s, struct shadow_cpu *cpu)

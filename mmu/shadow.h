@@ -60,6 +60,7 @@ struct shadow_page {
     union page_role role; /* canonical */
     struct shadow_rules rules; /* unless direct */
     uint32_t users;            /* entries and vCPUs that point to it */
+    uint8_t used;              /* a bit for each 64 entries: one may be there */
     uint8_t looks;             /* in a row that found it as it was */
     uint8_t patience;          /* looks after which it is to be tracked */
     bool live, many, tracked;
@@ -93,6 +94,8 @@ struct shadow_cpu {
     struct paging_state state; /* the guest's registers, as it reads them, PDPTEs held if Intel's */
     struct role_context context;
     union page_role role;         /* of the root, not yet canonical */
+    union page_role root_role;    /* the same, canonical; long mode */
+    uint64_t reserved[6][2];      /* reserved_mask() of the state, by level and leaf */
     struct shadow_page *root;     /* NULL while paging is off; PAE and 32-bit: pae_root */
     struct shadow_page *pae_root; /* the vCPU's own page of four PDPTEs */
     struct shadow_cpu *next;
@@ -116,7 +119,7 @@ enum shadow_outcome {
  * guest-physical address, where the guest must have no memory. The first page for each vCPU must
  * lie below 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked through
  * `guest`. `track` false: no page is ever tracked, for VMs some of whose vCPUs walk the guest's
- * tables in hardware. `s` must stay where it is, and `guest` has both functions.
+ * tables in hardware. `s` must stay where it is, and `guest` has all functions.
  */
 void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_env *guest,
                  struct direct *direct, hpa_t first, unsigned int count,
@@ -131,6 +134,9 @@ int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct pagin
  * everything that the guest changed in its tables until now is seen from here on. Sets cpu->changed;
  * the caller flushes the linear translations of this vCPU. Cannot fail. */
 void shadow_load(struct shadow *s, struct shadow_cpu *cpu);
+
+/* The same where nothing but CR3 was loaded. */
+void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu);
 
 /* Paging was turned off: cpu->state.cr0.PG is 0. What it used stays for others, or for later. */
 void shadow_unload(struct shadow *s, struct shadow_cpu *cpu);

@@ -3,7 +3,6 @@
 #include "mmu/reserved.h"
 
 #define ENTRY_CACHE     (3UL << 3) /* PWT, PCD */
-#define ENTRY_ACCESSED  (1UL << 5)
 #define ENTRY_DIRTY     (1UL << 6)
 #define ENTRY_PAT       (1UL << 7)  /* level 1 */
 #define ENTRY_LARGE_PAT (1UL << 12) /* above */
@@ -63,7 +62,7 @@ struct shadow_rules shadow_rules(union page_role role)
     rules.page = rules.table & ~(level_size(role.level) - 1UL);
     if (is_32bit(role) && role.level == 2)
         rules.page &= ~LARGE_PAGE_SIZE; /* 4 MiB */
-    rules.set = SHADOW_PRESENT | ENTRY_ACCESSED | (role.access & ACCESS_EXECUTE ? 0 : ENTRY_NX);
+    rules.set = SHADOW_PRESENT | SHADOW_ACCESSED | (role.access & ACCESS_EXECUTE ? 0 : ENTRY_NX);
     for (unsigned int leaf = 0; leaf < 2; leaf++)
         rules.reserved[leaf] = reserved_mask(mode, role.level, leaf, &props, role.nxe);
     role.access = 0;
@@ -139,7 +138,7 @@ struct shadow_entry shadow_derive(union page_role role, const struct shadow_rule
 {
     bool leaf = entry & rules->leaf;
 
-    if (!(entry & SHADOW_PRESENT) || !(entry & ENTRY_ACCESSED) || (entry & rules->reserved[leaf]))
+    if (!(entry & SHADOW_PRESENT) || !(entry & SHADOW_ACCESSED) || (entry & rules->reserved[leaf]))
         return (struct shadow_entry){.kind = SHADOW_NONE};
     if (leaf)
         return derive_leaf(role, rules, index, entry, open);

@@ -8,12 +8,13 @@
  */
 #include "mmu/format.h"
 
-#define SHADOW_PRESENT (1UL << 0)
-#define SHADOW_WRITE   (1UL << 1)
-#define SHADOW_USER    (1UL << 2)
-#define SHADOW_LARGE   (1UL << 7) /* above level 1 */
+#define SHADOW_PRESENT  (1UL << 0)
+#define SHADOW_WRITE    (1UL << 1)
+#define SHADOW_USER     (1UL << 2)
+#define SHADOW_LARGE    (1UL << 7) /* above level 1 */
+#define SHADOW_ACCESSED (1UL << 5)
 /* A link to a table: the leaf alone decides on rights. A is set in advance, here as in leaves. */
-#define SHADOW_LINK (SHADOW_PRESENT | SHADOW_WRITE | SHADOW_USER | 1UL << 5)
+#define SHADOW_LINK (SHADOW_PRESENT | SHADOW_WRITE | SHADOW_USER | SHADOW_ACCESSED)
 
 /* What all entries of a page have in common. */
 struct shadow_rules {

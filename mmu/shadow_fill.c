@@ -71,21 +71,23 @@ static struct shadow_entry leaf_for_access(struct shadow *s, const struct shadow
 }
 
 /* Fill what the guest has used before and is likely to use again. */
-static void prefetch(struct shadow *s, const struct shadow_page *page, unsigned int index,
+static void prefetch(struct shadow *s, struct shadow_page *page, unsigned int index,
                      unsigned int count)
 {
+    const uint64_t used = SHADOW_PRESENT | SHADOW_ACCESSED;
+    const void *guest_table = shadow_guest_table(s, page);
     uint64_t *table = shadow_table(s, page);
 
     index &= ~(count - 1U);
-    for (unsigned int i = index; i < index + count; i++) {
-        uint64_t guest = table[i] == 0 ? shadow_guest_entry(s, page, i) : 0;
+    for (unsigned int i = index; i < index + count && guest_table; i++) {
+        uint64_t guest = shadow_entry_in(guest_table, page, i);
         struct shadow_entry wanted;
 
-        if (!(guest & SHADOW_PRESENT))
+        if ((guest & used) != used || table[i] != 0)
             continue;
         wanted = shadow_wanted(s, page, i, guest, false);
         if (wanted.kind == SHADOW_LEAF)
-            entry_write(&table[i], wanted.bits);
+            entry_add(page, table, i, wanted.bits);
     }
 }
 
@@ -93,7 +95,7 @@ static void prefetch(struct shadow *s, const struct shadow_page *page, unsigned 
 static struct shadow_page *put_entry(struct shadow *s, struct shadow_page *page, unsigned int index,
                                      const struct shadow_entry *wanted, bool *made)
 {
-    uint64_t *place = &shadow_table(s, page)[index];
+    uint64_t *table = shadow_table(s, page), *place = &table[index];
     struct shadow_page *child = NULL;
 
     *made = false;
@@ -102,14 +104,14 @@ static struct shadow_page *put_entry(struct shadow *s, struct shadow_page *page,
     page->looks = 0;
     shadow_drop(s, page, index);
     if (wanted->kind == SHADOW_LEAF)
-        entry_write(place, wanted->bits);
+        entry_add(page, table, index, wanted->bits);
     if (wanted->kind != SHADOW_TABLE)
         return NULL;
     child = shadow_get_linked(s, page, wanted, made);
     if (child && !*made)
         shadow_sync_below(s, child, true);
     if (child)
-        entry_write(place, shadow_address(s, child).raw | wanted->bits);
+        entry_add(page, table, index, shadow_address(s, child).raw | wanted->bits);
     return child;
 }
 
@@ -175,7 +177,8 @@ static int mark_entry(void *ctx, gpa_t address, unsigned int size, uint64_t expe
 enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
                                  unsigned int access, struct walk_result *result)
 {
-    const struct walk_env env = {.ctx = s, .read = read_entry, .compare_exchange = mark_entry};
+    const struct walk_env env = {
+        .ctx = s, .read = read_entry, .compare_exchange = mark_entry, .reserved = cpu->reserved};
     int rc = guest_walk(&env, &cpu->state, address, access, result);
 
     if (rc == -EFAULT)

@@ -156,7 +156,7 @@ static struct shadow_page *make(struct shadow *s, gfn_t frame, union page_role r
     page->parent = NULL;
     page->users = 0;
     page->patience = PATIENCE;
-    page->looks = 0;
+    page->looks = page->used = 0;
     page->live = true;
     page->many = page->tracked = false;
     page->next = *bucket;
@@ -223,9 +223,9 @@ static void drop_all(struct shadow *s, struct shadow_page *page)
 {
     const uint64_t *table = shadow_table(s, page);
 
-    for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
-        if (table[i] != 0)
-            shadow_drop(s, page, i);
+    for (unsigned int i = entry_next(page, table, 0); i < TABLE_ENTRIES;
+         i = entry_next(page, table, i + 1U))
+        shadow_drop(s, page, i);
 }
 
 /* A page without users goes to limbo: CPUs may still walk it. */

@@ -58,6 +58,23 @@ static inline void entry_write(uint64_t *place, uint64_t entry)
     __atomic_store_n(place, entry, __ATOMIC_RELEASE);
 }
 
+/* Put in an entry where none was. */
+static inline void entry_add(struct shadow_page *page, uint64_t *table, unsigned int index,
+                             uint64_t entry)
+{
+    page->used |= (uint8_t)(1U << index / 64U);
+    entry_write(&table[index], entry);
+}
+
+/* The next index that may have an entry, from this one on; at the end TABLE_ENTRIES. */
+static inline unsigned int entry_next(const struct shadow_page *page, const uint64_t *table,
+                                      unsigned int index)
+{
+    while (index < TABLE_ENTRIES && table[index] == 0)
+        index = page->used >> index / 64U & 1U ? index + 1U : (index | 63U) + 1U;
+    return index;
+}
+
 /* The page that an entry of `page` links to; NULL for a leaf, nothing, or what is no link at all. */
 struct shadow_page *shadow_child(const struct shadow *s, const struct shadow_page *page,
                                  uint64_t entry);

@@ -13,7 +13,7 @@ static uint64_t table_address(const struct shadow_cpu *cpu, uint64_t entry)
 void root_load_long(struct shadow *s, struct shadow_cpu *cpu)
 {
     gfn_t frame = gfn(table_address(cpu, cpu->state.cr3) >> PAGE_SHIFT);
-    union page_role role = role_at_level(cpu->role, cpu->role.level, frame);
+    union page_role role = cpu->root_role;
     struct shadow_page *page = cpu->root;
     bool made;
 

@@ -53,11 +53,16 @@ bool shadow_matches(const struct shadow *s, const struct shadow_page *page, uint
            child->frame.raw == wanted->frame.raw && role_equal(child->role, wanted->role);
 }
 
-bool shadow_sync_entry(struct shadow *s, struct shadow_page *page, unsigned int index)
+const void *shadow_guest_table(const struct shadow *s, const struct shadow_page *page)
+{
+    return s->guest->ram(s->guest->ctx, page->frame);
+}
+
+static bool sync_entry(struct shadow *s, struct shadow_page *page, unsigned int index,
+                       uint64_t guest)
 {
     uint64_t *place = &shadow_table(s, page)[index];
-    struct shadow_entry wanted =
-        shadow_wanted(s, page, index, shadow_guest_entry(s, page, index), false);
+    struct shadow_entry wanted = shadow_wanted(s, page, index, guest, false);
 
     if (shadow_matches(s, page, *place, &wanted))
         return false;
@@ -67,14 +72,23 @@ bool shadow_sync_entry(struct shadow *s, struct shadow_page *page, unsigned int 
     return true;
 }
 
+bool shadow_sync_entry(struct shadow *s, struct shadow_page *page, unsigned int index)
+{
+    return sync_entry(s, page, index, shadow_guest_entry(s, page, index));
+}
+
 static bool sync_page(struct shadow *s, struct shadow_page *page)
 {
     const uint64_t *table = shadow_table(s, page);
+    const void *guest_table = shadow_guest_table(s, page);
     bool changed = false;
 
-    for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
-        if (table[i] != 0 && shadow_sync_entry(s, page, i))
-            changed = true;
+    for (unsigned int i = entry_next(page, table, 0); i < TABLE_ENTRIES;
+         i = entry_next(page, table, i + 1U)) {
+        uint64_t guest =
+            guest_table ? shadow_entry_in(guest_table, page, i) : shadow_guest_entry(s, page, i);
+        changed |= sync_entry(s, page, i, guest);
+    }
     return changed;
 }
 
@@ -127,7 +141,7 @@ static void fill_direct(struct shadow *s, struct shadow_page *page)
         struct shadow_entry wanted = shadow_wanted(s, page, i, 0, false);
 
         if (wanted.kind == SHADOW_LEAF)
-            entry_write(&table[i], wanted.bits);
+            entry_add(page, table, i, wanted.bits);
     }
 }
 

@@ -8,6 +8,18 @@
 uint64_t shadow_guest_entry(const struct shadow *s, const struct shadow_page *page,
                             unsigned int index);
 
+/* The guest's table behind one of ours if it is RAM, else NULL; and an entry in it. */
+const void *shadow_guest_table(const struct shadow *s, const struct shadow_page *page);
+static inline uint64_t shadow_entry_in(const void *table, const struct shadow_page *page,
+                                       unsigned int index)
+{
+    uint64_t place = shadow_guest_place(&page->rules, gfn(0), index).raw;
+    const void *entry = (const char *)table + place;
+
+    return page->rules.size == 8 ? *(const volatile uint64_t *)entry
+                                 : *(const volatile uint32_t *)entry;
+}
+
 /* What one entry is to be, from a guest's entry that was read once: as shadow_derive(), with large
  * pages split where Latch's pages are. Of a direct page `entry` does not matter. */
 struct shadow_entry shadow_wanted(const struct shadow *s, const struct shadow_page *page,

@@ -20,6 +20,9 @@ struct walk {
     const struct walk_env *env;
     const struct paging_state *state;
     enum paging_mode mode;
+    unsigned int size;       /* of an entry */
+    unsigned int index_bits; /* of the linear address, for each level */
+    bool nx;                 /* entries can deny execution */
     uint64_t linear;
     unsigned int access;
     struct walk_result *result;
@@ -41,6 +44,13 @@ static bool is_long(enum paging_mode mode)
 static bool nxe(const struct walk *walk)
 {
     return walk->state->efer & EFER_NXE;
+}
+
+static uint64_t reserved(const struct walk *walk, unsigned int level, bool leaf)
+{
+    if (walk->env->reserved)
+        return walk->env->reserved[level][leaf];
+    return reserved_mask(walk->mode, level, leaf, walk->state->props, nxe(walk));
 }
 
 static uint64_t without_cbit(const struct walk *walk, uint64_t address)
@@ -65,7 +75,7 @@ static uint64_t root_address(const struct walk *walk)
 /* What one entry at `level` maps. */
 static unsigned int entry_shift(const struct walk *walk, unsigned int level)
 {
-    return PAGE_SHIFT + (is_32bit(walk->mode) ? 10U : 9U) * (level - 1U);
+    return PAGE_SHIFT + walk->index_bits * (level - 1U);
 }
 
 static bool is_leaf(const struct walk *walk, uint64_t entry, unsigned int level)
@@ -79,11 +89,11 @@ static bool is_leaf(const struct walk *walk, uint64_t entry, unsigned int level)
 
 static int read_entry(struct walk *walk, uint64_t table, unsigned int level)
 {
-    unsigned int size = is_32bit(walk->mode) ? 4 : 8;
+    unsigned int size = walk->size;
     uint64_t index = walk->linear >> entry_shift(walk, level);
     uint64_t *entry = &walk->entry[level];
 
-    index &= PAGE_SIZE / size - 1U;
+    index &= (1U << walk->index_bits) - 1U;
     walk->place[level] = gpa(table + index * size);
     if (walk->mode == MODE_PAE && level == 3 && walk->state->pdpte_held) {
         *entry = walk->state->pdpte[index & 3U];
@@ -118,7 +128,7 @@ static unsigned int denied(const struct walk *walk, uint64_t entry, unsigned int
         rights |= ACCESS_WRITE;
     if (!(entry & ENTRY_USER))
         rights |= ACCESS_USER;
-    if (!is_32bit(walk->mode) && nxe(walk) && (entry & ENTRY_NX))
+    if (walk->nx && (entry & ENTRY_NX))
         rights |= ACCESS_EXECUTE;
     return rights;
 }
@@ -182,9 +192,8 @@ static int mark_entries(const struct walk *walk, unsigned int leaf_level)
         if (level == leaf_level && (walk->access & ACCESS_WRITE))
             marked |= ENTRY_DIRTY;
         if (marked != walk->entry[level])
-            rc = walk->env->compare_exchange(walk->env->ctx, walk->place[level],
-                                             is_32bit(walk->mode) ? 4 : 8, walk->entry[level],
-                                             marked);
+            rc = walk->env->compare_exchange(walk->env->ctx, walk->place[level], walk->size,
+                                             walk->entry[level], marked);
         if (rc != 0)
             return rc;
     }
@@ -223,7 +232,7 @@ static int walk_once(struct walk *walk)
         if (!(entry & ENTRY_PRESENT))
             return fault(walk, 0);
         leaf = is_leaf(walk, entry, level);
-        if (entry & reserved_mask(walk->mode, level, leaf, walk->state->props, nxe(walk)))
+        if (entry & reserved(walk, level, leaf))
             return fault(walk, PF_PRESENT | PF_RESERVED);
         walk->result->rights &= ~denied(walk, entry, level);
         if (leaf)
@@ -257,6 +266,9 @@ int guest_walk(const struct walk_env *env, const struct paging_state *state, gla
     int rc = -EAGAIN;
 
     *result = (struct walk_result){.rights = ACCESS_RWX | ACCESS_USER};
+    walk.size = is_32bit(walk.mode) ? 4 : 8;
+    walk.index_bits = is_32bit(walk.mode) ? 10 : 9;
+    walk.nx = !is_32bit(walk.mode) && nxe(&walk);
     if (!is_long(walk.mode))
         walk.linear &= 0xffffffffUL;
     else if (!canonical(address.raw, walk.mode))

@@ -17,6 +17,10 @@ struct walk_env {
      * error to end the walk with. NULL: A and D bits stay as they are. */
     int (*compare_exchange)(void *ctx, gpa_t address, unsigned int size, uint64_t expected,
                             uint64_t value);
+    /* The RAM of a whole frame, in which entries can be read directly, or NULL. Shadow tables only. */
+    const void *(*ram)(void *ctx, gfn_t frame);
+    /* What reserved_mask() says of the state, by level and leaf; NULL: to be asked each time. */
+    const uint64_t (*reserved)[2];
 };
 
 /* What the CPU wants to do: ACCESS_READ, ACCESS_WRITE or ACCESS_EXECUTE, with ACCESS_USER at CPL 3,

@@ -38,6 +38,7 @@
 
 struct vcpu {
     struct shadow_cpu shadow;
+    struct paging_state loaded; /* when the tables were */
     struct paging_props props;
     struct table_page *root[2]; /* nested, by `tables` */
     bool vmcs_pdptes;           /* the hardware holds PDPTEs; else it reads them when it walks */
@@ -208,6 +209,13 @@ static int guest_read(void *ctx, gpa_t address, unsigned int size, uint64_t *val
     return 0;
 }
 
+static const void *guest_ram(void *ctx, gfn_t frame)
+{
+    (void)ctx;
+    store_meanwhile();
+    return ram_at(frame.raw << PAGE_SHIFT);
+}
+
 static int guest_mark(void *ctx, gpa_t address, unsigned int size, uint64_t expected,
                       uint64_t value)
 {
@@ -254,7 +262,8 @@ static void machine_new(const struct paging_props *props, unsigned int count, bo
     m.env = memory_env(&m.memory);
     m.env.map = machine_map;
     m.env.flush = machine_flush;
-    m.guest = (struct walk_env){.read = guest_read, .compare_exchange = guest_mark};
+    m.guest =
+        (struct walk_env){.read = guest_read, .compare_exchange = guest_mark, .ram = guest_ram};
     CHECK_EQ(format_init(&format, seed & 1U ? FORMAT_NPT : FORMAT_EPT, 5, 3, false), 0);
     table_cache_init(&m.cache, &m.env, m.nested_pages, NESTED_MAX);
     m.map = (struct guest_map){.count = 0};
@@ -284,6 +293,18 @@ static void enter(struct vcpu *c)
     c->shadow.changed = false;
 }
 
+/* Load the tables, as after a load of CR3 alone where that is all that changed. */
+static void load_tables(struct vcpu *c)
+{
+    const struct paging_state *now = &c->shadow.state, *old = &c->loaded;
+
+    if (c->shadow.root && now->cr0 == old->cr0 && now->cr4 == old->cr4 && now->efer == old->efer)
+        shadow_load_cr3(&m.shadow, &c->shadow);
+    else
+        shadow_load(&m.shadow, &c->shadow);
+    c->loaded = *now;
+}
+
 /* Everything that a load of control registers or a whole flush does. */
 static void flush_all(struct vcpu *c)
 {
@@ -293,7 +314,7 @@ static void flush_all(struct vcpu *c)
     if (paging_mode(&c->shadow.state) == MODE_OFF)
         shadow_unload(&m.shadow, &c->shadow);
     else
-        shadow_load(&m.shadow, &c->shadow);
+        load_tables(c);
     CHECK(c->shadow.changed);
     enter(c);
 }

@@ -76,6 +76,12 @@ static int counted_read(void *ctx, gpa_t address, unsigned int size, uint64_t *v
     return guest_read(ctx, address, size, value);
 }
 
+static const void *counted_ram(void *ctx, gfn_t frame)
+{
+    reads++;
+    return guest_ram(ctx, frame);
+}
+
 /* Tables that the guest leaves alone become read-only, and then a CR3 load reads nothing of them;
  * a store makes them unsynced, and is seen after the next flush. */
 static void tracking(void)
@@ -90,6 +96,7 @@ static void tracking(void)
     CHECK_EQ(stats.tracked, 4U);
     CHECK_EQ(stats.unsynced, 0U);
     m.guest.read = counted_read;
+    m.guest.ram = counted_ram;
     reads = 0;
     flush_all(c);
     CHECK_EQ(reads, 0U);

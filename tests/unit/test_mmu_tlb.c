@@ -75,7 +75,8 @@ static void machine_new(uint64_t seed)
     m.env.map = machine_map;
     m.env.flush = machine_flush;
     m.env.free_page = machine_free;
-    m.guest = (struct walk_env){.read = guest_read, .compare_exchange = guest_mark};
+    m.guest =
+        (struct walk_env){.read = guest_read, .compare_exchange = guest_mark, .ram = guest_ram};
     m.intel = seed & 1U;
     m.mode = modes[seed / 2 % COUNT(modes)];
     m.seed = (seed + 1U) * 0x9e3779b97f4a7c15UL | 1U;
@@ -155,6 +156,18 @@ static void random_store(struct vcpu *c, bool may_exit)
     m.stores++;
 }
 
+/* Load the tables, as after a load of CR3 alone where that is all that changed. */
+static void load_tables(struct vcpu *c)
+{
+    const struct paging_state *now = &c->shadow.state, *old = &c->loaded;
+
+    if (c->shadow.root && now->cr0 == old->cr0 && now->cr4 == old->cr4 && now->efer == old->efer)
+        shadow_load_cr3(&m.shadow, &c->shadow);
+    else
+        shadow_load(&m.shadow, &c->shadow);
+    c->loaded = *now;
+}
+
 static void load(struct vcpu *c, enum caller_site site)
 {
     struct paging_state *state = &c->shadow.state;
@@ -166,7 +179,7 @@ static void load(struct vcpu *c, enum caller_site site)
     cache_drop(&c->guest);
     crawl_guest(c);
     if (paging_on(c))
-        shadow_load(&m.shadow, &c->shadow);
+        load_tables(c);
     else
         shadow_unload(&m.shadow, &c->shadow);
     CHECK(c->shadow.changed);

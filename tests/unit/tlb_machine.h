@@ -58,6 +58,7 @@ enum caller_site {
 
 struct vcpu {
     struct shadow_cpu shadow;
+    struct paging_state loaded; /* when the tables were */
     struct paging_props props;
     struct table_page *root[2], *active; /* nested, by `tables` */
     uint64_t cr3, pdpte[4];              /* the hardware's */
@@ -332,6 +333,14 @@ static int guest_read(void *ctx, gpa_t address, unsigned int size, uint64_t *val
         others_go_on();
     *value = ram_entry(address.raw, size);
     return 0;
+}
+
+static const void *guest_ram(void *ctx, gfn_t frame)
+{
+    (void)ctx;
+    if (one_in(16))
+        others_go_on();
+    return frame.raw < RAM_FRAMES ? m.ram[frame.raw] : NULL;
 }
 
 static int guest_mark(void *ctx, gpa_t address, unsigned int size, uint64_t expected,
