@@ -62,7 +62,7 @@ bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux first
 bench-check: ## what grew by more than 2 % between two results (A=OLD.json B=NEW.json)
 	@tests/bench/check $(A) $(if $(filter build,$(B)),$(BENCH)/bench.json,$(B))
 
-test: $(BENCH)/payload.elf $(BENCH)/null.elf
+test: $(BENCH)/payload.elf $(BENCH)/null.elf $(BENCH)/whole.gz
 
 # --- lint
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tests/bench"))
 import chart  # noqa: E402
 import configurations  # noqa: E402
 import results  # noqa: E402
+import steady  # noqa: E402
 
 ROUNDS = "rounds=20"
 COUNTED = {"qemu-amd": ["--icount"], "bochs-intel": [], "bochs-amd": []}
@@ -57,6 +58,33 @@ def test_null(boot, machine, flavour):
                         BUILD / "bench/null.elf", "--append", f"flavour={flavour} {ROUNDS}"))
     assert BARE["cpuid-0"] < rows["cpuid-0"] <= {"floor": 12, "gpr": 50, "full": 60}[flavour]
     assert ("hypercall" in rows) == (flavour != "floor")
+
+
+def test_linux_rows(boot):
+    """Debian's guest tells what a process costs, in rows like the payload's."""
+    booted = boot("--machine", "qemu-amd", "--vcpus", 1, "--append", "bench.rows",
+                  "--initrd", BUILD / "bench/whole.gz")
+    rows = rows_of(booted)
+    assert 0 < rows["linux-fork"] < rows["linux-fork-exec"]
+
+
+def test_load(boot):
+    """A load goes round on each CPU, and what it executes is all that exits meanwhile."""
+    booted = boot("--machine", "qemu-amd", "--append", "bench.load=exec____ bench.seconds=001",
+                  "--initrd", BUILD / "bench/whole.gz")
+    assert booted.finish() == SUCCESS, booted.tail()
+    text = booted.text.replace("\r", "")
+    assert [int(count) > 0 for count, _ in steady.ROUNDS.findall(text)] == [True, True]
+    assert steady.exits_of(text)["cpuid"] > 1000
+
+
+def test_exits_of_a_load():
+    """The vCPUs' exits are added up, and those that the guest did not ask for are told apart."""
+    console = "[ 1.0] exits: vcpu 0: cpuid 30 memory 2\n[ 1.0] exits: vcpu 1: cpuid 10\n"
+    assert steady.exits_of(console) == {"cpuid": 40, "memory": 2}
+    found = {"rounds": 20, "seconds": 2.0, "exits": {"cpuid": 40, "memory": 2}}
+    assert steady.lines("bochs-amd", {"latch": {"idle": found}}).splitlines()[1] == (
+        "  latch idle: 10 rounds; 1.0 of Latch's making; cpuid 20.0, memory 1.0")
 
 
 def sample(latch, peer):

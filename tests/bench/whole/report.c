@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
@@ -57,6 +58,8 @@ static void say_flags(void)
     }
     if (file)
         (void)fclose(file);
+    (void)fflush(stdout);
+    (void)tcdrain(STDOUT_FILENO);
 }
 
 /* The default guest's report: what is behind it begins when it has ended. */
