@@ -4,14 +4,14 @@
 
 /* i8254: channel 2 counts down at 1,193,182 Hz, gated by port 0x61, output in its bit 5. */
 #define PIT_HZ         1193182U
-#define PIT_COUNT      (PIT_HZ / 100U)
+#define PIT_COUNT      (PIT_HZ / 1000U)
 #define PIT_TRIES      3U
 #define PIT_CHANNEL2   0x42
 #define PIT_COMMAND    0x43
 #define PIT_GATE       0x61
 #define PM_TIMER_HZ    3579545U
-#define PM_TIMER_TICKS (PM_TIMER_HZ / 100U)
-#define POLLS_MAX      2000000U /* of what takes 10 ms; where nothing ticks a poll may take 1 us */
+#define PM_TIMER_TICKS (PM_TIMER_HZ / 1000U)
+#define POLLS_MAX      400000U /* of what takes 1 ms; where nothing ticks a poll may take 1 us */
 /* While the frequency is unknown a delay is measured as if by a fast CPU: too long, never short. */
 #define KHZ_GUESS 5000000U
 
@@ -23,8 +23,8 @@ static uint64_t pit_ticks(void)
 {
     outb(PIT_COMMAND, 0xb0); /* channel 2, both bytes, mode 0 */
     outb(PIT_CHANNEL2, PIT_COUNT & 0xff);
-    outb(PIT_CHANNEL2, PIT_COUNT >> 8);
     uint64_t start = rdtsc();
+    outb(PIT_CHANNEL2, PIT_COUNT >> 8);
     if (inb(PIT_GATE) & 0x20) /* the output begins low: nothing answers, or it is over already */
         return UINT64_MAX;
     for (uint32_t polls = 0; polls < POLLS_MAX; polls++) {
