@@ -34,7 +34,7 @@ def measure(machine, column):
     stops = [f"lb {known[name]:#x}" for name, _ in PARTS] + [f"pb {entry_of(GUEST)}"]
     script = [line for i, stop in enumerate(stops) for line in (stop, "c", f"d {i + 1}")] + ["q"]
     said, console = debugger.run(script, [
-        "--machine", machine, "--vcpus", "1", "--guest", GUEST, "--append", "rounds=2 ways=f",
+        "--machine", machine, "--vcpus", "1", "--guest", GUEST, "--append", "rounds=2 ways=k",
         "--paging", "shadow" if column == "latch-sh" else "direct",
         "--conf", "on-reset=relaunch test-hypercalls=on"])
     times = [int(time) for time in debugger.STOPPED.findall(said)][1:]
