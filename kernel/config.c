@@ -54,6 +54,8 @@ static const struct key keys[] = {
      .help = "time the guest's exits, and print what the run cost after its end"},
     {.name = "icr-trap", .kind = CHOICE, .choices = "auto|keep|startup", .preset = "auto",
      .offset = FIELD(icr_trap), .help = "how long the guest's writes to the ICR are trapped"},
+    {.name = "mitigations", .kind = CHOICE, .choices = "off|auto", .preset = "auto",
+     .offset = FIELD(mitigations), .help = "flush at entry and exit what this CPU needs flushed"},
     {.name = "test-hypercalls", .kind = CHOICE, .choices = "off|on", .preset = "off",
      .offset = FIELD(test_hypercalls), .help = "hypercalls that only tests need"},
     {.name = "pool", .kind = NUMBER, .min = 2, .max = 1024, .preset = "8", .offset = FIELD(pool),
@@ -228,7 +230,7 @@ static int set_word(const struct word *word, uint32_t *seen, struct config *conf
         return refuse(why, EINVAL,
                       "configuration \"%.*s\": no such key; known are console vcpus paging model "
                       "exit-port on-end on-reset generation2 print-model stats icr-trap "
-                      "test-hypercalls pool shadow cpu0..cpu63",
+                      "mitigations test-hypercalls pool shadow cpu0..cpu63",
                       (int)(word->length < 60 ? word->length : 60), word->text);
     }
     uint32_t bit = 1U << (unsigned)(key - keys);

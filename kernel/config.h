@@ -28,6 +28,7 @@ struct config {
     uint32_t icr_trap;        /* enum config_icr: how long writes to the ICR are trapped */
     uint32_t print_model;     /* enum config_switch */
     uint32_t stats;           /* enum config_switch: the run is measured */
+    uint32_t mitigations;     /* enum config_switch: what the CPU's speculation needs is flushed */
     uint32_t test_hypercalls; /* enum config_switch */
     uint32_t pool;            /* MiB for page tables */
     uint32_t shadow;          /* MiB for shadow tables, if there are any */

@@ -13,6 +13,7 @@
 #include "kernel/guest.h"
 #include "kernel/ipi.h"
 #include "kernel/machine.h"
+#include "kernel/measures.h"
 #include "kernel/memory.h"
 #include "kernel/models.h"
 #include "kernel/msr.h"
@@ -214,6 +215,7 @@ static int create_here(void *vcpu)
     v->cpu->vcpu = v;
     if (v->rules.xcr0_allowed != 0)
         write_xcr0(XCR0_RESET); /* firmware may have left on what the model does not have */
+    measures_choose(v);
     int error = backend_vcpu_create(v, v->root->page);
     if (error == 0)
         msr_pass_all(v);
@@ -227,6 +229,7 @@ static void create_vcpus(void)
             end_refuse("vcpu %u: its control structures could not be made as the model wants them",
                        i);
     }
+    measures_print(vm.vcpu[0]);
     port_trap_all();
 }
 

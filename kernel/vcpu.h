@@ -92,23 +92,25 @@ struct vcpu {
     uint64_t exits[EXIT_KINDS];       /* (o) read by others without a lock: statistics */
     _Atomic(enum vcpu_status) status; /* (a) */
     _Atomic int sipi_vector;          /* (a) -1: none yet */
-    _Atomic bool kicked;            /* (a) an NMI by Latch is on its way; cleared by who takes it */
-    _Atomic bool init_pending;      /* (a) another vCPU sent it an INIT: stop and wait for a SIPI */
-    _Atomic bool at_lock;           /* (a) it waits in Latch for the VM's lock */
-    _Atomic bool flush;             /* (a) the nested tables lost rights: the back end flushes, and
+    _Atomic bool kicked;         /* (a) an NMI by Latch is on its way; cleared by who takes it */
+    _Atomic bool init_pending;   /* (a) another vCPU sent it an INIT: stop and wait for a SIPI */
+    _Atomic bool at_lock;        /* (a) it waits in Latch for the VM's lock */
+    _Atomic bool flush;          /* (a) the nested tables lost rights: the back end flushes, and
                                     * clears it, before the next entry */
-    struct paging_props host;       /* (c) the most that props could have been on its CPU */
-    uint32_t host_spec_ctrl;        /* (c) bits of these MSRs that its CPU has */
-    uint32_t host_pred_cmd;         /* (c) */
-    bool foreign;                   /* (c) leaf 0 spells another vendor than its CPU's */
-    enum vcpu_paging paging;        /* (c) */
-    struct paging_choice choice;    /* (c) why */
-    struct shadow_cpu *shadow;      /* (c) NULL unless PAGED_SHADOW; what it points to: (v) */
-    uint64_t cr3;                   /* (o) PAGED_SHADOW: the guest's own */
-    uint64_t pdpte[4];              /* (o) PAGED_SHADOW: as the guest loaded them, if Intel's */
-    uint64_t pdpte_next[4];         /* (o) what the write that is carried out will have loaded, */
-    bool pdpte_loaded;              /* (o) if it loads them */
-    struct table_page *root;        /* (c) of the nested tables; PAGED_SHADOW: while CR0.PG is 0 */
+    uint8_t measures;            /* (c) enum measure: what the entry stub flushes; behind `flush`,
+                                     * so that it looks at both at once */
+    struct paging_props host;    /* (c) the most that props could have been on its CPU */
+    uint32_t host_spec_ctrl;     /* (c) bits of these MSRs that its CPU has */
+    uint32_t host_pred_cmd;      /* (c) */
+    bool foreign;                /* (c) leaf 0 spells another vendor than its CPU's */
+    enum vcpu_paging paging;     /* (c) */
+    struct paging_choice choice; /* (c) why */
+    struct shadow_cpu *shadow;   /* (c) NULL unless PAGED_SHADOW; what it points to: (v) */
+    uint64_t cr3;                /* (o) PAGED_SHADOW: the guest's own */
+    uint64_t pdpte[4];           /* (o) PAGED_SHADOW: as the guest loaded them, if Intel's */
+    uint64_t pdpte_next[4];      /* (o) what the write that is carried out will have loaded, */
+    bool pdpte_loaded;           /* (o) if it loads them */
+    struct table_page *root;     /* (c) of the nested tables; PAGED_SHADOW: while CR0.PG is 0 */
     struct table_page *shadow_root; /* (c) PAGED_SHADOW: of those that map shadow tables too */
     struct cpuid_dynamic dynamic;   /* (o) what CPUID shows beside the model; cr4 and XCR0 late */
     struct msr_slot msr_slot[MSR_SLOTS]; /* (o) */

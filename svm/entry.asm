@@ -7,8 +7,14 @@
 extern svm_quick, svm_exit, svm_exit_timed
 global svm_loop, svm_loop_timed, svm_open_gif, svm_close_gif, svm_vmsave
 
-section .text
+%define MSR_PRED_CMD 0x49
+%define PRED_CMD_IBPB 1
+
 bits 64
+section .rodata
+verw_selector: dw SELECTOR_DATA
+
+section .text
 
 ; Enter, and handle each exit by %1, until that says no. With %2 svm_quick() is asked first: it
 ; keeps R8 to R15 and RBP, and the state that VMSAVE and VMLOAD exchange stays in the CPU.
@@ -33,6 +39,10 @@ bits 64
     mov r13, [rdi + REGS_R13]
     mov r14, [rdi + REGS_R14]
     mov r15, [rdi + REGS_R15]
+    test byte [rdi + VCPU_MEASURES], MEASURE_VERW
+    jz %%vmload
+    verw [rel verw_selector]
+%%vmload:
     mov rax, [rsp + 8]
     vmload
 %%enter_quick:
@@ -50,12 +60,15 @@ bits 64
     mov [rax + REGS_RSI], rsi
     mov [rax + REGS_RDI], rdi
     mov rdi, rax
+    cmp byte [rdi + VCPU_MEASURES], 0
+    jne %%measures
 %if %2
     call svm_quick
     mov rdi, [rsp]
     test al, al
     jnz %%enter_quick
 %endif
+%%slow:
     mov [rdi + REGS_RBP], rbp
     mov [rdi + REGS_R8], r8
     mov [rdi + REGS_R9], r9
@@ -82,6 +95,14 @@ bits 64
     pop rbp
     pop rbx
     ret
+%%measures:
+    test byte [rdi + VCPU_MEASURES], MEASURE_IBPB
+    jz %%slow
+    mov ecx, MSR_PRED_CMD
+    mov eax, PRED_CMD_IBPB
+    xor edx, edx
+    wrmsr
+    jmp %%slow
 %endmacro
 
 ; void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Compiled to assembly only, for the numbers that entry.asm includes as svm/offsets.inc. */
+#include "kernel/speculation.h"
 #include "kernel/vcpu.h"
 #include <stddef.h>
 
@@ -23,4 +24,8 @@ void svm_offsets(void)
     OFFSET(REGS_R13, offsetof(union gprs, r13));
     OFFSET(REGS_R14, offsetof(union gprs, r14));
     OFFSET(REGS_R15, offsetof(union gprs, r15));
+    OFFSET(VCPU_MEASURES, offsetof(struct vcpu, measures));
+    OFFSET(MEASURE_IBPB, MEASURE_IBPB);
+    OFFSET(MEASURE_VERW, MEASURE_VERW);
+    OFFSET(SELECTOR_DATA, SELECTOR_DATA);
 }

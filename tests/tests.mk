@@ -67,7 +67,8 @@ $(B)/initramfs.gz: $(B)/initramfs/report $(INITRAMFS)/init $(B)/debian/stamp
 
 KERNEL_PURE := $(wildcard kernel/multiboot2.c kernel/config.c kernel/acpi.c kernel/acpi_*.c \
     kernel/insn*.c kernel/load.c kernel/load_*.c kernel/refusal.c kernel/memory_map.c \
-    kernel/guest_image.c kernel/paging_choice.c kernel/xen_layout.c kernel/histogram.c)
+    kernel/guest_image.c kernel/paging_choice.c kernel/xen_layout.c kernel/histogram.c \
+    kernel/speculation.c)
 BACKEND_PURE := svm/control_registers.c svm/cr_code.c svm/event_code.c \
     vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
 HOST_SOURCES := $(KERNEL_PURE) $(BACKEND_PURE) $(wildcard mmu/*.c cpuid/*.c) $(REFERENCE_C) \

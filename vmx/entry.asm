@@ -11,7 +11,13 @@ global vmx_run_guest, vmx_exit_entry, vmx_exit_entry_timed
 global vmx_launch_window, vmx_launch_window_end, vmx_resume_window, vmx_resume_window_end
 global vmx_quick_window, vmx_quick_window_end
 
+%define MSR_FLUSH_CMD 0x10b
+%define FLUSH_CMD_L1D 1
+
 bits 64
+section .rodata
+verw_selector: dw SELECTOR_DATA
+
 section .text
 
 ; Enters the guest by instruction %1. Nothing that is done from here to label %2 is lost if it is done
@@ -22,8 +28,22 @@ section .text
     mov rcx, [rax + VCPU_BACKEND]
     cmp byte [rcx + VMX_ATTEND], 0
     jne %%attend
+    cmp word [rax + VCPU_FLUSH], 0      ; and VCPU_MEASURES
+    je %%registers
     cmp byte [rax + VCPU_FLUSH], 0
     jne %%attend
+    test byte [rax + VCPU_MEASURES], MEASURE_L1D_FLUSH
+    jz %%verw
+    mov ecx, MSR_FLUSH_CMD
+    mov eax, FLUSH_CMD_L1D
+    xor edx, edx
+    wrmsr
+    mov rax, [rsp]
+%%verw:
+    test byte [rax + VCPU_MEASURES], MEASURE_VERW
+    jz %%registers
+    verw [rel verw_selector]
+%%registers:
     mov rcx, [rax + REGS_RCX]
     mov rdx, [rax + REGS_RDX]
     mov rbx, [rax + REGS_RBX]
@@ -112,7 +132,7 @@ vmx_quick_window:
     mov rax, [rdi + VCPU_BACKEND]
     cmp byte [rax + VMX_ATTEND], 0
     jne quick_attend
-    cmp byte [rdi + VCPU_FLUSH], 0
+    cmp word [rdi + VCPU_FLUSH], 0      ; and VCPU_MEASURES
     jne quick_attend
     mov rax, [rdi + REGS_RAX]
     mov rcx, [rdi + REGS_RCX]

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Compiled to assembly only: the build makes vmx/offsets.inc of it, for entry.asm. */
+#include "kernel/speculation.h"
 #include "vmx/vcpu.h"
 #include "vmx/vmcs.h"
 #include <stddef.h>
@@ -9,6 +10,8 @@
 void vmx_offsets(void);
 void vmx_offsets(void)
 {
+    _Static_assert(offsetof(struct vcpu, measures) == offsetof(struct vcpu, flush) + 1,
+                   "the stub looks at both at once");
     OFFSET(REGS_RAX, offsetof(struct vcpu, regs.rax));
     OFFSET(REGS_RCX, offsetof(struct vcpu, regs.rcx));
     OFFSET(REGS_RDX, offsetof(struct vcpu, regs.rdx));
@@ -28,4 +31,8 @@ void vmx_offsets(void)
     OFFSET(VCPU_FLUSH, offsetof(struct vcpu, flush));
     OFFSET(VMX_ATTEND, offsetof(struct vmx_vcpu, attend));
     OFFSET(FIELD_HOST_RSP, VMCS_HOST_RSP.encoding);
+    OFFSET(VCPU_MEASURES, offsetof(struct vcpu, measures));
+    OFFSET(MEASURE_L1D_FLUSH, MEASURE_L1D_FLUSH);
+    OFFSET(MEASURE_VERW, MEASURE_VERW);
+    OFFSET(SELECTOR_DATA, SELECTOR_DATA);
 }

@@ -123,7 +123,7 @@ static void help(void)
         CHECK(strchr(text, '=') != NULL);
         lines++;
     }
-    CHECK_EQ(lines, 15);
+    CHECK_EQ(lines, 16);
     CHECK_EQ(config_help(1, text, sizeof text), 0);
     CHECK(strcmp(text, "vcpus=0..64  the guest's CPUs, 0 for all there are (0)") == 0);
 }
