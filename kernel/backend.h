@@ -94,9 +94,9 @@ uint64_t backend_read_efer(struct vcpu *v);
  */
 struct hardware_paging {
     bool shadow;
-    hpa_t nested;      /* root of the nested tables */
-    hpa_t cr3;         /* root of the shadow tables: PAE's below 4 GiB, or long mode's */
-    uint64_t pdpte[4]; /* PAE: its four entries, which VMX holds in the VMCS */
+    hpa_t nested;          /* root of the nested tables */
+    hpa_t cr3;             /* root of the shadow tables: PAE's below 4 GiB, or long mode's */
+    const uint64_t *pdpte; /* PAE: its four entries, which VMX holds in the VMCS */
 };
 void backend_load_paging(struct vcpu *v, const struct hardware_paging *paging);
 /* Drop the linear translations of one address, global ones too; or all, global ones too. */

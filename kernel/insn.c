@@ -152,15 +152,14 @@ static const struct insn_row *find_row(struct decoder *decoder, enum insn_map ma
 {
     struct cursor peek = decoder->cursor;
     uint8_t modrm = next_byte(&peek);
-    const struct insn_row *row = insn_table;
+    const struct insn_row *row = insn_rows(map);
 
     /* The eight arithmetic operations of 00..3F differ in bits 5:3 only. */
     if (map == MAP_1 && opcode < 0x40) {
         opcode &= 7;
     }
     for (; row->map != MAP_END; row++) {
-        if (row->map != map || opcode < row->first || opcode > row->last ||
-            !prefix_fits(decoder, row->prefix)) {
+        if (opcode < row->first || opcode > row->last || !prefix_fits(decoder, row->prefix)) {
             continue;
         }
         if ((row->flags & NO_64) && decoder->mode == INSN_MODE_64) {

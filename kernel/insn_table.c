@@ -29,7 +29,7 @@
     {.map = (m), .first = (op), .last = (op), .modrm = (regs), .prefix = (pre), .kind = (what), \
      .flags = MODRM | MEMORY_ONLY, .rm_size = (rm), .reg_size = (r)}
 
-const struct insn_row insn_table[] = {
+static const struct insn_row one_byte[] = {
     /* ADD OR ADC SBB AND SUB XOR CMP: 00..3F, folded to 00..07 by the caller */
     ONE(0x00, INSN_NOT_A_MOVE, MODRM | TO_RM, SIZE_B, SIZE_B),
     ONE(0x01, INSN_NOT_A_MOVE, MODRM | TO_RM, SIZE_V, SIZE_V),
@@ -108,6 +108,17 @@ const struct insn_row insn_table[] = {
     GROUP_ONE(0xfe, REG(0) | REG(1), INSN_NOT_A_MOVE, TO_RM, SIZE_B), /* INC, DEC */
     GROUP_ONE(0xff, REG(0) | REG(1), INSN_NOT_A_MOVE, TO_RM, SIZE_V),
     {.map = MAP_1, .first = 0x90, .last = 0x90, .prefix = PREFIX_F3, .kind = INSN_PAUSE},
+    {.map = MAP_END},
+};
+
+static const struct insn_row after_0f[] = {
+    /* These exit most often. */
+    TWO(0x22, INSN_MOV_TO_CR, MODRM | NO_MOD, SIZE_N, SIZE_N),
+    GROUP_TWO(0x01, REG(7), INSN_INVLPG, MEMORY_ONLY, SIZE_NONE),
+    TWO(0xa2, INSN_CPUID, 0, SIZE_NONE, SIZE_NONE),
+    TWO(0x32, INSN_RDMSR, 0, SIZE_NONE, SIZE_NONE),
+    TWO(0x30, INSN_WRMSR, 0, SIZE_NONE, SIZE_NONE),
+    TWO(0x20, INSN_MOV_FROM_CR, MODRM | NO_MOD | TO_RM, SIZE_N, SIZE_N),
 
     GROUP_TWO(0x00, REG(0), INSN_SLDT, TO_RM, SIZE_WV),
     GROUP_TWO(0x00, REG(1), INSN_STR, TO_RM, SIZE_WV),
@@ -119,7 +130,6 @@ const struct insn_row insn_table[] = {
     GROUP_TWO(0x01, REG(3), INSN_LIDT, MEMORY_ONLY, SIZE_TABLE),
     GROUP_TWO(0x01, REG(4), INSN_SMSW, TO_RM, SIZE_WV),
     GROUP_TWO(0x01, REG(6), INSN_LMSW, 0, SIZE_W),
-    GROUP_TWO(0x01, REG(7), INSN_INVLPG, MEMORY_ONLY, SIZE_NONE),
     THREE(0xc1, INSN_VMCALL, 0),
     THREE(0xc2, INSN_VMLAUNCH, 0),
     THREE(0xc3, INSN_VMRESUME, 0),
@@ -146,19 +156,14 @@ const struct insn_row insn_table[] = {
     TWO(0x06, INSN_CLTS, 0, SIZE_NONE, SIZE_NONE),
     TWO(0x08, INSN_INVD, 0, SIZE_NONE, SIZE_NONE),
     TWO(0x09, INSN_WBINVD, 0, SIZE_NONE, SIZE_NONE),
-    TWO(0x20, INSN_MOV_FROM_CR, MODRM | NO_MOD | TO_RM, SIZE_N, SIZE_N),
     TWO(0x21, INSN_MOV_FROM_DR, MODRM | NO_MOD | TO_RM, SIZE_N, SIZE_N),
-    TWO(0x22, INSN_MOV_TO_CR, MODRM | NO_MOD, SIZE_N, SIZE_N),
     TWO(0x23, INSN_MOV_TO_DR, MODRM | NO_MOD, SIZE_N, SIZE_N),
-    TWO(0x30, INSN_WRMSR, 0, SIZE_NONE, SIZE_NONE),
     TWO(0x31, INSN_RDTSC, 0, SIZE_NONE, SIZE_NONE),
-    TWO(0x32, INSN_RDMSR, 0, SIZE_NONE, SIZE_NONE),
     TWO(0x33, INSN_RDPMC, 0, SIZE_NONE, SIZE_NONE),
     {.map = MAP_0F, .first = 0x78, .last = 0x78, .modrm = ALL, .prefix = PREFIX_NONE,
      .kind = INSN_VMREAD, .flags = MODRM | TO_RM, .rm_size = SIZE_N, .reg_size = SIZE_N},
     {.map = MAP_0F, .first = 0x79, .last = 0x79, .modrm = ALL, .prefix = PREFIX_NONE,
      .kind = INSN_VMWRITE, .flags = MODRM, .rm_size = SIZE_N, .reg_size = SIZE_N},
-    TWO(0xa2, INSN_CPUID, 0, SIZE_NONE, SIZE_NONE),
     TWO(0xa3, INSN_NOT_A_MOVE, MODRM, SIZE_V, SIZE_V), /* BT, BTS, BTR, BTC */
     TWO(0xab, INSN_NOT_A_MOVE, MODRM | TO_RM, SIZE_V, SIZE_V),
     TWO(0xb3, INSN_NOT_A_MOVE, MODRM | TO_RM, SIZE_V, SIZE_V),
@@ -182,10 +187,21 @@ const struct insn_row insn_table[] = {
     SELECTED(MAP_0F, 0xc7, REG(6), PREFIX_66, INSN_VMCLEAR, SIZE_Q, SIZE_NONE),
     SELECTED(MAP_0F, 0xc7, REG(6), PREFIX_F3, INSN_VMXON, SIZE_Q, SIZE_NONE),
     SELECTED(MAP_0F, 0xc7, REG(7), PREFIX_NONE, INSN_VMPTRST, SIZE_Q, SIZE_NONE),
+    {.map = MAP_END},
+};
 
+static const struct insn_row after_0f38[] = {
     SELECTED(MAP_0F38, 0x80, ALL, PREFIX_66, INSN_INVEPT, SIZE_DQ, SIZE_N),
     SELECTED(MAP_0F38, 0x81, ALL, PREFIX_66, INSN_INVVPID, SIZE_DQ, SIZE_N),
     SELECTED(MAP_0F38, 0x82, ALL, PREFIX_66, INSN_INVPCID, SIZE_DQ, SIZE_N),
 
     {.map = MAP_END},
 };
+/* clang-format on */
+
+const struct insn_row *insn_rows(enum insn_map map)
+{
+    if (map == MAP_0F)
+        return after_0f;
+    return map == MAP_0F38 ? after_0f38 : one_byte;
+}

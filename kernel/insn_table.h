@@ -51,7 +51,8 @@ struct insn_row {
     enum insn_size rm_size, reg_size; /* reg_size NONE: there is no register operand */
 };
 
-/* Ends with a row of MAP_END. A later row is looked at only where no earlier one fits. */
-extern const struct insn_row insn_table[];
+/* The rows of one map, up to a row of MAP_END. A later row is looked at only where no earlier one
+ * fits. */
+const struct insn_row *insn_rows(enum insn_map map);
 
 #endif

@@ -64,9 +64,10 @@ struct table_page *paging_nested_root(struct vcpu *v)
 static void load_hardware(struct vcpu *v)
 {
     struct shadow_cpu *cpu = v->shadow;
-    struct hardware_paging paging = {
-        .shadow = paging_is_on(v), .nested = paging_nested_root(v)->page, .cr3 = cpu->cr3};
-    memcpy(paging.pdpte, cpu->pdpte, sizeof(paging.pdpte));
+    const struct hardware_paging paging = {.shadow = paging_is_on(v),
+                                           .nested = paging_nested_root(v)->page,
+                                           .cr3 = cpu->cr3,
+                                           .pdpte = cpu->pdpte};
     cpu->changed = false;
     backend_load_paging(v, &paging);
 }

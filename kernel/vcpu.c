@@ -92,7 +92,10 @@ void vcpu_paging_state(const struct vcpu *v, const struct vcpu_state *state,
 unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t linear,
                         void *buffer, unsigned int size)
 {
-    const struct walk_env env = {.ctx = v->vm, .read = vm_walk_read};
+    const struct walk_env env = {
+        .ctx = v->vm,
+        .read = vm_walk_read,
+        .reserved = v->shadow != NULL && v->shadow->root != NULL ? v->shadow->reserved : NULL};
     const unsigned int access =
         ACCESS_EXECUTE | ((state->segment[SEG_SS].attributes >> 5 & 3) == 3 ? ACCESS_USER : 0);
     struct paging_state paging;

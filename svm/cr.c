@@ -172,12 +172,14 @@ unsigned int svm_cpl(struct vcpu *v)
  * nested root and all linear translations may change here, so the whole ASID is flushed. */
 void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging)
 {
-    const struct control_registers guest = read_all(v);
     struct svm_vcpu *svm = svm_of(v);
 
-    svm->shadow = paging->shadow;
+    if (svm->shadow != paging->shadow) {
+        const struct control_registers guest = read_all(v);
+        svm->shadow = paging->shadow;
+        svm_put_control_registers(v, &guest);
+    }
     svm->cr3 = paging->shadow ? paging->cr3.raw : 0;
-    svm_put_control_registers(v, &guest);
     vmcb_set_cr3(svm->vmcb, svm->cr3);
     if (svm->vmcb->control.nested_cr3 != paging->nested.raw)
         vmcb_set_nested_cr3(svm->vmcb, paging->nested.raw);
