@@ -22,6 +22,15 @@ KVM_KERNEL_WORDS = ("console=ttyS0 quiet panic=-1 cryptomgr.notests nokaslr miti
                     " no_timer_check tsc=reliable random.trust_cpu=on 8250.nr_uarts=1 nowatchdog"
                     " clearcpuid=mwaitx")
 
+# Bochs' Intel CPUs claim another frequency than they have, which Latch hides: told to all alike.
+# Latch's guest has no memory at its top, where Latch lies: none uses it.
+# What Latch hides, or adds: none uses it. The kernel takes up to 127 characters.
+UNUSED = ("fsrm,mwaitx,vmx,svm,hypervisor,tsc_deadline_timer,aperfmperf,arch_perfmon,bts,pebs,pdcm,"
+          "est,acpi,tm,tm2,dts,dtes64,art")
+# Bochs' Intel CPU contradicts itself about XSAVE, and bare Linux does without; so does each.
+LINUX_WORDS = ("tsc_early_khz=4000 lpj=16000 mem=480M report.mem=256 noxsave"
+               f" clearcpuid={UNUSED}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -126,7 +135,8 @@ def measure(machine, column, rounds, logs, quick=True):
         if "--append" not in arguments:
             arguments += ["--append", ""]
         at = arguments.index("--append") + 1
-        arguments[at] = f"{arguments[at]} rounds={rounds}".strip()
+        words = LINUX_WORDS if LINUX_INITRD in arguments and machine.startswith("bochs") else ""
+        arguments[at] = f"{arguments[at]} rounds={rounds} {words}".strip()
         text, status = boot(machine, arguments, log)
         result["rows"].update(read(text))
         if status != 0:

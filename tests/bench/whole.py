@@ -11,22 +11,15 @@ import re
 import debugger
 import memory
 import steady
-from configurations import BENCH
+from configurations import LINUX_INITRD, LINUX_WORDS
 
 LATCH_ENTRY = 0x200020
 KERNEL_ENTRY = 0x1000000  # of the 32-bit boot protocol: GRUB and Latch load it where it wants to be
 VERDICT = re.compile(r"^bench: verdict at (\d+), idle for (\d+) ns$", re.M)
 FLAGS = re.compile(r"^bench: flags (.*)$", re.M)
 COLUMNS = ["bare", "latch", "latch-sh"]
-# Bochs' Intel CPUs claim another frequency than they have, which Latch hides: told to all alike.
-# Latch's guest has no memory at its top, where Latch lies: none uses it.
 TICKS_PER_US = 4
-# What Latch hides, or adds: none uses it. The kernel takes up to 127 characters.
-UNUSED = ("fsrm,mwaitx,vmx,svm,hypervisor,tsc_deadline_timer,aperfmperf,arch_perfmon,bts,pebs,pdcm,"
-          "est,acpi,tm,tm2,dts,dtes64,art")
-# Bochs' Intel CPU contradicts itself about XSAVE, and bare Linux does without; so does each.
-WORDS = f"tsc_early_khz=4000 lpj=16000 mem=480M report.mem=256 noxsave clearcpuid={UNUSED}"
-INITRD = BENCH / "whole.gz"
+INITRD = LINUX_INITRD
 
 
 def measure(machine, column):
@@ -37,7 +30,7 @@ def measure(machine, column):
     stops = [KERNEL_ENTRY] if bare else [LATCH_ENTRY, KERNEL_ENTRY]
     script = [f"pb {stop:#x}" for stop in stops] + ["c"] * len(stops)
     script += [f"d {i + 1}" for i in range(len(stops))] + ["c", "q"]
-    arguments = ["--machine", machine, "--vcpus", "1", "--initrd", INITRD, "--append", WORDS,
+    arguments = ["--machine", machine, "--vcpus", "1", "--initrd", INITRD, "--append", LINUX_WORDS,
                  "--timeout", "240"]
     arguments += ["--bare"] if bare else ["--paging", paging]
     said, console = debugger.run(script, arguments)
