@@ -23,6 +23,7 @@ struct walk {
     unsigned int size;       /* of an entry */
     unsigned int index_bits; /* of the linear address, for each level */
     bool nx;                 /* entries can deny execution */
+    uint64_t table_bits;     /* of an entry: the address of the next table */
     uint64_t linear;
     unsigned int access;
     struct walk_result *result;
@@ -53,16 +54,18 @@ static uint64_t reserved(const struct walk *walk, unsigned int level, bool leaf)
     return reserved_mask(walk->mode, level, leaf, walk->state->props, nxe(walk));
 }
 
-static uint64_t without_cbit(const struct walk *walk, uint64_t address)
+static uint64_t table_bits(const struct walk *walk)
 {
     unsigned int cbit = walk->state->props->cbit;
 
-    return cbit != 0 && cbit < 64U ? address & ~(1UL << cbit) : address;
+    if (is_32bit(walk->mode))
+        return 0xfffff000UL;
+    return cbit != 0 && cbit < 64U ? ADDRESS_MASK & ~(1UL << cbit) : ADDRESS_MASK;
 }
 
 static uint64_t table_address(const struct walk *walk, uint64_t entry)
 {
-    return is_32bit(walk->mode) ? entry & 0xfffff000UL : without_cbit(walk, entry & ADDRESS_MASK);
+    return entry & walk->table_bits;
 }
 
 static uint64_t root_address(const struct walk *walk)
@@ -257,18 +260,21 @@ static bool canonical(uint64_t address, enum paging_mode mode)
 int guest_walk(const struct walk_env *env, const struct paging_state *state, gla_t address,
                unsigned int access, struct walk_result *result)
 {
-    struct walk walk = {.env = env,
-                        .state = state,
-                        .mode = paging_mode(state),
-                        .linear = address.raw,
-                        .access = access,
-                        .result = result};
+    struct walk walk; /* what was read is left out: it is written before it is looked at */
     int rc = -EAGAIN;
+
+    walk.env = env;
+    walk.state = state;
+    walk.mode = paging_mode(state);
+    walk.linear = address.raw;
+    walk.access = access;
+    walk.result = result;
 
     *result = (struct walk_result){.rights = ACCESS_RWX | ACCESS_USER};
     walk.size = is_32bit(walk.mode) ? 4 : 8;
     walk.index_bits = is_32bit(walk.mode) ? 10 : 9;
     walk.nx = !is_32bit(walk.mode) && nxe(&walk);
+    walk.table_bits = table_bits(&walk);
     if (!is_long(walk.mode))
         walk.linear &= 0xffffffffUL;
     else if (!canonical(address.raw, walk.mode))
