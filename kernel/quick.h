@@ -13,16 +13,6 @@
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
-/* Has the guest changed registers that CPUID shows since the answers were settled? On SVM without an
- * intercept of XSETBV that shows nowhere else. */
-static inline bool quick_cpuid_stale(const struct vcpu *v, uint32_t dynamic, uint64_t cr4)
-{
-    if ((cr4 ^ v->dynamic.cr4) & CPUID_DYNAMIC_CR4)
-        return true;
-    return (dynamic == DYNAMIC_XSAVE || dynamic == DYNAMIC_XSAVES) && v->rules.xcr0_allowed != 0 &&
-           read_xcr0() != v->dynamic.xcr0;
-}
-
 /* The answer to CPUID of `leaf` and the subleaf in RCX, while CR4 (of which CPUID_DYNAMIC_CR4 is
  * looked at) is `cr4`; or NULL. It stands until the next one. */
 static inline const struct cpuid_regs *quick_cpuid(struct vcpu *v, uint32_t leaf,
@@ -31,8 +21,15 @@ static inline const struct cpuid_regs *quick_cpuid(struct vcpu *v, uint32_t leaf
     uint32_t subleaf = (uint32_t)v->regs.rcx;
     const struct cpuid_leaf *row = model_lookup(v->model, leaf, subleaf);
     __asm__("" : "+r"(row)); /* else the row's address is computed for each member anew */
-    if (__builtin_expect(row->dynamic != DYNAMIC_NONE, 0) &&
-        quick_cpuid_stale(v, row->dynamic, *cr4))
+    if (__builtin_expect(row->dynamic == DYNAMIC_NONE, 1))
+        return &row->regs;
+    /* What the guest may have changed without an exit: XCR0 on SVM without an intercept of XSETBV. */
+    if ((*cr4 ^ v->dynamic.cr4) & CPUID_DYNAMIC_CR4)
+        return NULL;
+    if (row->dynamic > DYNAMIC_XSAVES)
+        return &v->dynamic.answer[row->dynamic];
+    if (row->dynamic != DYNAMIC_LEVEL && v->rules.xcr0_allowed != 0 &&
+        read_xcr0() != v->dynamic.xcr0)
         return NULL;
     return cpuid_answer(row, &v->dynamic, subleaf);
 }
