@@ -26,7 +26,8 @@ def test_proved():
     assert int(proved) == int(goals) > 100
 
 
-@pytest.mark.parametrize("function, right, wrong", [
+# Each function's rule, and by default three of them: a search for a proof that is not there is long.
+WRONG = [
     ("mask_32bit_pse", "width < 40U", "width < 39U"),
     ("mask_pae", "bits(62, width)", "bits(63, width)"),
     ("mask_long", "bits(29, 13)", "bits(29, 12)"),
@@ -36,7 +37,11 @@ def test_proved():
     ("bits", "63U - high", "62U - high"),
     ("ept_misconfigured", "type == 2 || ", ""),
     ("cr3_reserved_mask", "bits(63, 32)", "bits(63, 33)"),
-])
+]
+
+
+@pytest.mark.parametrize("function, right, wrong",
+                         WRONG if "LATCH_TEST_ALL" in os.environ else WRONG[1:4])
 def test_wrong_rule_is_not_proved(tmp_path, function, right, wrong):
     for folder in ("mmu", "cpuid", "tests/proofs"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
