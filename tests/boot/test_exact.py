@@ -81,7 +81,8 @@ def payload_words(machine, paging):
     """Whose faults may be met, and what a table reads as where there is no memory."""
     if paging == "direct":
         return FAULTS[machine][0]
-    return f"shadow-faults nothing=ones sample={SAMPLE[machine]}"
+    nothing = "" if machine == "qemu-amd" else "nothing=ones"
+    return f"shadow-faults {nothing} sample={SAMPLE[machine]}"
 
 
 def run(boot, payload, machine, words, append, inexact=False):
