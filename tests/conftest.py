@@ -4,6 +4,7 @@
 Nothing here counts wall-clock time: iso/run ends a machine from which nothing more comes.
 """
 
+import os
 import pathlib
 import re
 import subprocess
@@ -129,9 +130,13 @@ def refused(boot):
 def make(tmp_path):
     """Runs a command in the repository; its standard output."""
 
+    # A make that the suite itself runs under would have its say in the output.
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+
     def run(*words):
         done = subprocess.run([str(w) for w in words], cwd=ROOT, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False)
+                              stderr=subprocess.STDOUT, text=True, check=False, env=environment)
         assert done.returncode == 0, f"{' '.join(map(str, words))}:\n{done.stdout}"
         return done.stdout
 
