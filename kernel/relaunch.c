@@ -167,6 +167,7 @@ static void renew_vcpu(struct vcpu *v)
 static void renew_vm(void)
 {
     struct refusal why = {.text = ""};
+    console_flush();   /* what is still in the UART would be lost with it */
     devices_restore(); /* first, so that no device writes to memory any more */
     pristine_restore(&vm.map);
     if (!pristine_check(boot->module, boot->module_count))
