@@ -169,7 +169,7 @@ def test_old_linux(refused, guest, vmlinuz):
 def test_initramfs_does_not_fit(refused, tmp_path):
     file = tmp_path / "initrd"
     file.write_bytes(bytes(60 << 20))
-    refused(r"initr|initramfs", *QEMU, "--mem", 160, "--initrd", file)
+    refused(r"initr|initramfs", *QEMU, "--mem", 176, "--initrd", file)
 
 
 # --- the launcher's own
