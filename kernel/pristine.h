@@ -20,10 +20,10 @@ int pristine_save(const struct memory_map *map, const struct acpi_info *acpi, st
 /* Clear all RAM of `map` and put the copies back. No vCPU runs. */
 void pristine_restore(const struct memory_map *map);
 
-/* Remember a digest of what `count` modules hold; and whether it is still the same: images of a
+/* Remember a digest of what `modules` modules hold; and whether it is still the same: images of a
  * guest that never changes lie where the guest cannot reach, and this shows it. */
 struct boot_module;
-void pristine_digest(const struct boot_module *module, unsigned int count);
-bool pristine_check(const struct boot_module *module, unsigned int count);
+void pristine_digest(const struct boot_module *module, unsigned int modules);
+bool pristine_check(const struct boot_module *module, unsigned int modules);
 
 #endif
