@@ -187,7 +187,7 @@ static uint64_t system_time(const uint8_t *info)
     memcpy(&base, info + 48, 8);
     memcpy(&multiplier, info + 56, 4);
     uint64_t delta = rdtsc() - timestamp;
-    int shift = (int8_t)info[60];
+    int shift = (int)info[60] - (info[60] > 127 ? 256 : 0);
     delta = shift < 0 ? delta >> -shift : delta << shift;
     return base + (uint64_t)((unsigned __int128)delta * multiplier >> 32);
 }
@@ -242,9 +242,9 @@ static void check_hypercall_page(void)
 {
     latch_mode(false);
     uint64_t (*version)(void) =
-        (uint64_t(*)(void))(uint64_t)(pages[3] + HYPERCALL_VERSION * STUB_SIZE);
+        (uint64_t(*)(void))(uint64_t)(pages[3] + HYPERCALL_VERSION * (size_t)STUB_SIZE);
     uint64_t (*generation)(void) =
-        (uint64_t(*)(void))(uint64_t)(pages[3] + HYPERCALL_GENERATION * STUB_SIZE);
+        (uint64_t(*)(void))(uint64_t)(pages[3] + HYPERCALL_GENERATION * (size_t)STUB_SIZE);
     check_equal("areas.page-version", HYPERCALL_ABI, version());
     check_equal("areas.page-generation", 1, generation());
     check_equal("areas.version-32", HYPERCALL_ABI,
