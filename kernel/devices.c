@@ -90,8 +90,9 @@ static void save_ioapics(uint64_t madt)
     if (length > ACPI_TABLE_SIZE_MAX)
         return;
     const uint8_t *table = memory_firmware(NULL, madt, length);
-    for (uint32_t at = MADT_HEADER; table != NULL && at + 2 <= length && table[at + 1] >= 2;
-         at += table[at + 1]) {
+    if (table == NULL)
+        return;
+    for (uint32_t at = MADT_HEADER; at + 2 <= length && table[at + 1] >= 2; at += table[at + 1]) {
         if (table[at] == MADT_IOAPIC && at + 12 <= length) {
             memcpy(&address, table + at + 4, sizeof(address));
             save_ioapic(address);

@@ -64,6 +64,11 @@ static unsigned int layout_at(const uint8_t *at, bool *nothing_beyond)
     return 64;
 }
 
+static unsigned int width(bool narrow)
+{
+    return narrow ? 32 : 64;
+}
+
 /* The registering mode does not decide the layout; the latched one does, and again when it moves. */
 static void check_layouts(void)
 {
@@ -75,16 +80,16 @@ static void check_layouts(void)
         int64_t result =
             register_at(XEN_REGISTER_RUNSTATE_PHYS_AREA, 0, (uint64_t)area, narrow_caller);
         unsigned int before = layout_at(area, &clean);
-        snprintf(name, sizeof(name), "areas.layout-latched-%u-caller-%u", narrow_before ? 32 : 64,
-                 narrow_caller ? 32 : 64);
-        check(result == 0 && before == (narrow_before ? 32 : 64) && clean, name,
+        snprintf(name, sizeof(name), "areas.layout-latched-%u-caller-%u", width(narrow_before),
+                 width(narrow_caller));
+        check(result == 0 && before == width(narrow_before) && clean, name,
               "result %ld, layout %u", (long)result, before);
         memset(pages, 0xee, 2 * PAGE);
         latch_mode(narrow_after);
         unsigned int after = layout_at(area, &clean);
-        snprintf(name, sizeof(name), "areas.latched-again-%u-then-%u", narrow_before ? 32 : 64,
-                 narrow_after ? 32 : 64);
-        check(after == (narrow_after ? 32 : 64) && clean, name, "layout %u", after);
+        snprintf(name, sizeof(name), "areas.latched-again-%u-then-%u", width(narrow_before),
+                 width(narrow_after));
+        check(after == width(narrow_after) && clean, name, "layout %u", after);
     }
     latch_mode(false);
 }

@@ -206,7 +206,7 @@ static unsigned int contexts(unsigned int low_mode, unsigned int high_mode, unsi
                              const struct paging_props *props)
 {
     struct role_context context = {.format = FORMAT_SHADOW_LONG};
-    uint64_t seen[ALL_BITS];
+    uint64_t seen[ALL_BITS] = {0};
     unsigned int count = 0;
 
     for (unsigned int bits = 0; bits < ALL_BITS; bits++) {
