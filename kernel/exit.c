@@ -55,8 +55,8 @@ enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t err
     return EXIT_FAULT;
 }
 
-/* What the guest changes without an exit is looked up when a leaf shows it, and the MSRs when they
- * may have been. Latch has the guest's XCR0 and MSRs loaded all the time. */
+/* Where the guest changes CR4 or XCR0 without an exit, that is looked up when a leaf shows it. Latch
+ * has the guest's XCR0 and MSRs loaded all the time. */
 static void follow_registers(struct vcpu *v)
 {
     struct cpuid_dynamic *d = &v->dynamic;
@@ -67,6 +67,14 @@ static void follow_registers(struct vcpu *v)
         cpuid_dynamic_resize(d, v->model);
     }
     cpuid_dynamic_settle(d, v->model);
+}
+
+void exit_follow_cr4(struct vcpu *v, uint64_t cr4)
+{
+    if (((v->dynamic.cr4 ^ cr4) & CPUID_DYNAMIC_CR4) == 0)
+        return;
+    v->dynamic.cr4 = cr4;
+    cpuid_dynamic_settle(&v->dynamic, v->model);
 }
 
 static enum exit_action exit_cpuid(struct vcpu *v)
@@ -89,6 +97,7 @@ static enum exit_action exit_xsetbv(struct vcpu *v, struct exit *exit)
     if ((uint32_t)v->regs.rcx != 0 || !rules_xcr0_valid(&v->rules, value))
         return exit_fault_code(exit, VECTOR_GP, 0);
     write_xcr0(value);
+    follow_registers(v);
     return EXIT_NEXT;
 }
 

@@ -100,6 +100,9 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit);
 /* The name of a kind, padded for nothing, never NULL. */
 const char *exit_name(enum exit_kind kind);
 
+/* The back end follows each write of CR4: so do its bits in CPUID. On the vCPU's own CPU. */
+void exit_follow_cr4(struct vcpu *v, uint64_t cr4);
+
 /* Fill exit->event with an exception; returns EXIT_FAULT, so that a handler can return it. */
 enum exit_action exit_fault(struct exit *exit, uint8_t vector); /* no error code */
 enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t error_code);

@@ -24,9 +24,12 @@ $(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp $(GNULIB)/stamp
 	@mkdir -p $(@D)
 	@$(CC) $(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(FREESTANDING) -MMD -MP -c $< -o $@
 
-# The quick exits run while the guest's R8 to R11 are in the registers, and call nothing.
+# The quick exits run while the guest's RBP and R8 to R15 are in the registers, may use all others,
+# and call nothing. Who calls them must expect that.
 QUICK := $(B)/kernel-obj/svm/quick.c.o $(B)/kernel-obj/vmx/quick.c.o
+QUICK_CALLERS := $(B)/kernel-obj/svm/timed.c.o $(B)/kernel-obj/vmx/timed.c.o
 $(QUICK): KERNEL_FLAGS += -fcall-saved-r8 -fcall-saved-r9 -fcall-saved-r10 -fcall-saved-r11
+$(QUICK) $(QUICK_CALLERS): KERNEL_FLAGS += -fcall-used-rbx
 
 # NASM does not tell that it included offsets.inc, so each waits for them all.
 $(B)/kernel-obj/%.asm.o: %.asm $(OFFSETS) | $(SETUP)

@@ -9,29 +9,45 @@
  * RAX, RCX, RDX, RBX, RSI and RDI. What has no answer here has changed nothing.
  */
 #include "kernel/hypercall.h"
+#include "kernel/insn.h"
 #include "kernel/msr.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
-/* The answer to CPUID of `leaf` and the subleaf in RCX, while CR4 (of which CPUID_DYNAMIC_CR4 is
- * looked at) is `cr4`; or NULL. It stands until the next one. */
-static inline const struct cpuid_regs *quick_cpuid(struct vcpu *v, uint32_t leaf,
+/*
+ * The answer to CPUID of `leaf` and the subleaf in RCX; or NULL: then quick_cpuid_late() may know one.
+ * It stands until the next one. `cr4` is the guest's, of which CPUID_DYNAMIC_CR4 is looked at, where it
+ * changes without an exit; else NULL.
+ */
+static inline const struct cpuid_regs *quick_cpuid(const struct vcpu *v, uint32_t leaf,
                                                    const uint64_t *cr4)
 {
-    uint32_t subleaf = (uint32_t)v->regs.rcx;
-    const struct cpuid_leaf *row = model_lookup(v->model, leaf, subleaf);
+    const struct cpuid_leaf *row = model_lookup(v->model, leaf, (uint32_t)v->regs.rcx);
     __asm__("" : "+r"(row)); /* else the row's address is computed for each member anew */
     if (__builtin_expect(row->dynamic == DYNAMIC_NONE, 1))
         return &row->regs;
-    /* What the guest may have changed without an exit: XCR0 on SVM without an intercept of XSETBV. */
-    if ((*cr4 ^ v->dynamic.cr4) & CPUID_DYNAMIC_CR4)
+    if ((cr4 && ((*cr4 ^ v->dynamic.cr4) & CPUID_DYNAMIC_CR4)) || row->dynamic <= v->rows_late)
         return NULL;
-    if (row->dynamic > DYNAMIC_XSAVES)
-        return &v->dynamic.answer[row->dynamic];
-    if (row->dynamic != DYNAMIC_LEVEL && v->rules.xcr0_allowed != 0 &&
-        read_xcr0() != v->dynamic.xcr0)
+    return &v->dynamic.answer[row->dynamic];
+}
+
+/* The same of a row up to v->rows_late. */
+static inline const struct cpuid_regs *quick_cpuid_late(struct vcpu *v, uint32_t leaf)
+{
+    uint32_t subleaf = (uint32_t)v->regs.rcx;
+    const struct cpuid_leaf *row = model_lookup(v->model, leaf, subleaf);
+    if (row->dynamic > v->rows_late)
+        return NULL;
+    if (row->dynamic != DYNAMIC_LEVEL && read_xcr0() != v->dynamic.xcr0)
         return NULL;
     return cpuid_answer(row, &v->dynamic, subleaf);
+}
+
+/* True if EIP may have begun anew, which outside 64-bit code only is a change: it then lies within
+ * the length of an instruction. */
+static inline bool quick_wrapped(uint64_t next_rip)
+{
+    return (uint32_t)next_rip <= INSN_LENGTH_MAX;
 }
 
 /* The value of an MSR that reads as a constant and ignores writes; or NULL. */

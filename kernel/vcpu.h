@@ -113,6 +113,8 @@ struct vcpu {
     struct table_page *root;     /* (c) of the nested tables; PAGED_SHADOW: while CR0.PG is 0 */
     struct table_page *shadow_root; /* (c) PAGED_SHADOW: of those that map shadow tables too */
     struct cpuid_dynamic dynamic;   /* (o) what CPUID shows beside the model; cr4 and XCR0 late */
+    uint32_t rows_late;             /* (c) enum cpuid_dynamic_row: the last one that is not simply
+                                     * dynamic.answer[] while its CR4 is the guest's */
     struct msr_slot msr_slot[MSR_SLOTS]; /* (o) */
     uint32_t apic_ldr, apic_dfr; /* the logical APIC id, as far as its own writes were trapped */
     volatile bool wake;          /* set, before a kick, by who wants it to look up from waiting */

@@ -5,7 +5,7 @@
 %include "svm/offsets.inc"
 
 extern svm_quick, svm_exit, svm_exit_timed
-global svm_loop, svm_loop_timed, svm_open_gif, svm_close_gif, svm_vmsave
+global svm_loop, svm_loop_measured, svm_loop_timed, svm_open_gif, svm_close_gif, svm_vmsave
 
 %define MSR_PRED_CMD 0x49
 %define PRED_CMD_IBPB 1
@@ -17,8 +17,9 @@ verw_selector: dw SELECTOR_DATA
 section .text
 
 ; Enter, and handle each exit by %1, until that says no. With %2 svm_quick() is asked first: it
-; keeps R8 to R15 and RBP, and the state that VMSAVE and VMLOAD exchange stays in the CPU.
-%macro run_guest 2
+; keeps R8 to R15 and RBP, and the state that VMSAVE and VMLOAD exchange stays in the CPU. With %3
+; there may be measures against the CPU's speculation.
+%macro run_guest 3
     push rbx
     push rbp
     push r12
@@ -39,13 +40,15 @@ section .text
     mov r13, [rdi + REGS_R13]
     mov r14, [rdi + REGS_R14]
     mov r15, [rdi + REGS_R15]
-    test byte [rdi + VCPU_MEASURES], MEASURE_VERW
-    jz %%vmload
-    verw [rel verw_selector]
-%%vmload:
     mov rax, [rsp + 8]
     vmload
 %%enter_quick:
+%if %3
+    test byte [rdi + VCPU_MEASURES], MEASURE_VERW
+    jz %%registers
+    verw [rel verw_selector]
+%%registers:
+%endif
     mov rcx, [rdi + REGS_RCX]
     mov rdx, [rdi + REGS_RDX]
     mov rbx, [rdi + REGS_RBX]
@@ -60,15 +63,21 @@ section .text
     mov [rax + REGS_RSI], rsi
     mov [rax + REGS_RDI], rdi
     mov rdi, rax
-    cmp byte [rdi + VCPU_MEASURES], 0
-    jne %%measures
+%if %3
+    test byte [rdi + VCPU_MEASURES], MEASURE_IBPB
+    jz %%predicted
+    mov ecx, MSR_PRED_CMD
+    mov eax, PRED_CMD_IBPB
+    xor edx, edx
+    wrmsr
+%%predicted:
+%endif
 %if %2
     call svm_quick
     mov rdi, [rsp]
     test al, al
     jnz %%enter_quick
 %endif
-%%slow:
     mov [rdi + REGS_RBP], rbp
     mov [rdi + REGS_R8], r8
     mov [rdi + REGS_R9], r9
@@ -95,23 +104,19 @@ section .text
     pop rbp
     pop rbx
     ret
-%%measures:
-    test byte [rdi + VCPU_MEASURES], MEASURE_IBPB
-    jz %%slow
-    mov ecx, MSR_PRED_CMD
-    mov eax, PRED_CMD_IBPB
-    xor edx, edx
-    wrmsr
-    jmp %%slow
 %endmacro
 
 ; void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
 svm_loop:
-    run_guest svm_exit, 1
+    run_guest svm_exit, 1, 0
+
+; void svm_loop_measured(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
+svm_loop_measured:
+    run_guest svm_exit, 1, 1
 
 ; void svm_loop_timed(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
 svm_loop_timed:
-    run_guest svm_exit_timed, 0
+    run_guest svm_exit_timed, 0, 1
 
 ; void svm_open_gif(void): what is pending is taken behind STGI, at the latest behind the NOP.
 svm_open_gif:

@@ -120,6 +120,8 @@ static inline bool svm_in_64_bit_mode(const struct vmcb *vmcb)
 
 /* entry.asm: CLGI, then VMRUN until svm_quick() and svm_exit() say no, then STGI. */
 void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
+/* entry.asm: the same where v->measures asks for some. */
+void svm_loop_measured(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
 /* entry.asm: the same with svm_exit_timed(). */
 void svm_loop_timed(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
 /* entry.asm: let in the NMI or INIT that an exit announced: GIF to 1 and back to 0. */

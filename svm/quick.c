@@ -7,8 +7,7 @@
 #include "kernel/quick.h"
 #include "svm/internal.h"
 
-#define NEXT_RIP_WRAPPED 16U /* EIP has begun anew, and only outside 64-bit code is that a change */
-#define MSR_IS_WRITE     1UL
+#define MSR_IS_WRITE 1UL
 
 #define OPCODE_CPUID   0xa20fU
 #define OPCODE_RDMSR   0x320fU
@@ -51,14 +50,6 @@ static uint64_t decoded_rip(const struct vcpu *v, const struct svm_vcpu *svm, ui
     return bytes[2] == OPCODE_VMMCALL ? rip + 3 : 0;
 }
 
-/* Where the instruction ends, or 0 if that is not known at once. */
-static inline uint64_t next_rip(const struct vcpu *v, const struct svm_vcpu *svm, uint32_t opcode)
-{
-    if (likely(svm->quick == QUICK_NEXT_RIP))
-        return svm->vmcb->control.next_rip;
-    return svm->quick == QUICK_CODE ? decoded_rip(v, svm, opcode) : 0;
-}
-
 static inline bool go_on(struct vmcb *vmcb, uint64_t rip)
 {
     vmcb->save.rip = rip;
@@ -66,22 +57,9 @@ static inline bool go_on(struct vmcb *vmcb, uint64_t rip)
     return true;
 }
 
-/* Nothing but RIP and the interrupt shadow changes behind the instruction. */
-static inline bool plain(const struct vmcb *vmcb, uint64_t rip)
+static inline bool answer_cpuid(struct vcpu *v, struct vmcb *vmcb, const struct cpuid_regs *regs,
+                                uint64_t rip)
 {
-    return likely((uint32_t)rip >= NEXT_RIP_WRAPPED) &&
-           likely(!(vmcb->save.rflags & (RFLAGS_TF | RFLAGS_RF)));
-}
-
-static inline bool cpuid(struct vcpu *v, const struct svm_vcpu *svm)
-{
-    struct vmcb *vmcb = svm->vmcb;
-    const struct cpuid_regs *regs = quick_cpuid(v, (uint32_t)vmcb->save.rax, &vmcb->save.cr4);
-    if (unlikely(!regs))
-        return false;
-    uint64_t rip = next_rip(v, svm, OPCODE_CPUID);
-    if (!plain(vmcb, rip))
-        return false;
     v->exits[EXIT_CPUID]++;
     vmcb->save.rax = regs->eax;
     v->regs.rbx = regs->ebx;
@@ -90,17 +68,17 @@ static inline bool cpuid(struct vcpu *v, const struct svm_vcpu *svm)
     return go_on(vmcb, rip);
 }
 
-static inline bool msr(struct vcpu *v, const struct svm_vcpu *svm)
+static inline bool is_wrmsr(const struct vmcb *vmcb)
 {
-    struct vmcb *vmcb = svm->vmcb;
+    return vmcb->control.exit_info_1 & MSR_IS_WRITE;
+}
+
+static inline bool msr(struct vcpu *v, struct vmcb *vmcb, uint64_t rip)
+{
     const uint64_t *value = quick_msr(v, (uint32_t)v->regs.rcx);
     if (!value)
         return false;
-    bool write = vmcb->control.exit_info_1 & MSR_IS_WRITE;
-    uint64_t rip = next_rip(v, svm, write ? OPCODE_WRMSR : OPCODE_RDMSR);
-    if (!plain(vmcb, rip))
-        return false;
-    if (write) {
+    if (is_wrmsr(vmcb)) {
         v->exits[EXIT_WRMSR]++;
     } else {
         v->exits[EXIT_RDMSR]++;
@@ -110,29 +88,82 @@ static inline bool msr(struct vcpu *v, const struct svm_vcpu *svm)
     return go_on(vmcb, rip);
 }
 
-static inline bool vmmcall(struct vcpu *v, const struct svm_vcpu *svm)
+static inline bool vmmcall(struct vcpu *v, struct vmcb *vmcb, uint64_t rip)
 {
-    struct vmcb *vmcb = svm->vmcb;
     uint64_t result;
     if (vmcb->save.cpl != 0 || !svm_in_64_bit_mode(vmcb) ||
         !quick_hypercall(v, vmcb->save.rax, &result))
-        return false;
-    uint64_t rip = next_rip(v, svm, OPCODE_GROUP_7);
-    if (!plain(vmcb, rip))
         return false;
     v->exits[EXIT_HYPERCALL]++;
     vmcb->save.rax = result;
     return go_on(vmcb, rip);
 }
 
+/* All but the CPUID that svm_quick() answers itself. Out of line, as is what else would have that
+ * save registers. */
+__attribute__((noinline)) static bool answer(struct vcpu *v, struct vmcb *vmcb, uint64_t rip)
+{
+    const struct cpuid_regs *regs;
+    switch (vmcb->control.exit_code) {
+    case VMEXIT_CPUID:
+        regs = quick_cpuid(v, (uint32_t)vmcb->save.rax, &vmcb->save.cr4);
+        if (!regs)
+            regs = quick_cpuid_late(v, (uint32_t)vmcb->save.rax);
+        return regs && answer_cpuid(v, vmcb, regs, rip);
+    case VMEXIT_MSR:
+        return msr(v, vmcb, rip);
+    case VMEXIT_VMMCALL:
+        return vmmcall(v, vmcb, rip);
+    default:
+        return false;
+    }
+}
+
+/* True if nothing but RIP and the interrupt shadow changes behind the instruction. */
+static inline bool plain(const struct vmcb *vmcb, uint64_t rip)
+{
+    return likely(!quick_wrapped(rip)) && likely(!(vmcb->save.rflags & (RFLAGS_TF | RFLAGS_RF)));
+}
+
+/* Where the CPU does not say where the instruction ends. */
+__attribute__((noinline)) static bool answer_by_code(struct vcpu *v)
+{
+    const struct svm_vcpu *svm = svm_of(v);
+    struct vmcb *vmcb = svm->vmcb;
+    uint32_t opcode;
+    if (svm->quick != QUICK_CODE)
+        return false;
+    switch (vmcb->control.exit_code) {
+    case VMEXIT_CPUID:
+        opcode = OPCODE_CPUID;
+        break;
+    case VMEXIT_MSR:
+        opcode = is_wrmsr(vmcb) ? OPCODE_WRMSR : OPCODE_RDMSR;
+        break;
+    case VMEXIT_VMMCALL:
+        opcode = OPCODE_GROUP_7;
+        break;
+    default:
+        return false;
+    }
+    const uint64_t rip = decoded_rip(v, svm, opcode);
+    return plain(vmcb, rip) && answer(v, vmcb, rip);
+}
+
 bool svm_quick(struct vcpu *v)
 {
     const struct svm_vcpu *svm = svm_of(v);
-    uint64_t code = svm->vmcb->control.exit_code;
-
-    if (likely(code == VMEXIT_CPUID))
-        return cpuid(v, svm);
-    if (code == VMEXIT_MSR)
-        return msr(v, svm);
-    return code == VMEXIT_VMMCALL && vmmcall(v, svm);
+    if (unlikely(svm->quick != QUICK_NEXT_RIP))
+        return answer_by_code(v);
+    struct vmcb *vmcb = svm->vmcb;
+    if (!plain(vmcb, vmcb->control.next_rip))
+        return false;
+    if (likely(vmcb->control.exit_code == VMEXIT_CPUID)) {
+        const struct cpuid_regs *regs = quick_cpuid(v, (uint32_t)vmcb->save.rax, &vmcb->save.cr4);
+        __asm__(""
+                : "+m"(vmcb->control.next_rip)); /* read again, not kept in a register till here */
+        if (likely(regs))
+            return answer_cpuid(v, vmcb, regs, vmcb->control.next_rip);
+    }
+    return answer(v, vmcb, vmcb->control.next_rip);
 }

@@ -74,8 +74,12 @@ static uint64_t intercept_registers(struct vcpu *v)
 
     if (!machine_checks_cr4() || (cpu->cr4 & ~v->rules.cr4_allowed))
         vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR_WRITE(4), true);
-    if (!(v->rules.cr4_allowed & CR4_OSXSAVE) || !xcr0)
+    v->rows_late = DYNAMIC_LEVEL;
+    if (!(v->rules.cr4_allowed & CR4_OSXSAVE))
         return 0;
+    if (!machine_intercepts_xsetbv())
+        v->rows_late = DYNAMIC_XSAVES;
+    /* Even where the CPU itself refuses what the model does not have: CPUID follows XCR0. */
     vmcb_intercept(vmcb_of(v), 4, INTERCEPT_XSETBV, true);
     return machine_intercepts_xsetbv() ? 0 : xcr0;
 }
@@ -196,6 +200,8 @@ void svm_run(struct vcpu *v)
     svm->quick = QUICK_NOT;
     if (v->stats)
         svm_loop_timed(v, svm->vmcb_address, svm->host_vmcb);
+    else if (v->measures)
+        svm_loop_measured(v, svm->vmcb_address, svm->host_vmcb);
     else
         svm_loop(v, svm->vmcb_address, svm->host_vmcb);
 }

@@ -58,6 +58,7 @@ void vmx_put_cr4(struct vcpu *v, uint64_t cr4)
     vmx->cr4_shadow = cr4 & vmx->cr4_owned;
     vmwrite(VMCS_CR4_SHADOW, cr4);
     vmwrite(VMCS_GUEST_CR4, paging_hardware_cr4(v->paging, cr4));
+    exit_follow_cr4(v, cr4);
 }
 
 uint64_t vmx_read_efer(struct vcpu *v)

@@ -46,7 +46,7 @@ static inline bool go_on(struct vmx_vcpu *vmx)
 {
     uint64_t length = read(VMCS_EXIT_INSTRUCTION_LENGTH.encoding);
     uint64_t next = read(VMCS_GUEST_RIP.encoding) + length;
-    if (unlikely((uint32_t)next < length) ||
+    if (unlikely(quick_wrapped(next)) ||
         unlikely(read(VMCS_GUEST_RFLAGS.encoding) & (RFLAGS_TF | RFLAGS_RF)))
         return false;
     write(VMCS_GUEST_RIP.encoding, next);
@@ -54,10 +54,9 @@ static inline bool go_on(struct vmx_vcpu *vmx)
     return true;
 }
 
-static inline bool cpuid(struct vcpu *v, struct vmx_vcpu *vmx)
+static inline bool answer_cpuid(struct vcpu *v, struct vmx_vcpu *vmx, const struct cpuid_regs *regs)
 {
-    const struct cpuid_regs *regs = quick_cpuid(v, (uint32_t)v->regs.rax, &vmx->cr4_shadow);
-    if (unlikely(!regs) || !go_on(vmx))
+    if (unlikely(!go_on(vmx)))
         return false;
     v->exits[EXIT_CPUID]++;
     v->regs.rax = regs->eax;
@@ -65,6 +64,20 @@ static inline bool cpuid(struct vcpu *v, struct vmx_vcpu *vmx)
     v->regs.rcx = regs->ecx;
     v->regs.rdx = regs->edx;
     return true;
+}
+
+__attribute__((noinline)) static bool cpuid_late(struct vcpu *v, struct vmx_vcpu *vmx)
+{
+    const struct cpuid_regs *regs = quick_cpuid_late(v, (uint32_t)v->regs.rax);
+    return regs && answer_cpuid(v, vmx, regs);
+}
+
+static inline bool cpuid(struct vcpu *v, struct vmx_vcpu *vmx)
+{
+    const struct cpuid_regs *regs = quick_cpuid(v, (uint32_t)v->regs.rax, NULL);
+    if (unlikely(!regs))
+        return cpuid_late(v, vmx);
+    return answer_cpuid(v, vmx, regs);
 }
 
 static inline bool rdmsr_constant(struct vcpu *v, struct vmx_vcpu *vmx)
