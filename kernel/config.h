@@ -17,6 +17,7 @@ enum config_end { ON_END_POWEROFF, ON_END_RESET, ON_END_HALT };
 enum config_reset { ON_RESET_RESET, ON_RESET_RELAUNCH, ON_RESET_POWEROFF, ON_RESET_HALT };
 enum config_icr { ICR_TRAP_AUTO, ICR_TRAP_KEEP, ICR_TRAP_STARTUP };
 enum config_switch { SWITCH_OFF, SWITCH_ON };
+enum config_mitigations { MITIGATIONS_OFF, MITIGATIONS_AUTO, MITIGATIONS_ALL };
 
 struct config {
     uint32_t console;         /* I/O port of Latch's console UART, 0: none */
@@ -28,7 +29,7 @@ struct config {
     uint32_t icr_trap;        /* enum config_icr: how long writes to the ICR are trapped */
     uint32_t print_model;     /* enum config_switch */
     uint32_t stats;           /* enum config_switch: the run is measured */
-    uint32_t mitigations;     /* enum config_switch: what the CPU's speculation needs is flushed */
+    uint32_t mitigations;     /* enum config_mitigations: flush what the CPU's speculation needs */
     uint32_t test_hypercalls; /* enum config_switch */
     uint32_t pool;            /* MiB for page tables */
     uint32_t shadow;          /* MiB for shadow tables, if there are any */

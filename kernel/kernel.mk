@@ -20,9 +20,14 @@ KERNEL_FLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone
 KERNEL_INCLUDES := -I. -isystem $(NEWLIB_KERNEL)/include -isystem $(GNULIB) \
     -D__DYNAMIC_REENT__
 
-$(B)/kernel-obj/%.c.o: %.c | $(NEWLIB_KERNEL)/stamp $(GNULIB)/stamp
+# The calls by pointer in mmu/ lie on the way of an exit, where the guest may have trained the branch
+# predictor.
+RETPOLINE := -mindirect-branch=thunk-inline
+BOOT_JUMPS := <(long_mode|move_to_top)>
+
+$(B)/kernel-obj/%.c.o: %.c kernel/kernel.mk | $(NEWLIB_KERNEL)/stamp $(GNULIB)/stamp
 	@mkdir -p $(@D)
-	@$(CC) $(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(FREESTANDING) -MMD -MP -c $< -o $@
+	@$(CC) $(KERNEL_FLAGS) $(RETPOLINE) $(KERNEL_INCLUDES) $(FREESTANDING) -MMD -MP -c $< -o $@
 
 # The quick exits run while the guest's RBP and R8 to R15 are in the registers, may use all others,
 # and call nothing. Who calls them must expect that.
@@ -56,6 +61,8 @@ $(B)/latch.elf: $(KERNEL_OBJECTS) kernel/latch.ld | $(NEWLIB_KERNEL)/stamp
 	    $(KERNEL_OBJECTS) $(NEWLIB_KERNEL)/lib/libck.a
 	@! objdump -d $@.new | grep -E '$(FPU)' || \
 	    { echo "$@: the FPU or vector instructions above must not be in Latch" >&2; false; }
+	@! objdump -d $@.new | awk '/>:$$/ {f = $$2} /(call|jmp) +\*/ && f !~ /$(BOOT_JUMPS)/ {print f, $$0}' \
+	    | grep . || { echo "$@: the indirect branches above are not retpolines" >&2; false; }
 	@! nm -u $(QUICK) | grep ' U ' || \
 	    { echo "$@: a quick exit must not call the functions above" >&2; false; }
 	@grub-file --is-x86-multiboot2 $@.new || { echo "$@: no multiboot2 header" >&2; false; }

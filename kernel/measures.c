@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/measures.h"
 #include "kernel/console.h"
+#include "kernel/machine.h"
 #include "kernel/speculation.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
 #define MSR_ARCH_CAPABILITIES 0x10aU
+#define TEXT                  200U
 #define VENDOR_INTEL_EBX      0x756e6547U /* "Genu" */
 #define VENDOR_AMD_EBX        0x68747541U /* "Auth" */
 #define VENDOR_HYGON_EBX      0x6f677948U /* "Hygo" */
@@ -37,21 +39,42 @@ static void read_facts(struct speculation_facts *f)
         f->arch_capabilities = 0;
 }
 
+/* An emulator speculates nothing, whatever CPU it claims to be. */
+static uint32_t weaknesses(const struct speculation_facts *facts)
+{
+    return machine_emulated() ? 0 : speculation_weaknesses(facts);
+}
+
 void measures_choose(struct vcpu *v)
 {
     struct speculation_facts facts;
+    uint32_t unmet, measures = 0;
     read_facts(&facts);
-    v->measures =
-        v->vm->config->mitigations == SWITCH_ON ? (uint8_t)speculation_measures(&facts) : 0;
+    if (v->vm->config->mitigations == MITIGATIONS_ALL)
+        measures = speculation_possible(&facts);
+    else if (v->vm->config->mitigations == MITIGATIONS_AUTO)
+        measures = speculation_measures(&facts, weaknesses(&facts), &unmet);
+    v->measures = (uint8_t)measures;
 }
 
 void measures_print(const struct vcpu *v)
 {
-    char text[160];
-    if (v->vm->config->mitigations != SWITCH_ON) {
-        console_line("speculation: nothing is flushed at entry or exit: mitigations=off");
-        return;
+    struct speculation_facts facts;
+    uint32_t unmet;
+    char text[TEXT];
+    read_facts(&facts);
+    const uint32_t weak = weaknesses(&facts);
+    (void)speculation_measures(&facts, weak, &unmet);
+    speculation_describe(v->measures, weak & ~unmet, text, sizeof(text));
+    if (v->measures)
+        console_line("speculation: %s", text);
+    else
+        console_line("speculation: nothing is flushed at entry or exit: %s",
+                     v->vm->config->mitigations == MITIGATIONS_OFF ? "mitigations=off"
+                     : machine_emulated() ? "an emulator does not speculate"
+                                          : "this CPU asks for nothing");
+    if (unmet) {
+        speculation_describe_unmet(unmet, text, sizeof(text));
+        console_line("speculation: nothing helps this CPU against %s; update its microcode", text);
     }
-    speculation_describe(v->measures, text, sizeof(text));
-    console_line("speculation: %s", text);
 }

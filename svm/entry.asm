@@ -3,6 +3,7 @@
 ; RSP, RIP, RFLAGS, CS, SS, DS, ES, the control registers and GDTR and IDTR by themselves; VMSAVE
 ; and VMLOAD exchange FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs; the stub does the rest.
 %include "svm/offsets.inc"
+%include "kernel/return_stack.inc"
 
 extern svm_quick, svm_exit, svm_exit_timed
 global svm_loop, svm_loop_measured, svm_loop_timed, svm_open_gif, svm_close_gif, svm_vmsave
@@ -96,6 +97,7 @@ section .text
     test al, al
     jnz %%enter
     stgi
+    fill_return_stack           ; the calls that led here came before the guest
     add rsp, 24
     pop r15
     pop r14

@@ -5,6 +5,7 @@
 ; RFLAGS = 2 and GS base = struct cpu.
 
 %include "vmx/offsets.inc"
+%include "kernel/return_stack.inc"
 
 extern vmx_quick, vmx_exit, vmx_exit_timed, vmx_attend, vmx_entry_failed
 global vmx_run_guest, vmx_exit_entry, vmx_exit_entry_timed
@@ -159,6 +160,7 @@ entry_failed:
     mov rdi, [rsp]
     call vmx_entry_failed
 leave_loop:
+    fill_return_stack                   ; the calls that led here came before the guest
     pop rdi
     pop r15
     pop r14
