@@ -73,18 +73,27 @@ static inline bool is_wrmsr(const struct vmcb *vmcb)
     return vmcb->control.exit_info_1 & MSR_IS_WRITE;
 }
 
-static inline bool msr(struct vcpu *v, struct vmcb *vmcb, uint64_t rip)
+static inline bool answer_rdmsr(struct vcpu *v, struct vmcb *vmcb, uint64_t value, uint64_t rip)
 {
-    const uint64_t *value = quick_msr(v, (uint32_t)v->regs.rcx);
-    if (!value)
-        return false;
-    if (is_wrmsr(vmcb)) {
-        v->exits[EXIT_WRMSR]++;
-    } else {
-        v->exits[EXIT_RDMSR]++;
-        vmcb->save.rax = (uint32_t)*value;
-        v->regs.rdx = *value >> 32;
+    v->exits[EXIT_RDMSR]++;
+    vmcb->save.rax = (uint32_t)value;
+    v->regs.rdx = value >> 32;
+    return go_on(vmcb, rip);
+}
+
+__attribute__((noinline)) static bool msr(struct vcpu *v, struct vmcb *vmcb, uint64_t rip)
+{
+    const uint32_t number = (uint32_t)v->regs.rcx;
+    const uint64_t *constant = quick_msr(v, number);
+    if (!is_wrmsr(vmcb)) {
+        if (constant)
+            return answer_rdmsr(v, vmcb, *constant, rip);
+        return number == MSR_EFER &&
+               answer_rdmsr(v, vmcb, vmcb->save.efer ^ svm_of(v)->differ.efer, rip);
     }
+    if (!constant)
+        return false;
+    v->exits[EXIT_WRMSR]++;
     return go_on(vmcb, rip);
 }
 

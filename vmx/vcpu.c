@@ -180,6 +180,7 @@ static int fill(struct vcpu *v)
     bool has_vpid = vmread32(VMCS_PROC_CONTROLS2) & PROC2_VPID;
     vmx->vpid = has_vpid ? (uint16_t)(v->index + 1U) : 0;
     set_bitmaps(v);
+    vmx_pass_msr(v, MSR_EFER, v->paging != PAGED_SHADOW, false); /* else it is the guest's own */
     vmx_flush_nested(vmx);
     vmx_flush_linear(v);
     return 0;
