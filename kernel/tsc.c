@@ -5,7 +5,7 @@
 /* i8254: channel 2 counts down at 1,193,182 Hz, gated by port 0x61, output in its bit 5. */
 #define PIT_HZ         1193182U
 #define PIT_COUNT      (PIT_HZ / 1000U)
-#define PIT_TRIES      3U
+#define PIT_TRIES      2U
 #define PIT_CHANNEL2   0x42
 #define PIT_COMMAND    0x43
 #define PIT_GATE       0x61
