@@ -122,12 +122,23 @@ static void canonical_rows(struct model *m, const struct ranges *ranges)
     memset(&m->leaves[kept], 0, (MODEL_MAX_LEAVES - kept) * sizeof(m->leaves[0]));
 }
 
-/* Rows that answer with dynamic bits alone must stand, though what is left of them is zeros. */
+/*
+ * Rows that answer with dynamic bits alone must stand, though what is left of them is zeros; so must
+ * those of which the guest may have turned off all there was.
+ */
 static int add_dynamic_rows(struct model *m, const struct ranges *ranges)
 {
     static const uint32_t levels[] = {0xb, 0x1f, 0x80000026U};
+    static const uint32_t clearable[] = {0x1, 0x7, 0x12, 0x80000001U};
     const struct cpuid_regs zeros = {.eax = 0};
 
+    for (size_t i = 0; i < sizeof(clearable) / sizeof(clearable[0]); i++) {
+        const struct cpuid_leaf row = {.leaf = clearable[i]};
+        bool there = model_find_const(m, row.leaf, 0) || !row_in_range(&row, ranges);
+        int error = there ? 0 : model_set(m, row.leaf, 0, &zeros);
+        if (error)
+            return error;
+    }
     for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
         if (!model_find_const(m, levels[i], 0))
             continue;

@@ -85,7 +85,7 @@ int seal_set_model(struct seal *s, unsigned int vcpu, const struct model *m)
         place->apic_id = 0;
         place->core_id = 0;
         place->node_id = 0;
-        place->paging_vendor = -1; /* `paging` says it */
+        place->paging_vendor = -1; /* `paging.vendor` says it */
     }
     *v = (struct seal_vcpu){
         .model = place, .apic_id = m->apic_id, .core_id = m->core_id, .node_id = m->node_id};

@@ -46,22 +46,32 @@ static int64_t set_model(struct vcpu *v, uint64_t index, uint64_t address, uint6
             .eax = leaf.eax, .ebx = leaf.ebx, .ecx = leaf.ecx, .edx = leaf.edx};
         error = model_set(&model, leaf.leaf, leaf.subleaf, &regs);
     }
-    model.paging_vendor = v->vm->vcpu[index]->model->paging_vendor;
+    model.paging_vendor = v->vm->vcpu[index]->model->paging.vendor; /* no leaf says it */
     if (error == 0)
         error = model_finish(&model);
-    if (error == 0) {
-        const struct seal_vcpu *sealed = &v->vm->seal.vcpu[index];
-        if (model.apic_id == 0) { /* as MODEL_GET gave it: blanked */
-            model.apic_id = sealed->apic_id;
-            model.core_id = sealed->core_id;
-            model.node_id = sealed->node_id;
-        }
+    if (error == 0)
         error = seal_set_model(&v->vm->seal, (unsigned int)index, &model);
-    }
     vm_unlock(v);
     if (error == -EBUSY)
         report_refused(index);
     return error;
+}
+
+/* As the vCPU reads it after RESET, its APIC id among it. */
+static void answer_of(const struct cpuid_leaf *row, const struct cpuid_dynamic *reset,
+                      struct hypercall_leaf *answer)
+{
+    struct cpuid_regs regs = row->regs;
+    if (row->dynamic && row->subleaf != MODEL_SUBLEAF_REST)
+        cpuid_overlay(row->leaf, row->subleaf, &regs, reset);
+    *answer = (struct hypercall_leaf){
+        .leaf = row->leaf,
+        .subleaf = row->subleaf,
+        .eax = regs.eax,
+        .ebx = regs.ebx,
+        .ecx = regs.ecx,
+        .edx = regs.edx,
+    };
 }
 
 static int64_t get_model(struct vcpu *v, uint64_t index, uint64_t address, uint64_t capacity)
@@ -71,20 +81,16 @@ static int64_t get_model(struct vcpu *v, uint64_t index, uint64_t address, uint6
     const struct model *model = v->vm->vcpu[index]->model;
     if (capacity < model->count)
         return -ENOSPC;
+    const struct seal_vcpu *sealed = &v->vm->seal.vcpu[index];
+    struct cpuid_dynamic reset;
+    cpuid_dynamic_reset(&reset, model, sealed->apic_id);
+    reset.core_id = sealed->core_id;
+    reset.node_id = sealed->node_id;
     vm_lock(v);
     struct hypercall_leaf *leaves =
         vm_memory_for_write(v->vm, gpa(address), model->count * sizeof(struct hypercall_leaf));
-    for (uint32_t i = 0; leaves != NULL && i < model->count; i++) {
-        const struct cpuid_leaf *leaf = &model->leaves[i];
-        leaves[i] = (struct hypercall_leaf){
-            .leaf = leaf->leaf,
-            .subleaf = leaf->subleaf,
-            .eax = leaf->regs.eax,
-            .ebx = leaf->regs.ebx,
-            .ecx = leaf->regs.ecx,
-            .edx = leaf->regs.edx,
-        };
-    }
+    for (uint32_t i = 0; leaves != NULL && i < model->count; i++)
+        answer_of(&model->leaves[i], &reset, &leaves[i]);
     vm_unlock(v);
     return leaves != NULL ? (int64_t)model->count : -EFAULT;
 }

@@ -19,7 +19,8 @@ enum hypercall {
     HYPERCALL_VERDICT,   /* (0 SUCCESS, 1 SKIP, 2 ERROR, 3 FAILURE): ends the run */
     HYPERCALL_EXITS,     /* (enum exit_kind, vCPU) -> exits of that kind so far */
     HYPERCALL_MODEL_SET, /* (vCPU, address of struct hypercall_leaf[], count); test-hypercalls=on */
-    HYPERCALL_MODEL_GET, /* (vCPU, address of struct hypercall_leaf[], capacity) -> count */
+    HYPERCALL_MODEL_GET, /* (vCPU, address of struct hypercall_leaf[], capacity) -> count, with the
+                            answers that the vCPU itself gets after RESET */
     HYPERCALL_CONSOLE,   /* (address, length up to 200): one line on Latch's console */
     HYPERCALL_FORBIDDEN, /* -> the guest's accesses to Latch's memory so far */
     HYPERCALL_LATCH_RANGE, /* (0 start, 1 end) of Latch's memory */

@@ -12,6 +12,8 @@ PAYLOADS = {
     "cpuid": ("cpuid", "", "", []),
     "cpuid-model": ("cpuid", "", "", ["--model", "host,-avx2,-rdseed"]),
     "seal": ("seal", "", "test-hypercalls=on", []),
+    "seal-vendor-intel": ("seal", "", "test-hypercalls=on", ["--model", "host,vendor=intel"]),
+    "seal-vendor-amd": ("seal", "", "test-hypercalls=on", ["--model", "host,vendor=amd"]),
     "seal-closed": ("seal", "closed", "", []),
     "msr_port": ("msr_port", "", "", []),
     "modes": ("modes", "", "", []),

@@ -51,6 +51,19 @@ static void check_dynamic_bits(void)
     check_set("seal.dynamic-bits-count-as-derived", 0, changed);
 }
 
+/* A vCPU's table has its APIC id, and so is no other's; id 0 is one like the others. */
+static void check_other_vcpu(void)
+{
+    if (processor_count < 2)
+        return;
+    check_equal("seal.table-of-another-refused", (uint64_t)-EBUSY, (uint64_t)set(1, model, rows));
+    int64_t count = latch_hypercall(HYPERCALL_MODEL_GET, 1, (uint64_t)changed, ROWS_MAX, 0);
+    check_equal("seal.table-of-another-is-its-own", 0,
+                (uint64_t)set(1, changed, count > 0 ? (uint64_t)count : 1));
+    check_equal("seal.table-of-another-not-mine", (uint64_t)-EBUSY,
+                (uint64_t)set(0, changed, count > 0 ? (uint64_t)count : 1));
+}
+
 static void check_malformed(void)
 {
     check_equal("seal.no-such-vcpu", (uint64_t)-EINVAL, (uint64_t)set(99, model, rows));
@@ -84,6 +97,7 @@ int main(void)
     check_refused("seal.feature-gone-refused", 1, 0, 1U << 25);
     check_refused("seal.other-maxphyaddr-refused", 0x80000008U, 1, 0);
     check_unchanged("seal.table-unchanged");
+    check_other_vcpu();
     check_malformed();
     check_set("seal.identical-accepted-again", 0, model);
     return 0;

@@ -170,6 +170,30 @@ static void dynamic_bits_do_not_count(void)
     }
 }
 
+/* SGX1 may be all that 12H.0 says, and RTM with HLE all that 7.0 does: the row stands without. */
+static void a_row_may_become_zeros(void)
+{
+    struct seal s;
+    struct model a, m;
+    struct cpuid_dynamic d;
+    const struct cpuid_regs sgx1 = {.eax = 1}, tsx = {.ebx = 1 << 4 | 1 << 11};
+    load_movable(&m, "skylake-server");
+    set_state(&d, &m, 0);
+    read_back(&a, &m, &d);
+    a.finished = 0;
+    CHECK_EQ(model_set(&a, 0x12, 0, &sgx1), 0);
+    CHECK_EQ(model_set(&a, 7, 0, &tsx), 0);
+    model_remove(&a, 7, 1);
+    CHECK_EQ(model_finish(&a), 0);
+    CHECK_EQ(seal_init(&s, storage, 1, 1), 0);
+    CHECK_EQ(seal_set_model(&s, 0, &a), 0);
+    CHECK_EQ(seal_close(&s), 0);
+    set_state(&d, &a, 64 | 128);
+    read_back(&m, &a, &d);
+    CHECK_EQ(model_lookup(&m, 0x12, 0)->regs.eax, 0);
+    CHECK_EQ(seal_set_model(&s, 0, &m), 0);
+}
+
 /* A bit that can be turned off cannot be turned on where the sealed model has none. */
 static void a_hidden_bit_cannot_come_back(void)
 {
@@ -237,6 +261,7 @@ int main(void)
     RUN(a_sealed_model_stays);
     RUN(one_bit_is_enough_to_refuse);
     RUN(dynamic_bits_do_not_count);
+    RUN(a_row_may_become_zeros);
     RUN(a_hidden_bit_cannot_come_back);
     RUN(a_generation_follows);
     RUN(storage_can_run_out);
