@@ -5,14 +5,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define LEAF1_ECX_MONITOR  (1U << 3)
-#define LEAF1_ECX_XSAVE    (1U << 26)
-#define LEAF7_EDX_AMX_TILE (1U << 24)
-#define LEAF71_EDX_AVX10   (1U << 19)
-#define XSAVE1_EAX_XSAVES  (1U << 3)
-#define XSAVE_LEGACY_BITS  3U
-#define XSAVE_LEGACY_SIZE  576U
-#define EXT1_EDX_REPEATED  0x0183f3ffU
+#define LEAF1_ECX_XSAVE   (1U << 26)
+#define LEAF7_ECX_LA57    (1U << 16)
+#define EXT1_EDX_LM       (1U << 29)
+#define XSAVE1_EAX_XSAVES (1U << 3)
+#define XSAVE_LEGACY_BITS 3U
+#define XSAVE_LEGACY_SIZE 576U
+#define EXT1_EDX_REPEATED 0x0183f3ffU
 
 #define HYPERCALL_ABI 2U
 
@@ -198,9 +197,7 @@ int policy_apply(struct model *m, const struct policy_input *input)
     cut_range(m, CPUID_EXTENDED);
     hide_unsaved(m);
     int error = policy_own(m);
-    if (!error)
-        policy_settle(m);
-    return error;
+    return error ? error : policy_settle(m, NULL);
 }
 
 static void feature_states(const struct model *m, uint32_t *user, uint32_t *supervisor)
@@ -217,7 +214,75 @@ static void feature_states(const struct model *m, uint32_t *user, uint32_t *supe
     }
 }
 
-static void settle_xsave(struct model *m)
+/* The numbers of a leaf that came with a feature are the host's, in rows where the model has none
+ * (but for the highest subleaf, which came with the feature too). */
+static int fill_leaf(struct model *m, const struct model *host, uint32_t leaf)
+{
+    int error = 0;
+
+    for (uint32_t i = 0; i < host->count && !error; i++) {
+        const struct cpuid_leaf *row = &host->leaves[i];
+        if (row->leaf != leaf || row->subleaf == MODEL_SUBLEAF_REST)
+            continue;
+        const struct cpuid_regs mask = policy_data_mask(leaf, row->subleaf);
+        struct cpuid_regs regs = model_get(m, leaf, row->subleaf);
+        if ((regs.ebx & mask.ebx) | (regs.ecx & mask.ecx) | (regs.edx & mask.edx))
+            continue;
+        regs.eax |= regs.eax & mask.eax ? 0 : row->regs.eax & mask.eax;
+        regs.ebx |= row->regs.ebx & mask.ebx;
+        regs.ecx |= row->regs.ecx & mask.ecx;
+        regs.edx |= row->regs.edx & mask.edx;
+        error = model_set(m, leaf, row->subleaf, &regs);
+    }
+    return error ? error : raise_last(m, CPUID_BASIC, leaf);
+}
+
+/* Leaves that say more of a feature: without it they go, and with it they are there. */
+static int settle_leaves(struct model *m, const struct model *host)
+{
+    static const struct {
+        const char *feature;
+        uint32_t leaf;
+    } leaves[] = {{"monitor", 0x5}, {"amx_tile", 0x1d}, {"amx_tile", 0x1e}, {"avx10", 0x24}};
+    int error = 0;
+
+    for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]) && !error; i++) {
+        const char *name = leaves[i].feature;
+        if (!policy_has(m, policy_find(name, strlen(name))))
+            model_remove_leaf(m, leaves[i].leaf);
+        else if (host && model_find_const(host, leaves[i].leaf, 0))
+            error = fill_leaf(m, host, leaves[i].leaf);
+    }
+    return error;
+}
+
+/* States of the model's features that it does not list, as the host has them. */
+static int fill_xsave(struct model *m, const struct model *host)
+{
+    struct cpuid_regs zero = model_get(m, 0xd, 0);
+    struct cpuid_regs one = model_get(m, 0xd, 1);
+    uint32_t user;
+    uint32_t supervisor;
+    int error = 0;
+
+    if (!model_find_const(host, 0xd, 0))
+        return 0;
+    feature_states(m, &user, &supervisor);
+    zero.eax |= user & model_get(host, 0xd, 0).eax;
+    error = model_set(m, 0xd, 0, &zero);
+    if (one.eax & XSAVE1_EAX_XSAVES && !error) {
+        one.ecx |= supervisor & model_get(host, 0xd, 1).ecx;
+        error = model_set(m, 0xd, 1, &one);
+    }
+    for (uint32_t i = 2; i < 32 && !error; i++) {
+        const struct cpuid_leaf *row = model_find_const(host, 0xd, i);
+        if (row && (zero.eax | one.ecx) >> i & 1 && !model_find_const(m, 0xd, i))
+            error = model_set(m, 0xd, i, &row->regs);
+    }
+    return error ? error : raise_last(m, CPUID_BASIC, 0xd);
+}
+
+static void cut_xsave(struct model *m)
 {
     struct cpuid_leaf *zero = model_find(m, 0xd, 0);
     struct cpuid_leaf *one = model_find(m, 0xd, 1);
@@ -225,10 +290,6 @@ static void settle_xsave(struct model *m)
     uint32_t supervisor;
     uint32_t size = XSAVE_LEGACY_SIZE;
 
-    if (!zero || !(model_get(m, 1, 0).ecx & LEAF1_ECX_XSAVE)) {
-        model_remove_leaf(m, 0xd);
-        return;
-    }
     feature_states(m, &user, &supervisor);
     zero->regs.eax &= user;
     zero->regs.edx = 0;
@@ -249,19 +310,47 @@ static void settle_xsave(struct model *m)
     zero->regs.ecx = size;
 }
 
-void policy_settle(struct model *m)
+static int settle_xsave(struct model *m, const struct model *host)
+{
+    bool has = model_get(m, 1, 0).ecx & LEAF1_ECX_XSAVE;
+    int error = has && host ? fill_xsave(m, host) : 0;
+
+    if (error)
+        return error;
+    if (has && model_find_const(m, 0xd, 0))
+        cut_xsave(m);
+    else
+        model_remove_leaf(m, 0xd);
+    return 0;
+}
+
+/* Linear addresses are as wide as paging is deep: SDM vol. 3 §4.1.4, APM vol. 3 §E.4.7. */
+static void settle_width(struct model *m, const struct model *host)
+{
+    struct cpuid_leaf *row = model_find(m, 0x80000008U, 0);
+    uint32_t real = host ? model_get(host, 0x80000008U, 0).eax >> 8 & 0xff : 0;
+    bool la57 = model_get(m, 7, 0).ecx & LEAF7_ECX_LA57;
+    uint32_t most = la57 ? 57 : 48;
+
+    if (!(model_get(m, 0x80000001U, 0).edx & EXT1_EDX_LM))
+        most = 32;
+    if (!row)
+        return;
+    uint32_t width = row->regs.eax >> 8 & 0xff;
+    if (la57 && real > width)
+        width = real;
+    if (width > most)
+        width = most;
+    row->regs.eax = (row->regs.eax & ~0xff00U) | width << 8;
+}
+
+int policy_settle(struct model *m, const struct model *host)
 {
     struct cpuid_leaf *extended = model_find(m, 0x80000001U, 0);
 
     if (extended)
         extended->regs.edx &= ~EXT1_EDX_REPEATED | model_get(m, 1, 0).edx;
-    if (!(model_get(m, 1, 0).ecx & LEAF1_ECX_MONITOR))
-        model_remove_leaf(m, 5);
-    if (!(model_get(m, 7, 0).edx & LEAF7_EDX_AMX_TILE)) {
-        model_remove_leaf(m, 0x1d);
-        model_remove_leaf(m, 0x1e);
-    }
-    if (!(model_get(m, 7, 1).edx & LEAF71_EDX_AVX10))
-        model_remove_leaf(m, 0x24);
-    settle_xsave(m);
+    settle_width(m, host);
+    int error = settle_leaves(m, host);
+    return error ? error : settle_xsave(m, host);
 }

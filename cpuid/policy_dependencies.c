@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which features need which others, as data. What a vendor's manual only advises is not here: by
- * them INVPCID stands without PCID (it then takes PCID 0 alone), XSAVES without XSAVEC, AVX-512
- * without AVX2, and SYSCALL without long mode.
+ * them XSAVES stands without XSAVEC, AVX-512 without AVX2, and SYSCALL without long mode. INVPCID
+ * without PCID runs on PCID 0 alone, but no CPU is made so, and system software takes it for a
+ * mistake.
  */
 #include "cpuid/policy.h"
 #include "cpuid/rules.h"
@@ -31,8 +32,11 @@ const struct policy_dependency policy_dependencies[] = {
      "avx512_vbmi2 avx512_vnni avx512_bitalg avx512_vpopcntdq avx512_4vnniw avx512_4fmaps "
      "avx512_vp2intersect avx512_fp16 avx512_bf16", "it uses the AVX-512 state"},
     {"avx10", "avx10_vnni_int", "it extends it"},
-    {"amx_tile", "amx_bf16 amx_int8 amx_fp16 amx_complex amx_fp8 amx_transpose amx_tf32 "
-     "amx_avx512 amx_movrs", "it uses the tiles"},
+    {"aes", "vaes", "it widens it"},
+    {"pclmulqdq", "vpclmulqdq", "it widens it"},
+    {"pcid", "invpcid", "it invalidates by PCID"},
+    {"amx_tile", "xfd amx_bf16 amx_int8 amx_fp16 amx_complex amx_fp8 amx_transpose amx_tf32 "
+     "amx_avx512 amx_movrs", "it is about the tiles"},
     {"amx_int8", "amx_int8_alias", "it says the same"},
     {"amx_bf16", "amx_bf16_alias", "it says the same"},
     {"amx_complex", "amx_complex_alias", "it says the same"},

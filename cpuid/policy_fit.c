@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define ENCRYPTION_LEAF 0x8000001fU
+#define WIDTHS_LEAF     0x80000008U
 
 struct fit {
     struct model *m;
@@ -55,12 +56,25 @@ static int fit_features(struct fit *f)
     return 0;
 }
 
+/* A line for each bit that is not known. */
+static void fit_register(struct fit *f, struct cpuid_leaf *row, unsigned int reg, uint32_t known)
+{
+    uint32_t *value = cpuid_register(&row->regs, reg);
+    char line[160];
+
+    for (uint32_t extra = *value & ~known; extra; extra &= extra - 1) {
+        snprintf(line, sizeof(line), "leaf 0x%08x 0x%02x: e%cx bit %d is not shown to guests",
+                 (unsigned int)row->leaf, (unsigned int)row->subleaf, "abcd"[reg],
+                 __builtin_ctz(extra));
+        fit_note(f, line);
+    }
+    if (f->trim)
+        *value &= known;
+}
+
 /* Bits that no line of the policy names, whatever the host says there. */
 static void fit_unknown(struct fit *f)
 {
-    static const char letter[] = "abcd";
-    char line[160];
-
     for (uint32_t i = 0; i < f->m->count; i++) {
         struct cpuid_leaf *row = &f->m->leaves[i];
         if (row->leaf >> 30 == CPUID_HYPERVISOR >> 30 || is_cbit_alone(f, row->leaf))
@@ -69,20 +83,31 @@ static void fit_unknown(struct fit *f)
         for (size_t k = 0; k < policy_feature_count; k++)
             if (policy_features[k].leaf == row->leaf && policy_features[k].subleaf == row->subleaf)
                 *cpuid_register(&known, policy_features[k].reg) |= 1U << policy_features[k].bit;
-        for (unsigned int reg = CPUID_EAX; reg <= CPUID_EDX; reg++) {
-            uint32_t *value = cpuid_register(&row->regs, reg);
-            uint32_t extra = *value & ~*cpuid_register(&known, reg);
-            if (extra == 0)
-                continue;
-            snprintf(line, sizeof(line),
-                     "leaf 0x%08x 0x%02x: e%cx has bits 0x%08x that guests "
-                     "are not shown",
-                     (unsigned int)row->leaf, (unsigned int)row->subleaf, letter[reg],
-                     (unsigned int)extra);
-            fit_note(f, line);
-            if (f->trim)
-                *value &= ~extra;
-        }
+        for (unsigned int reg = CPUID_EAX; reg <= CPUID_EDX; reg++)
+            fit_register(f, row, reg, *cpuid_register(&known, reg));
+    }
+}
+
+/*
+ * Addresses that are wider than the host's. Physical ones, which maxphyaddr= can still set, are only
+ * cut here: spec_check() refuses them.
+ */
+static void fit_widths(struct fit *f)
+{
+    struct cpuid_leaf *row = model_find(f->m, WIDTHS_LEAF, 0);
+    uint32_t host = model_get(f->allowed, WIDTHS_LEAF, 0).eax;
+    char line[160];
+
+    for (unsigned int shift = 0; shift < 16 && row; shift += 8) {
+        unsigned int width = row->regs.eax >> shift & 0xff;
+        unsigned int most = host >> shift & 0xff;
+        if (width <= most || most == 0 || (shift == 0 && !f->trim))
+            continue;
+        snprintf(line, sizeof(line), "%s addresses of %u bits are not to be had: the host has %u",
+                 shift ? "linear" : "physical", width, most);
+        fit_note(f, line);
+        if (f->trim)
+            row->regs.eax = (row->regs.eax & ~(0xffU << shift)) | most << shift;
     }
 }
 
@@ -172,11 +197,13 @@ int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_n
     if (error)
         return error;
     fit_unknown(&f);
-    policy_settle(m);
-    error = fit_xsave(&f);
+    fit_widths(&f);
+    error = policy_settle(m, allowed);
+    if (!error)
+        error = fit_xsave(&f);
     if (!error)
         error = adopt_topology(&f);
     if (!error)
-        policy_settle(m);
+        error = policy_settle(m, allowed);
     return error ? error : f.found;
 }

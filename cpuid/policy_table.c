@@ -55,6 +55,7 @@
 #define CET_STATE    "supervisor shadow-stack state is not switched"
 #define PASIDS       "process address spaces need an IOMMU that the guest lacks"
 #define WALKER       "Latch's own walk of guest tables does not honour it yet"
+#define DECODER      "Latch's decoder does not know R16 to R31 and REX2"
 #define USER_INTR    "user interrupts are not delivered"
 #define FRED_EVENTS  "FRED event delivery is not switched"
 #define BROADCAST    "broadcast invalidation would reach the ASIDs of others"
@@ -276,7 +277,7 @@ const struct policy_feature policy_features[] = {
     F(0x7, 1, EDX, 17, "uiret_uif", HIDDEN, USER_INTR),
     F(0x7, 1, EDX, 18, "cet_sss", HIDDEN, CET_STATE),
     F(0x7, 1, EDX, 19, "avx10", PASSED, INSN),
-    F(0x7, 1, EDX, 21, "apx_f", PASSED, XSTATE, .xcr0 = X(19)),
+    F(0x7, 1, EDX, 21, "apx_f", HIDDEN, DECODER, .xcr0 = X(19)),
     F(0x7, 1, EDX, 23, "mwait_leaf", HIDDEN, WAITS),
     F(0x7, 1, EDX, 24, "slsm", HIDDEN, RAS),
     F(0x7, 2, EDX, 0, "intel_psfd", PASSED, SPECULATION, .msrs = M(SPEC_CTRL), .spec_ctrl = 1 << 7),

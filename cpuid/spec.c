@@ -12,6 +12,11 @@
 #define WIDTHS_LEAF     0x80000008U
 #define ITEM_SHOWN      48
 
+#define NO_ROOM                                                                                    \
+    "model: with Latch's own leaves and those that only this host can tell the file has more "     \
+    "than "                                                                                        \
+    "a model holds; give a shorter one"
+
 struct spec {
     struct model *m;
     const struct model *host;
@@ -326,9 +331,7 @@ static int fit_file(struct spec *s)
     int beyond = policy_fit(s->m, s->host, s->trim, note_misfit, s);
 
     if (beyond < 0)
-        return refuse(&s->to, beyond,
-                      "model: the file and this host's topology together have "
-                      "more leaves than a model holds; give a shorter file");
+        return refuse(&s->to, beyond, NO_ROOM);
     return beyond > 0 && !s->trim ? -ENOTSUP : 0;
 }
 
@@ -354,7 +357,7 @@ static int check_dependencies(struct spec *s)
                        broken.feature->name, broken.needs->name, broken.reason);
         say_dropped(s, line);
         (void)policy_set(s->m, broken.feature, false); /* clearing takes no place */
-        policy_settle(s->m);
+        (void)policy_settle(s->m, NULL);
     }
     return 0;
 }
@@ -380,9 +383,7 @@ int spec_apply(const char *spec, struct model *m, const struct model *host,
         return refuse(&s.to, -EINVAL, "model: the text is empty: give host or a file's name");
     int error = is_host ? 0 : policy_own(m);
     if (error)
-        return refuse(&s.to, error,
-                      "model: the file leaves no place for Latch's own leaves; "
-                      "give a shorter one");
+        return refuse(&s.to, error, NO_ROOM);
     error = apply_items(&s, changes, PASS_FEATURES);
     if (!error && !is_host)
         error = fit_file(&s);
@@ -392,7 +393,9 @@ int spec_apply(const char *spec, struct model *m, const struct model *host,
         return error;
     if (is_host && *changes == '\0') /* and so it has what its features need, as far as the host */
         return spec_check(m, host, can, message, size);
-    policy_settle(m);
+    error = policy_settle(m, host);
+    if (error)
+        return refuse(&s.to, error, NO_ROOM);
     error = check_dependencies(&s);
     return error ? error : spec_check(m, host, can, message, size);
 }

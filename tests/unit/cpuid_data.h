@@ -47,4 +47,12 @@ static inline void load_host(struct model *m, const char *name)
         exit(1);
 }
 
+/* 80000008H:EAX as it is without those of long mode and five-level paging that the model lacks. */
+static inline uint32_t narrowed(uint32_t eax, const struct model *m)
+{
+    if (!policy_has(m, policy_find("lm", 2)))
+        return (eax & ~0xff00U) | 32 << 8;
+    return policy_has(m, policy_find("la57", 4)) ? eax : (eax & ~0xff00U) | 48 << 8;
+}
+
 #endif

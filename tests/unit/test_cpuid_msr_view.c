@@ -22,7 +22,7 @@ static void load(const char *dump, const char *changes)
         if (f)
             CHECK_EQ(policy_set(&m, f, word[0] == '+'), 0);
     }
-    policy_settle(&m);
+    CHECK_EQ(policy_settle(&m, NULL), 0);
     CHECK_EQ(model_finish(&m), 0);
     rules_derive(&rules, &m);
 }

@@ -209,6 +209,132 @@ static void an_added_feature_is_in_reach(void)
     CHECK(m.paging.gbpages);
 }
 
+/* A host with AVX, MONITOR and five-level paging; a file of the same CPU that lost some leaves. */
+static void a_bare_file(struct model *host, struct model *m)
+{
+    const struct policy_feature *la57 = policy_find("la57", 4);
+    const struct policy_input input = {.emulator = false};
+    load_model(host, "zen3", 0);
+    struct cpuid_regs widths = model_get(host, 0x80000008, 0);
+    widths.eax = (widths.eax & ~0xff00U) | 57 << 8;
+    CHECK_EQ(model_set(host, 0x80000008, 0, &widths), 0);
+    CHECK_EQ(policy_set(host, la57, true), 0);
+    CHECK_EQ(policy_set(host, policy_find("monitor", 7), true), 0);
+    CHECK_EQ(policy_apply(host, &input), 0);
+    model_copy(m, host);
+    CHECK_EQ(spec_apply("f,-xsave,-monitor,-la57,trim", m, host, &guest, message, sizeof(message)),
+             0);
+    CHECK(!model_find_const(m, 0xd, 0) && !model_find_const(m, 5, 0));
+    CHECK_EQ(model_get(m, 0x80000008, 0).eax >> 8 & 0xff, 48);
+}
+
+/* What is added to a file comes with its own leaves, which only the host can tell. */
+static void an_added_feature_brings_its_leaves(void)
+{
+    struct model host, m, own;
+    struct cpu_rules rules;
+    a_bare_file(&host, &m);
+    CHECK_EQ(spec_apply("f,+xsave,+monitor,+la57", &m, &host, &guest, message, sizeof(message)), 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct cpuid_regs leaf = model_get(&m, i ? 0xd : 5, 0), real = model_get(&host, 5, 0);
+        CHECK(i == 0 ? memcmp(&leaf, &real, sizeof(leaf)) == 0 : leaf.eax == 3);
+    }
+    CHECK_EQ(model_get(&m, 0x80000008, 0).eax >> 8 & 0xff, 57);
+    CHECK_EQ(model_finish(&m), 0);
+    rules_derive(&rules, &m);
+    CHECK_EQ(rules.xcr0_allowed, 3);
+
+    a_bare_file(&host, &m);
+    CHECK_EQ(spec_apply("f,+xsave,+avx,+xsaveopt", &m, &host, &guest, message, sizeof(message)), 0);
+    model_copy(&own, &m);
+    CHECK_EQ(model_finish(&own), 0);
+    rules_derive(&rules, &own);
+    CHECK_EQ(rules.xcr0_allowed, 7);
+    CHECK_EQ(model_get(&m, 0xd, 0).ecx, 576 + 256);
+    CHECK_EQ(model_get(&m, 0xd, 2).ebx, 576);
+    CHECK_EQ(model_get(&m, 0xd, 1).eax, 1);
+    /* And where the file itself forgets them. */
+    model_remove(&m, 0xd, 2);
+    struct cpuid_regs states = model_get(&m, 0xd, 0);
+    states.eax = 3;
+    CHECK_EQ(model_set(&m, 0xd, 0, &states), 0);
+    CHECK_EQ(spec_apply("f", &m, &host, &guest, message, sizeof(message)), 0);
+    CHECK_EQ(model_finish(&m), 0);
+    CHECK(model_equal(&m, &own));
+}
+
+/* Linear addresses are as wide as the paging is deep: SDM vol. 3 §4.1.4. */
+static void the_linear_width_follows(void)
+{
+    struct model host, m;
+    a_bare_file(&host, &m);
+    model_copy(&m, &host);
+    CHECK_EQ(spec_apply("host,la57=off", &m, &host, &guest, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x80000008, 0).eax >> 8 & 0xff, 48);
+    CHECK_EQ(spec_apply("host,-lm,trim", &m, &host, &guest, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x80000008, 0).eax >> 8 & 0xff, 32);
+}
+
+static char said[2048];
+
+static void say(void *ctx, const char *line)
+{
+    size_t used = strlen(said);
+    (void)ctx;
+    snprintf(said + used, sizeof(said) - used, "%s\n", line);
+}
+
+/* Wider addresses than the host's are refused, and with trim cut, each with its line. */
+static void wider_addresses_are_cut(void)
+{
+    static const struct enforceable talk = {.memory_bits = 34, .dropped = say};
+    static const struct {
+        uint32_t widths;
+        const char *refused, *dropped;
+    } cases[] = {
+        {57 << 8 | 48, "linear addresses of 57 bits", "linear addresses of 57 bits"},
+        {48 << 8 | 52, "maxphyaddr=52", "physical addresses of 52 bits"},
+    };
+    struct model host, m;
+    load_host(&host, "zen3");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        model_copy(&m, &host);
+        struct cpuid_regs r = model_get(&m, 0x80000008, 0);
+        r.eax = cases[i].widths;
+        CHECK_EQ(model_set(&m, 0x80000008, 0, &r), 0);
+        CHECK_EQ(spec_apply("f", &m, &host, &talk, message, sizeof(message)), -ENOTSUP);
+        CHECK(strstr(message, cases[i].refused) != NULL);
+        said[0] = '\0';
+        CHECK_EQ(model_set(&m, 0x80000008, 0, &r), 0);
+        CHECK_EQ(spec_apply("f,trim", &m, &host, &talk, message, sizeof(message)), 0);
+        CHECK(strstr(said, cases[i].dropped) != NULL);
+        CHECK_EQ(model_get(&m, 0x80000008, 0).eax, 48 << 8 | 48);
+        /* What is asked for by name is not cut in silence. */
+        CHECK_EQ(spec_apply("f,trim,maxphyaddr=49", &m, &host, &talk, message, sizeof(message)),
+                 -ENOTSUP);
+    }
+}
+
+/* With trim each bit that no line of the policy names goes with a line of its own. */
+static void unknown_bits_go_one_by_one(void)
+{
+    static const struct enforceable talk = {.memory_bits = 34, .dropped = say};
+    struct model host, m;
+    load_host(&host, "zen3");
+    model_copy(&m, &host);
+    struct cpuid_regs r = model_get(&m, 1, 0);
+    r.ecx |= 1 << 16;
+    r.edx |= 1 << 10 | 1 << 20;
+    CHECK_EQ(model_set(&m, 1, 0, &r), 0);
+    said[0] = '\0';
+    CHECK_EQ(spec_apply("f,trim", &m, &host, &talk, message, sizeof(message)), 0);
+    CHECK_EQ(strcmp(said, "leaf 0x00000001 0x00: ecx bit 16 is not shown to guests\n"
+                          "leaf 0x00000001 0x00: edx bit 10 is not shown to guests\n"
+                          "leaf 0x00000001 0x00: edx bit 20 is not shown to guests\n"),
+             0);
+    CHECK_EQ(model_get(&m, 1, 0).edx & (1 << 10 | 1 << 20), 0);
+}
+
 static void print_line(void *ctx, const char *line)
 {
     char *text = ctx;
@@ -260,6 +386,10 @@ int main(void)
     RUN(what_does_not_agree_is_named);
     RUN(numbers_reach_the_paging_properties);
     RUN(an_added_feature_is_in_reach);
+    RUN(an_added_feature_brings_its_leaves);
+    RUN(the_linear_width_follows);
+    RUN(wider_addresses_are_cut);
+    RUN(unknown_bits_go_one_by_one);
     RUN(a_printed_model_is_a_file);
     RUN(a_short_message_is_cut);
     return unit_end();
