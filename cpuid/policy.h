@@ -39,7 +39,7 @@ struct policy_feature {
     uint8_t bit;
     uint8_t disposition;   /* enum disposition */
     uint8_t limit;         /* enum machine_limit */
-    bool unprivileged;     /* instructions that run wherever the CPU has them */
+    bool runs;             /* it has instructions that run where the CPU has them, though hidden */
     uint32_t cr4, efer;    /* bits that are reserved without the feature */
     uint32_t xcr0, xss;    /* state components that are not there without it */
     uint32_t msrs;         /* 1 << enum msr_group */
@@ -59,6 +59,22 @@ struct policy_data {
     uint8_t disposition; /* enum disposition: of what is in the mask */
     const char *reason;
 };
+
+/* A bit for each line of policy_features. */
+#define POLICY_WORDS 32U
+struct policy_set {
+    uint32_t word[POLICY_WORDS];
+};
+
+static inline void policy_set_add(struct policy_set *set, size_t line)
+{
+    set->word[line / 32] |= 1U << line % 32;
+}
+
+static inline bool policy_set_has(const struct policy_set *set, size_t line)
+{
+    return set->word[line / 32] >> line % 32 & 1;
+}
 
 /* Features that have no meaning without another. */
 struct policy_dependency {
@@ -126,11 +142,12 @@ bool policy_find_broken(const struct model *m, const struct model *host,
                         struct policy_broken *broken);
 
 /*
- * Calls `note` with the name of each feature that the model hides though the host has it and
- * nothing makes its instructions fault: they work all the same, for a guest that does not ask.
+ * The features that the model hides though the CPU has them and nothing makes their instructions
+ * fault: they work all the same, for a guest that does not ask. `cpu` is what was captured, open and
+ * before policy_apply(), so that what the policy hides from everybody is among them. What has
+ * `instructions` is for a back end to tell.
  */
-void policy_unenforced(const struct model *m, const struct model *host, policy_note_fn *note,
-                       void *ctx);
+void policy_unenforced(const struct model *m, const struct model *cpu, struct policy_set *found);
 
 /* The feature of a name that ends after `length` characters, or NULL. */
 const struct policy_feature *policy_find(const char *name, size_t length);

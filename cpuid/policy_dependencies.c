@@ -117,13 +117,12 @@ static bool faults_without_state(const struct model *m, const struct policy_feat
     return false;
 }
 
-void policy_unenforced(const struct model *m, const struct model *host, policy_note_fn *note,
-                       void *ctx)
+void policy_unenforced(const struct model *m, const struct model *cpu, struct policy_set *found)
 {
+    *found = (struct policy_set){.word = {0}};
     for (size_t i = 0; i < policy_feature_count; i++) {
         const struct policy_feature *f = &policy_features[i];
-        bool free = f->unprivileged && !f->instructions && !f->cr4 && !f->xcr0;
-        if (free && policy_has(host, f) && !policy_has(m, f) && !faults_without_state(m, f))
-            note(ctx, f->name);
+        if (f->runs && policy_has(cpu, f) && !policy_has(m, f) && !faults_without_state(m, f))
+            policy_set_add(found, i);
     }
 }

@@ -98,6 +98,7 @@ enum instruction_group {
     INSTRUCTION_RDPRU,
     INSTRUCTION_MCOMMIT,
     INSTRUCTION_INVLPGB,
+    INSTRUCTION_RDTSC,
     INSTRUCTION_RDPID, /* faults where RDTSCP does; nothing else makes it fault */
     INSTRUCTION_GROUPS,
 };

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FEATURE_WORDS   32U /* a bit for each line of the policy's table */
 #define ENCRYPTION_LEAF 0x8000001fU
 #define WIDTHS_LEAF     0x80000008U
 #define ITEM_SHOWN      48
@@ -23,7 +22,7 @@ struct spec {
     const struct enforceable *can;
     struct refusal to;
     uint32_t keys_seen;
-    uint32_t features_seen[FEATURE_WORDS];
+    struct policy_set features_seen;
     bool trim;
     bool noted;
 };
@@ -207,14 +206,11 @@ static const struct key keys[] = {
 static int set_feature(struct spec *s, const struct policy_feature *f, bool on, struct item whole)
 {
     size_t index = (size_t)(f - policy_features);
-    uint32_t bit = 1U << index % 32;
 
-    if (index / 32 >= FEATURE_WORDS)
-        return no_room(s, whole);
-    if (s->features_seen[index / 32] & bit)
+    if (policy_set_has(&s->features_seen, index))
         return refuse(&s->to, -EINVAL, "model: '%s': %s is given twice; say it once",
                       show(whole).text, f->name);
-    s->features_seen[index / 32] |= bit;
+    policy_set_add(&s->features_seen, index);
     if (f->disposition == FEATURE_DYNAMIC)
         return refuse(&s->to, -EINVAL, "model: '%s': %s %s; leave it out", show(whole).text,
                       f->name, f->reason);
@@ -346,7 +342,7 @@ static int check_dependencies(struct spec *s)
 
     while (policy_find_broken(s->m, s->host, &broken)) {
         size_t index = (size_t)(broken.feature - policy_features);
-        bool asked = s->features_seen[index / 32] >> index % 32 & 1;
+        bool asked = policy_set_has(&s->features_seen, index);
         if (!s->trim || asked)
             return refuse(&s->to, -EINVAL,
                           "model: it has %s without %s, which that needs: %s; add -%s, or drop all "

@@ -51,6 +51,11 @@ void backend_park(void)
         __asm__ volatile("cli; hlt");
 }
 
+uint32_t backend_unenforced(const struct vcpu *v, uint64_t *xcr0)
+{
+    return intel ? vmx_unenforced(v, xcr0) : svm_unenforced(v, xcr0);
+}
+
 int backend_vcpu_create(struct vcpu *v, hpa_t root)
 {
     return intel ? vmx_vcpu_create(v, root) : svm_vcpu_create(v, root);

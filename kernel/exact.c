@@ -5,6 +5,7 @@
 #include "kernel/machine.h"
 #include "kernel/vm.h"
 #include <stdio.h>
+#include <string.h>
 
 #define TEXT 160U
 
@@ -43,11 +44,17 @@ static struct paging_question question_of(const struct vcpu *v)
     };
 }
 
+static bool same_unenforced(const struct unenforced *a, const struct unenforced *b)
+{
+    return a->instructions == b->instructions && a->xcr0 == b->xcr0 &&
+           memcmp(&a->features, &b->features, sizeof(a->features)) == 0;
+}
+
 /* Unlike CPUs can make like models differ in what they ask for. */
 static bool alike(const struct vcpu *a, const struct vcpu *b)
 {
     return a->model == b->model && paging_props_equal(&a->host, &b->host) &&
-           a->foreign == b->foreign;
+           a->foreign == b->foreign && same_unenforced(&a->unenforced, &b->unenforced);
 }
 
 /* False if a vCPU before it is like it; else all that are: "0-1,3". */
@@ -113,6 +120,46 @@ static void say_model(const struct vcpu *v, const char *vcpus)
         console_line("model: vcpu %s: inexact: %s", vcpus, vendor_differences[i]);
 }
 
+/* A line of names, begun anew where it is full. */
+struct names {
+    const char *vcpus;
+    size_t used;
+    char text[TEXT];
+};
+
+static void say_names(struct names *names)
+{
+    if (names->used != 0)
+        console_line("model: vcpu %s: hidden, but nothing makes it fault:%s", names->vcpus,
+                     names->text);
+    names->used = 0;
+}
+
+static void add_name(struct names *names, const char *name)
+{
+    if (names->used + strlen(name) + 2 > sizeof(names->text))
+        say_names(names);
+    names->used +=
+        (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used, " %s", name);
+}
+
+/* Exact or refused, and where neither is possible said. */
+static void say_unenforced(const struct vcpu *v, const char *vcpus)
+{
+    const struct unenforced *u = &v->unenforced;
+    struct names names = {.vcpus = vcpus};
+    char xcr0[24];
+    for (size_t i = 0; i < policy_feature_count; i++) {
+        const struct policy_feature *f = &policy_features[i];
+        if (policy_set_has(&u->features, i) || (f->instructions & u->instructions))
+            add_name(&names, f->name);
+    }
+    snprintf(xcr0, sizeof(xcr0), "XCR0:%#lx", u->xcr0);
+    if (u->xcr0 != 0)
+        add_name(&names, xcr0);
+    say_names(&names);
+}
+
 void exact_choose(void)
 {
     struct backend_caps caps = {.format = NULL};
@@ -123,12 +170,14 @@ void exact_choose(void)
         const struct paging_question question = question_of(v);
         v->choice = paging_choose(&question);
         v->paging = v->choice.paging;
+        v->unenforced.instructions = backend_unenforced(v, &v->unenforced.xcr0);
     }
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         if (!name_alike(vm.vcpu[i], vcpus, sizeof(vcpus)))
             continue;
         say_model(vm.vcpu[i], vcpus);
         say_paging(vm.vcpu[i], vcpus, caps.format);
+        say_unenforced(vm.vcpu[i], vcpus);
     }
 }
 

@@ -6,7 +6,8 @@
 
 /*
  * Choose how each vCPU of vm is paged, by its sealed model and the configuration; fills v->paging
- * and v->choice. Says so on the console, two lines for each distinct model.
+ * v->choice and v->unenforced. Says so on the console, two lines for each distinct model, and a
+ * third where something that it hides cannot be made to fault.
  */
 void exact_choose(void);
 

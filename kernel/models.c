@@ -27,12 +27,13 @@ static hpa_t storage; /* of the sealed models, read-only while they are sealed *
 static unsigned int storage_pages;
 static const struct model *made[SETS]; /* for each vCPU, as they are to be sealed */
 static bool foreign[SETS][CPUS_MAX];
+static struct policy_set running[SETS][CPUS_MAX]; /* what is hidden there and runs all the same */
 static bool no_tsx_ctrl[CPUS_MAX]; /* RTM and HLE came before the MSR that hides them */
 static unsigned int sets;
 
 /* Too large for a stack; the vCPUs are served one after the other. */
-static struct model host, wanted;
-static uint64_t host_capabilities; /* IA32_ARCH_CAPABILITIES, 0 where there is none */
+static struct model raw, host, wanted; /* the CPU, what it offers, what the spec makes of that */
+static uint64_t host_capabilities;     /* IA32_ARCH_CAPABILITIES, 0 where there is none */
 
 static void cpuid_here(void *ctx, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs)
 {
@@ -54,7 +55,8 @@ static int capture_host(struct vcpu *v, struct refusal *why)
         .emulator = machine_emulated(),
         .no_monitor = !machine_keeps_mwait() && vm.vcpu_count > 1,
     };
-    int error = smp_call(v->cpu, capture_here, &host);
+    int error = smp_call(v->cpu, capture_here, &raw);
+    model_copy(&host, &raw);
     if (error == 0)
         error = policy_apply(&host, &input);
     return error == 0 ? 0
@@ -141,29 +143,6 @@ static void say_dropped(void *ctx, const char *line)
         console_line("model of vcpu %u: dropped: %s", v->index, line);
 }
 
-struct names {
-    const struct vcpu *v;
-    size_t used;
-    char text[80];
-};
-
-static void say_names(struct names *names)
-{
-    if (names->used != 0)
-        console_line("model of vcpu %u: hidden, but nothing makes its instructions fault:%s",
-                     names->v->index, names->text);
-    names->used = 0;
-}
-
-static void add_name(void *ctx, const char *name)
-{
-    struct names *names = ctx;
-    if (names->used + strlen(name) + 2 > sizeof(names->text))
-        say_names(names);
-    names->used +=
-        (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used, " %s", name);
-}
-
 /* What the vCPU's CPU has, to compare with: it closes `host`. */
 static int keep_host(struct vcpu *v)
 {
@@ -176,6 +155,13 @@ static int keep_host(struct vcpu *v)
     v->host_spec_ctrl = rules.spec_ctrl;
     v->host_pred_cmd = rules.pred_cmd;
     no_tsx_ctrl[v->index] = !(host_capabilities & ARCH_TSX_CTRL);
+    struct cpuid_regs states = model_get(&raw, 0xd, 0);
+    v->host_xcr0 = (uint64_t)states.edx << 32 | states.eax;
+    v->host_instructions = 0;
+    for (size_t i = 0; i < policy_feature_count; i++) {
+        if (policy_has(&raw, &policy_features[i]))
+            v->host_instructions |= policy_features[i].instructions;
+    }
     return 0;
 }
 
@@ -185,7 +171,6 @@ static int make_model(struct vcpu *v, unsigned int set, const struct boot_info *
 {
     const struct enforceable can = {
         .memory_bits = memory_bits(info), .dropped = say_dropped, .ctx = v};
-    struct names names = {.v = v};
     const char *spec = spec_of(v, set);
     bool is_host;
     char message[REFUSAL_TEXT];
@@ -201,9 +186,7 @@ static int make_model(struct vcpu *v, unsigned int set, const struct boot_info *
     if (error != 0)
         return refuse(why, -error, "model of vcpu %u: %s", v->index, message);
     foreign[set][v->index] = other_vendor(&wanted, &host);
-    if (has_lines(v))
-        policy_unenforced(&wanted, &host, add_name, &names);
-    say_names(&names);
+    policy_unenforced(&wanted, &raw, &running[set][v->index]);
     error = keep_host(v);
     if (error == 0)
         error = model_finish(&wanted);
@@ -249,6 +232,7 @@ static void derive(struct vcpu *v, unsigned int set)
     if (no_tsx_ctrl[v->index])
         v->rules.msr_groups &= ~(1U << MSR_GROUP_TSX_CTRL);
     v->props = v->rules.paging;
+    v->unenforced = (struct unenforced){.features = running[set][v->index]};
     cpuid_dynamic_reset(&v->dynamic, v->model, v->apic_id);
     v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);
     v->dynamic.core_id = sealed->core_id;

@@ -10,6 +10,7 @@
 #include "cpuid/dynamic.h"
 #include "cpuid/model.h"
 #include "cpuid/paging_props.h"
+#include "cpuid/policy.h"
 #include "cpuid/rules.h"
 #include "kernel/cpu.h"
 #include "kernel/exit.h"
@@ -79,6 +80,13 @@ struct msr_slot {
 };
 _Static_assert(sizeof(struct msr_slot) == 32, "a shift finds it");
 
+/* What a model hides, and its CPU lets a guest use nevertheless. */
+struct unenforced {
+    struct policy_set features; /* with instructions that no control makes fault */
+    uint32_t instructions;      /* 1 << enum instruction_group: this CPU has not the control */
+    uint64_t xcr0;              /* state components that this CPU lets XSETBV enable */
+};
+
 struct vcpu {
     union gprs regs;                  /* (o) first: the entry stubs rely on offset 0 */
     void *backend;                    /* (c) struct vmx_vcpu or struct svm_vcpu */
@@ -116,12 +124,15 @@ struct vcpu {
     uint32_t rows_late;             /* (c) enum cpuid_dynamic_row: the last one that is not simply
                                      * dynamic.answer[] while its CR4 is the guest's */
     struct msr_slot msr_slot[MSR_SLOTS]; /* (o) */
-    uint32_t apic_ldr, apic_dfr; /* the logical APIC id, as far as its own writes were trapped */
-    volatile bool wake;          /* set, before a kick, by who wants it to look up from waiting */
-    struct xen_vcpu xen;         /* (v) areas that Latch keeps in the guest's memory */
-    struct vcpu_stats *stats;    /* (c) NULL: its exits are not timed; what it points to: (o) */
-    bool ran;                    /* (o) it has entered the guest since launch */
-    _Atomic bool icr_passed;     /* (a) its writes to the x2APIC ICR are no longer trapped */
+    uint32_t apic_ldr, apic_dfr;  /* the logical APIC id, as far as its own writes were trapped */
+    volatile bool wake;           /* set, before a kick, by who wants it to look up from waiting */
+    struct xen_vcpu xen;          /* (v) areas that Latch keeps in the guest's memory */
+    uint32_t host_instructions;   /* (c) 1 << enum instruction_group: those that its CPU has */
+    uint64_t host_xcr0;           /* (c) state components that its CPU has */
+    struct unenforced unenforced; /* (c) */
+    struct vcpu_stats *stats;     /* (c) NULL: its exits are not timed; what it points to: (o) */
+    bool ran;                     /* (o) it has entered the guest since launch */
+    _Atomic bool icr_passed;      /* (a) its writes to the x2APIC ICR are no longer trapped */
 };
 
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),

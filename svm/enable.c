@@ -23,15 +23,12 @@ static int read_accepted(struct svm_cpu *svm)
 
     lock(&busy);
     int error = model_capture(&host, run_cpuid, NULL);
-    struct cpuid_regs xstate = model_get(&host, 0xd, 0);
     svm->cr4 = CPU_CR4_PCE;
-    svm->xcr0 = (uint64_t)xstate.edx << 32 | xstate.eax;
     for (size_t i = 0; i < policy_feature_count; i++) {
         const struct policy_feature *f = &policy_features[i];
         if (!policy_has(&host, f))
             continue;
         svm->cr4 |= f->cr4;
-        svm->instructions |= f->instructions;
     }
     unlock(&busy);
     return error;

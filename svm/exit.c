@@ -137,6 +137,7 @@ static bool decode(struct vcpu *v, struct exit *exit)
     case VMEXIT_CLGI:
     case VMEXIT_SKINIT:
     case VMEXIT_INVLPGA:
+    case VMEXIT_RDTSC:
     case VMEXIT_RDTSCP:
     case VMEXIT_MONITOR:
     case VMEXIT_MWAIT:

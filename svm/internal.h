@@ -24,11 +24,10 @@
 
 /* What svm_enable() makes for a CPU; one page. Constant once the CPU is up. */
 struct svm_cpu {
-    hpa_t host_save;       /* where VMRUN keeps what #VMEXIT restores (§15.30.4) */
-    hpa_t host_vmcb;       /* where VMSAVE keeps Latch's FS, GS, TR and the MSRs with them */
-    uint64_t cr4, xcr0;    /* bits that the CPU itself accepts */
-    uint64_t efer;         /* as tried: Bochs shows TCE in CPUID and refuses the bit */
-    uint32_t instructions; /* 1 << enum instruction_group: those that the CPU itself has */
+    hpa_t host_save; /* where VMRUN keeps what #VMEXIT restores (§15.30.4) */
+    hpa_t host_vmcb; /* where VMSAVE keeps Latch's FS, GS, TR and the MSRs with them */
+    uint64_t cr4;    /* bits that the CPU itself accepts */
+    uint64_t efer;   /* as tried: Bochs shows TCE in CPUID and refuses the bit */
     uint32_t asids;
     bool next_rip, decode_assists, clean_bits, flush_by_asid;
     bool init_redirected; /* a pending INIT becomes #SX once GIF is 1 (§15.28) */

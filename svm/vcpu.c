@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "cpuid/policy.h"
 #include "kernel/console.h"
 #include "kernel/machine.h"
 #include "kernel/memory.h"
@@ -7,7 +6,6 @@
 #include "svm/internal.h"
 #include "svm/permissions.h"
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Instructions that fault when the model hides them, by which intercept. */
@@ -16,6 +14,7 @@ static const struct {
     unsigned int word;
     uint32_t bits;
 } hideable[] = {
+    {.group = INSTRUCTION_RDTSC, .word = 3, .bits = INTERCEPT_RDTSC},
     {.group = INSTRUCTION_RDTSCP, .word = 4, .bits = INTERCEPT_RDTSCP},
     {.group = INSTRUCTION_MONITOR,
      .word = 4,
@@ -36,11 +35,15 @@ static int refuse_model(const struct vcpu *v, const char *what)
 /* By CR4.OSXSAVE; and INVLPGB by a bit of the VMCB that Latch never sets. */
 #define HIDDEN_WITHOUT_INTERCEPT (INSTRUCTION(XSAVE) | INSTRUCTION(INVLPGB))
 
-static int intercept_instructions(struct vcpu *v, uint32_t *not_faulting)
+static uint32_t hidden_instructions(const struct vcpu *v)
 {
-    uint32_t host = svm_of(v)->cpu->instructions;
-    uint32_t hidden = host & ~v->rules.instructions & ~HIDDEN_WITHOUT_INTERCEPT;
-    uint32_t shown = host & v->rules.instructions;
+    return v->host_instructions & ~v->rules.instructions;
+}
+
+static int intercept_instructions(struct vcpu *v)
+{
+    uint32_t hidden = hidden_instructions(v);
+    uint32_t shown = v->host_instructions & v->rules.instructions;
 
     /* MONITORX and MWAITX exit by the intercepts of MONITOR and MWAIT (APM vol. 3). */
     if ((hidden & INSTRUCTION(MONITOR)) && (shown & INSTRUCTION(MWAITX)))
@@ -49,57 +52,47 @@ static int intercept_instructions(struct vcpu *v, uint32_t *not_faulting)
     if (shown & INSTRUCTION(INVLPGB))
         return refuse_model(v, "the model has invlpgb, which Latch does not give to guests: "
                                "hide it");
-    *not_faulting = hidden;
-    if (hidden & INSTRUCTION(MONITOR))
-        *not_faulting &= ~INSTRUCTION(MWAITX);
-    if (!(v->rules.instructions & INSTRUCTION(XSAVE))) /* CR4.OSXSAVE is then 0 */
-        *not_faulting &= ~INSTRUCTION(XSAVES);
-    for (size_t i = 0; i < HIDEABLE; i++) {
-        if (!(hidden >> hideable[i].group & 1))
-            continue;
-        vmcb_intercept(vmcb_of(v), hideable[i].word, hideable[i].bits, true);
-        *not_faulting &= ~(1U << hideable[i].group);
-    }
-    if (!machine_intercepts_xsetbv())
-        *not_faulting |= hidden & INSTRUCTION(RDTSCP);
+    for (size_t i = 0; i < HIDEABLE; i++)
+        if (hidden >> hideable[i].group & 1)
+            vmcb_intercept(vmcb_of(v), hideable[i].word, hideable[i].bits, true);
     return 0;
 }
 
-/* A bit that the CPU would accept and the model does not have must not come through. Returns the
- * XCR0 bits that do. */
-static uint64_t intercept_registers(struct vcpu *v)
+/* XCR0 bits that the CPU would accept and the model does not have. */
+static uint64_t hidden_xcr0(const struct vcpu *v)
+{
+    return v->rules.cr4_allowed & CR4_OSXSAVE ? v->host_xcr0 & ~v->rules.xcr0_allowed : 0;
+}
+
+uint32_t svm_unenforced(const struct vcpu *v, uint64_t *xcr0)
+{
+    uint32_t left = hidden_instructions(v) & ~HIDDEN_WITHOUT_INTERCEPT;
+
+    *xcr0 = machine_intercepts_xsetbv() ? 0 : hidden_xcr0(v);
+    if (left & INSTRUCTION(MONITOR))
+        left &= ~INSTRUCTION(MWAITX);
+    if (!(v->rules.instructions & INSTRUCTION(XSAVE))) /* CR4.OSXSAVE is then 0 */
+        left &= ~INSTRUCTION(XSAVES);
+    for (size_t i = 0; i < HIDEABLE; i++)
+        left &= ~(1U << hideable[i].group);
+    return machine_intercepts_xsetbv() ? left
+                                       : left | (hidden_instructions(v) & INSTRUCTION(RDTSCP));
+}
+
+/* A bit that the CPU would accept and the model does not have must not come through. */
+static void intercept_registers(struct vcpu *v)
 {
     const struct svm_cpu *cpu = svm_of(v)->cpu;
-    uint64_t xcr0 = cpu->xcr0 & ~v->rules.xcr0_allowed;
 
     if (!machine_checks_cr4() || (cpu->cr4 & ~v->rules.cr4_allowed))
         vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR_WRITE(4), true);
     v->rows_late = DYNAMIC_LEVEL;
     if (!(v->rules.cr4_allowed & CR4_OSXSAVE))
-        return 0;
+        return;
     if (!machine_intercepts_xsetbv())
         v->rows_late = DYNAMIC_XSAVES;
     /* Even where the CPU itself refuses what the model does not have: CPUID follows XCR0. */
     vmcb_intercept(vmcb_of(v), 4, INTERCEPT_XSETBV, true);
-    return machine_intercepts_xsetbv() ? 0 : xcr0;
-}
-
-/* Exact or refused, and where neither is possible said: what the model hides and the guest can
- * use nevertheless. */
-static void say_not_enforced(const struct vcpu *v, uint32_t instructions, uint64_t xcr0)
-{
-    char text[160] = "";
-    size_t used = 0;
-
-    for (size_t i = 0; i < policy_feature_count && used < sizeof(text); i++)
-        if (policy_features[i].instructions & instructions)
-            used +=
-                (size_t)snprintf(text + used, sizeof(text) - used, " %s", policy_features[i].name);
-    if (xcr0 && used < sizeof(text))
-        snprintf(text + used, sizeof(text) - used, " XCR0:%#lx", xcr0);
-    if (text[0])
-        console_line("vcpu %u: hidden by the model, but this CPU has no intercept for it:%s",
-                     v->index, text);
 }
 
 /* What a guest on shadow tables must not do without Latch; svm_intercept_differences() adds what
@@ -112,7 +105,7 @@ static void intercept_paging(struct vcpu *v)
                    true);
     vmcb_intercept(vmcb, 3, INTERCEPT_CR0_SELECTIVE | INTERCEPT_INVLPG | INTERCEPT_TASK_SWITCH,
                    true);
-    if (svm_of(v)->cpu->instructions & INSTRUCTION(INVPCID))
+    if (v->host_instructions & INSTRUCTION(INVPCID))
         vmcb_intercept(vmcb, 5, INTERCEPT_INVPCID, true);
     if (!machine_intercepts_task_switch())
         console_line("vcpu %u: shadow paging, but this CPU has no intercept for hardware task "
@@ -136,11 +129,8 @@ static int intercept(struct vcpu *v)
     svm_intercept_exceptions(v);
     if (v->paging == PAGED_SHADOW)
         intercept_paging(v);
-    uint32_t not_faulting;
-    int error = intercept_instructions(v, &not_faulting);
-    if (!error)
-        say_not_enforced(v, not_faulting, intercept_registers(v));
-    return error;
+    intercept_registers(v);
+    return intercept_instructions(v);
 }
 
 /* The pages of a vCPU: its struct, its VMCB and its MSR permission map. */

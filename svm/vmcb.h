@@ -16,6 +16,7 @@ enum vmcb_intercept_3 {
     INTERCEPT_NMI = 1U << 1,
     INTERCEPT_INIT = 1U << 3,
     INTERCEPT_CR0_SELECTIVE = 1U << 5, /* writes that change more than TS and MP; any LMSW */
+    INTERCEPT_RDTSC = 1U << 14,
     INTERCEPT_CPUID = 1U << 18,
     INTERCEPT_IRET = 1U << 20,
     INTERCEPT_INVLPG = 1U << 25,
@@ -62,6 +63,7 @@ enum vmcb_exit {
     VMEXIT_NMI = 0x61,
     VMEXIT_INIT = 0x63,
     VMEXIT_CR0_SELECTIVE = 0x65,
+    VMEXIT_RDTSC = 0x6e,
     VMEXIT_CPUID = 0x72,
     VMEXIT_IRET = 0x74,
     VMEXIT_INVLPG = 0x79,

@@ -38,6 +38,7 @@ struct instruction_control {
 };
 
 static const struct instruction_control primary[] = {
+    {.group = INSTRUCTION_RDTSC, .bit = PROC_RDTSC_EXITING, .when_hidden = true},
     {.group = INSTRUCTION_MONITOR, .bit = PROC_MONITOR_EXITING, .when_hidden = true},
     {.group = INSTRUCTION_MONITOR, .bit = PROC_MWAIT_EXITING, .when_hidden = true},
 };
@@ -128,6 +129,7 @@ const char *control_name(enum control_word word, uint32_t bit)
         CONTROL(WORD_PROC, PROC_MONITOR_EXITING, "MONITOR exiting", false),
         CONTROL(WORD_PIN, PIN_INTERRUPT_EXITING, "external-interrupt exiting", false),
         CONTROL(WORD_PROC, PROC_HLT_EXITING, "HLT exiting", false),
+        CONTROL(WORD_PROC, PROC_RDTSC_EXITING, "RDTSC exiting", false),
         CONTROL(WORD_PROC, PROC_INVLPG_EXITING, "INVLPG exiting", false),
         CONTROL(WORD_PROC, PROC_MWAIT_EXITING, "MWAIT exiting", false),
         CONTROL(WORD_PROC, PROC_CR3_LOAD_EXITING, "CR3-load exiting", false),
@@ -171,4 +173,25 @@ uint32_t control_instructions(uint32_t instructions, uint32_t allowed1)
 uint32_t control_instructions2(uint32_t instructions, uint32_t allowed1)
 {
     return follow(secondary, sizeof(secondary) / sizeof(secondary[0]), instructions, allowed1);
+}
+
+static uint32_t lacking(const struct instruction_control *table, unsigned int count,
+                        uint32_t allowed1)
+{
+    uint32_t groups = 0;
+    for (unsigned int i = 0; i < count; i++) {
+        if (table[i].when_hidden && !(table[i].bit & allowed1))
+            groups |= 1U << table[i].group;
+    }
+    return groups;
+}
+
+/* "Enable RDTSCP" is the only control over RDPID: SDM vol. 3 §26.3. */
+uint32_t control_unenforced(uint32_t hidden, uint32_t shown, uint32_t proc1, uint32_t proc2)
+{
+    uint32_t groups = lacking(primary, sizeof(primary) / sizeof(primary[0]), proc1) |
+                      lacking(secondary, sizeof(secondary) / sizeof(secondary[0]), proc2);
+    if (shown >> INSTRUCTION_RDTSCP & 1U)
+        groups |= 1U << INSTRUCTION_RDPID;
+    return groups & hidden;
 }

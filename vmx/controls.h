@@ -50,6 +50,7 @@ static inline bool feature_control_allows(uint64_t value)
 #define PROC_HLT_EXITING        (1U << 7)
 #define PROC_INVLPG_EXITING     (1U << 9)
 #define PROC_MWAIT_EXITING      (1U << 10)
+#define PROC_RDTSC_EXITING      (1U << 12)
 #define PROC_CR3_LOAD_EXITING   (1U << 15)
 #define PROC_CR3_STORE_EXITING  (1U << 16)
 #define PROC_NMI_WINDOW_EXITING (1U << 22)
@@ -141,5 +142,12 @@ const char *control_name(enum control_word word, uint32_t bit);
  */
 uint32_t control_instructions(uint32_t instructions, uint32_t allowed1);
 uint32_t control_instructions2(uint32_t instructions, uint32_t allowed1);
+
+/*
+ * Of the groups `hidden`, which the CPU has and the model has not, those that nothing makes fault:
+ * the intercept is missing in `proc1` and `proc2`, the high halves of the two MSRs, or one control
+ * is for it and for another that the model has (`shown`).
+ */
+uint32_t control_unenforced(uint32_t hidden, uint32_t shown, uint32_t proc1, uint32_t proc2);
 
 #endif

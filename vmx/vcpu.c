@@ -154,15 +154,13 @@ void vmx_load_host_state(struct vcpu *v)
     vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
 }
 
-/* "Enable RDTSCP" is the only control over RDPID: SDM vol. 3 §26.3. */
-static void say_not_enforced(const struct vcpu *v)
+uint32_t vmx_unenforced(const struct vcpu *v, uint64_t *xcr0)
 {
-    const uint32_t both = 1U << INSTRUCTION_RDTSCP | 1U << INSTRUCTION_RDPID;
-    uint32_t a, b, c, d;
-    cpuid_raw(7, 0, &a, &b, &c, &d);
-    if ((c & LEAF7_ECX_RDPID) && (v->rules.instructions & both) == 1U << INSTRUCTION_RDTSCP)
-        console_line("vcpu %u: hidden by the model, but this CPU has no intercept for it: rdpid",
-                     v->index);
+    bool true_controls = rdmsr(MSR_VMX_BASIC) & BASIC_TRUE;
+    *xcr0 = 0;
+    return control_unenforced(v->host_instructions & ~v->rules.instructions, v->rules.instructions,
+                              allowed1(WORD_PROC, true_controls),
+                              allowed1(WORD_PROC2, true_controls));
 }
 
 static int fill(struct vcpu *v)
@@ -176,7 +174,6 @@ static int fill(struct vcpu *v)
         error = set_masks(v);
     if (error)
         return error;
-    say_not_enforced(v);
     bool has_vpid = vmread32(VMCS_PROC_CONTROLS2) & PROC2_VPID;
     vmx->vpid = has_vpid ? (uint16_t)(v->index + 1U) : 0;
     set_bitmaps(v);

@@ -174,6 +174,7 @@ static void check_msrs(void)
     }
 /* RSI is a buffer of a page. The operands that are zero: leaf or type 0, no features to save. */
 #define ZERO "xor %%eax, %%eax; xor %%ecx, %%ecx; xor %%edx, %%edx; "
+INSTRUCTION(run_rdtsc, "rdtsc")
 INSTRUCTION(run_rdtscp, "rdtscp")
 INSTRUCTION(run_rdpid, "rdpid %%rax")
 INSTRUCTION(run_invpcid, "mov $2, %%eax; invpcid (%%rsi), %%rax")
@@ -198,7 +199,7 @@ static job_fn *const instructions[INSTRUCTION_GROUPS] = {
     [INSTRUCTION_ENCLS] = run_encls,     [INSTRUCTION_PCONFIG] = run_pconfig,
     [INSTRUCTION_XSAVE] = run_xgetbv,    [INSTRUCTION_RDPRU] = run_rdpru,
     [INSTRUCTION_MCOMMIT] = run_mcommit, [INSTRUCTION_INVLPGB] = run_invlpgb,
-    [INSTRUCTION_RDPID] = run_rdpid,
+    [INSTRUCTION_RDPID] = run_rdpid,     [INSTRUCTION_RDTSC] = run_rdtsc,
 };
 
 /* Shown: no #UD. Hidden: #UD, or a line for the suite. */

@@ -73,8 +73,28 @@ static void instructions_follow_the_model(void)
     CHECK_EQ(control_instructions2(0, PROC2_ALLOWED1), PROC2_RDRAND_EXITING | PROC2_RDSEED_EXITING);
     CHECK_EQ(control_instructions2(0, UINT32_MAX),
              PROC2_RDRAND_EXITING | PROC2_RDSEED_EXITING | PROC2_ENCLS_EXITING);
-    CHECK_EQ(control_instructions(0, UINT32_MAX), PROC_MONITOR_EXITING | PROC_MWAIT_EXITING);
-    CHECK_EQ(control_instructions(1U << INSTRUCTION_MONITOR, UINT32_MAX), 0);
+    CHECK_EQ(control_instructions(0, UINT32_MAX),
+             PROC_MONITOR_EXITING | PROC_MWAIT_EXITING | PROC_RDTSC_EXITING);
+    CHECK_EQ(control_instructions(1U << INSTRUCTION_MONITOR | 1U << INSTRUCTION_RDTSC, UINT32_MAX),
+             0);
+}
+
+/* A hidden instruction whose intercept the CPU lacks is told, and none that faults. */
+static void what_no_control_hides_is_told(void)
+{
+    const uint32_t all = (1U << INSTRUCTION_GROUPS) - 1U, rdpid = 1U << INSTRUCTION_RDPID;
+    const uint32_t exiting = 1U << INSTRUCTION_RDTSC | 1U << INSTRUCTION_MONITOR |
+                             1U << INSTRUCTION_RDRAND | 1U << INSTRUCTION_RDSEED |
+                             1U << INSTRUCTION_ENCLS;
+    CHECK_EQ(control_unenforced(all, 0, UINT32_MAX, UINT32_MAX), 0);
+    CHECK_EQ(control_unenforced(all, 0, 0, 0), exiting);
+    CHECK_EQ(control_unenforced(1U << INSTRUCTION_RDSEED, 0, UINT32_MAX, 0),
+             1U << INSTRUCTION_RDSEED);
+    CHECK_EQ(control_unenforced(all, 0, UINT32_MAX, PROC2_ALLOWED1), 1U << INSTRUCTION_ENCLS);
+    CHECK_EQ(control_unenforced(all, 0, UINT32_MAX & ~PROC_MWAIT_EXITING, UINT32_MAX),
+             1U << INSTRUCTION_MONITOR);
+    CHECK_EQ(control_unenforced(rdpid, 1U << INSTRUCTION_RDTSCP, UINT32_MAX, UINT32_MAX), rdpid);
+    CHECK_EQ(control_unenforced(0, 1U << INSTRUCTION_RDTSCP, 0, 0), 0);
 }
 
 #define ENCODING(name, number, width) (number),
@@ -104,6 +124,7 @@ int main(void)
     RUN(forced_intercepts_are_found);
     RUN(a_missing_control_is_named);
     RUN(instructions_follow_the_model);
+    RUN(what_no_control_hides_is_told);
     RUN(fields_are_distinct);
     return unit_end();
 }
