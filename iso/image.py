@@ -49,7 +49,7 @@ def kind_of(file):
     return "flat"
 
 
-def latch_entry(latch, conf, guest, arguments, initrd, modules, model_file):
+def latch_entry(latch, conf, guest, arguments, initrd, modules, model_files):
     """Latch, and the guest's files as modules whose first word is their role."""
     entry = Entry()
     entry.add("multiboot2", latch, conf)
@@ -65,8 +65,8 @@ def latch_entry(latch, conf, guest, arguments, initrd, modules, model_file):
         module(initrd, f"module {os.path.basename(initrd)}" if is_elf else "initrd")
     for text in modules:
         module(text.split()[0], f"module {text}")
-    if model_file:
-        module(model_file, f"model {os.path.basename(model_file)}")
+    for name, file in model_files.items():
+        module(file, f"model {name}")
     return entry
 
 

@@ -48,8 +48,8 @@ static const struct key keys[] = {
      .preset = "reset", .offset = FIELD(on_reset), .help = "what a reset by the guest does"},
     {.name = "generation2", .kind = TEXT, .choices = "SPEC", .preset = "",
      .offset = FIELD(generation2), .help = "the model of every second generation of the guest"},
-    {.name = "print-model", .kind = CHOICE, .choices = "off|on", .preset = "off",
-     .offset = FIELD(print_model), .help = "print the sealed models as model files"},
+    {.name = "latch.model", .kind = CHOICE, .choices = "seal|print", .preset = "seal",
+     .offset = FIELD(print_model), .help = "print the models when they are sealed, as model files"},
     {.name = "stats", .kind = CHOICE, .choices = "off|on", .preset = "off", .offset = FIELD(stats),
      .help = "time the guest's exits, and print what the run cost after its end"},
     {.name = "icr-trap", .kind = CHOICE, .choices = "auto|keep|startup", .preset = "auto",
@@ -65,6 +65,8 @@ static const struct key keys[] = {
      .offset = FIELD(shadow), .help = "MiB for shadow tables, taken if a CPU needs them"},
     {.name = "cpuN", .kind = CPU, .choices = "SPEC", .preset = "model=", .offset = FIELD(cpu_model),
      .help = "CPU N's own model, N from 0"},
+    {.name = "generation2.cpuN", .kind = CPU, .choices = "SPEC", .preset = "generation2=",
+     .offset = FIELD(cpu_generation2), .help = "the same in every second generation"},
     {.name = "base", .kind = LATER, .choices = "the guest's memory is where the machine's is"},
 };
 /* clang-format on */
@@ -86,11 +88,11 @@ struct word {
     size_t name;   /* of what stands before '=' */
 };
 
-/* The N of a key `cpuN`, CONFIG_CPUS for one that is none of ours. */
-static unsigned int cpu_number(const struct word *word)
+/* The N that stands for that of a CPU's key, CONFIG_CPUS for one that is none of ours. */
+static unsigned int cpu_number(const struct key *key, const struct word *word)
 {
     unsigned int number = 0;
-    for (size_t i = 3; i < word->name; i++) {
+    for (size_t i = strlen(key->name) - 1; i < word->name; i++) {
         if (!isdigit((unsigned char)word->text[i]) || number >= CONFIG_CPUS) {
             return CONFIG_CPUS;
         }
@@ -102,10 +104,17 @@ static unsigned int cpu_number(const struct word *word)
 static bool is_key(const struct key *key, const struct word *word)
 {
     if (key->kind == CPU) {
-        return word->name > 3 && memcmp(word->text, "cpu", 3) == 0 &&
-               cpu_number(word) < CONFIG_CPUS;
+        size_t before = strlen(key->name) - 1;
+        return word->name > before && memcmp(word->text, key->name, before) == 0 &&
+               cpu_number(key, word) < CONFIG_CPUS;
     }
     return strlen(key->name) == word->name && memcmp(key->name, word->text, word->name) == 0;
+}
+
+/* The field of one CPU's key. */
+static char *cpu_field(const struct key *key, const struct word *word, struct config *config)
+{
+    return (char *)config + key->offset + (size_t)CONFIG_MODEL_MAX * cpu_number(key, word);
 }
 
 static const struct key *find_key(const struct word *word)
@@ -204,7 +213,7 @@ static int set_value(const struct key *key, const struct word *word, const char 
     case PORT:
         break;
     case CPU:
-        snprintf(config->cpu_model[cpu_number(word)], CONFIG_MODEL_MAX, "%s", value);
+        snprintf(cpu_field(key, word, config), CONFIG_MODEL_MAX, "%s", value);
         return 0;
     case LATER:
         return refuse(why, ENOTSUP,
@@ -230,12 +239,13 @@ static int set_word(const struct word *word, uint32_t *seen, struct config *conf
     if (key == NULL) {
         return refuse(why, EINVAL,
                       "configuration \"%.*s\": no such key; known are console vcpus paging model "
-                      "exit-port on-end on-reset generation2 print-model stats icr-trap "
-                      "mitigations test-hypercalls pool shadow cpu0..cpu63",
+                      "exit-port on-end on-reset generation2 latch.model stats icr-trap "
+                      "mitigations test-hypercalls pool shadow cpuN "
+                      "generation2.cpuN",
                       (int)(word->length < 60 ? word->length : 60), word->text);
     }
     uint32_t bit = 1U << (unsigned)(key - keys);
-    if (key->kind == CPU ? config->cpu_model[cpu_number(word)][0] != '\0' : *seen & bit) {
+    if (key->kind == CPU ? *cpu_field(key, word, config) != '\0' : *seen & bit) {
         return refuse_value(why, EEXIST, word, key, "given twice");
     }
     *seen |= bit;

@@ -27,7 +27,7 @@ struct config {
     uint32_t on_end;          /* enum config_end */
     uint32_t on_reset;        /* enum config_reset: what a reset by the guest does */
     uint32_t icr_trap;        /* enum config_icr: how long writes to the ICR are trapped */
-    uint32_t print_model;     /* enum config_switch */
+    uint32_t print_model;     /* enum config_switch: latch.model= is print */
     uint32_t stats;           /* enum config_switch: the run is measured */
     uint32_t mitigations;     /* enum config_mitigations: flush what the CPU's speculation needs */
     uint32_t test_hypercalls; /* enum config_switch */
@@ -36,6 +36,7 @@ struct config {
     char model[CONFIG_MODEL_MAX];
     char generation2[CONFIG_MODEL_MAX];            /* of every second generation; empty: none */
     char cpu_model[CONFIG_CPUS][CONFIG_MODEL_MAX]; /* of one vCPU, instead of `model`, or empty */
+    char cpu_generation2[CONFIG_CPUS][CONFIG_MODEL_MAX]; /* the same for `generation2` */
 };
 
 /*

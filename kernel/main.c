@@ -160,10 +160,12 @@ static void make_vm(void)
         end_refuse("vcpus=%u: wanted at most one for each CPU, found %u CPUs; ask for fewer",
                    vm.vcpu_count, cpu_count);
     for (unsigned int i = vm.vcpu_count; i < CONFIG_CPUS; i++) {
-        if (config.cpu_model[i][0] != '\0')
-            end_refuse("cpu%u=%s: wanted a vCPU of this number, found vcpus=%u; leave it out, or "
+        bool first = config.cpu_model[i][0] != '\0';
+        if (first || config.cpu_generation2[i][0] != '\0')
+            end_refuse("%scpu%u=%s: wanted a vCPU of this number, found vcpus=%u; leave it out, or "
                        "ask for more vCPUs",
-                       i, config.cpu_model[i], vm.vcpu_count);
+                       first ? "" : "generation2.", i,
+                       first ? config.cpu_model[i] : config.cpu_generation2[i], vm.vcpu_count);
     }
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         hpa_t page;

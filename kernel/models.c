@@ -66,13 +66,29 @@ static int capture_host(struct vcpu *v, struct refusal *why)
                                MODEL_MAX_LEAVES, v->index);
 }
 
-/* Every second generation has generation2=, if that is given; else what model= or cpuN= says. */
+static const char *first_given(const char *own, const char *all, const char *otherwise)
+{
+    if (own[0] != '\0')
+        return own;
+    return all[0] != '\0' ? all : otherwise;
+}
+
+/* A vCPU's own spec goes before that of all, and what is said of every second generation before what
+ * is said of all of them. */
 static const char *spec_of(const struct vcpu *v, unsigned int set)
 {
-    const char *own = vm.config->cpu_model[v->index];
-    if (set == 1)
-        return vm.config->generation2;
-    return own[0] != '\0' ? own : vm.config->model;
+    const struct config *c = vm.config;
+    const char *spec = first_given(c->cpu_model[v->index], c->model, "");
+    return set == 0 ? spec : first_given(c->cpu_generation2[v->index], c->generation2, spec);
+}
+
+/* Two if every second generation has a model of its own, for any vCPU. */
+static unsigned int count_sets(void)
+{
+    bool second = vm.config->generation2[0] != '\0';
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        second = second || vm.config->cpu_generation2[i][0] != '\0';
+    return second ? 2 : 1;
 }
 
 /* The model file of the spec's name, or for `file` the first. */
@@ -133,7 +149,8 @@ static bool other_vendor(const struct model *a, const struct model *b)
 /* vCPUs without a model of their own have the first one's lines. */
 static bool has_lines(const struct vcpu *v)
 {
-    return v->index == 0 || vm.config->cpu_model[v->index][0] != '\0';
+    return v->index == 0 || vm.config->cpu_model[v->index][0] != '\0' ||
+           vm.config->cpu_generation2[v->index][0] != '\0';
 }
 
 static void say_dropped(void *ctx, const char *line)
@@ -201,7 +218,7 @@ static int make_model(struct vcpu *v, unsigned int set, const struct boot_info *
  * middle of a run. They are kept read-only, as the sealed ones are. */
 static int make_sets(const struct boot_info *info, struct refusal *why)
 {
-    sets = vm.config->generation2[0] != '\0' ? 2 : 1;
+    sets = count_sets();
     for (unsigned int set = 0; set < sets; set++) {
         hpa_t first;
         unsigned int pages = MODEL_PAGES * vm.vcpu_count;
@@ -286,8 +303,8 @@ static int seal_set(struct refusal *why)
         derive(vm.vcpu[i], set);
     digest_text(digest, text);
     console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu",
-                 set == 1 ? vm.config->generation2 : vm.config->model, vm.vcpu_count,
-                 seal_models(&vm.seal), vm.seal.generation);
+                 first_given(set == 1 ? vm.config->generation2 : "", vm.config->model, ""),
+                 vm.vcpu_count, seal_models(&vm.seal), vm.seal.generation);
     console_line("model: digest %s", text);
     print_models();
     return check_x2apic(why);

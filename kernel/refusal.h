@@ -7,7 +7,7 @@
  * it returns an error; nothing is printed here.
  */
 
-#define REFUSAL_TEXT 200
+#define REFUSAL_TEXT 240
 
 struct refusal {
     char text[REFUSAL_TEXT];

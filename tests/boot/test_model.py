@@ -21,7 +21,7 @@ def test_print_model(boot, machine, tmp_path):
 
     Each vCPU gets its own part of the file.
     """
-    conf = "print-model=on test-hypercalls=on"
+    conf = "latch.model=print test-hypercalls=on"
     changes = ["--model", "host,-popcnt", "--conf", "cpu1=host,-cx16"]
     first = run_payload(boot, machine, "seal", conf=conf, arguments=changes)
     lines = first.lines(MODEL_LINE)
@@ -32,6 +32,29 @@ def test_print_model(boot, machine, tmp_path):
     assert second.lines(MODEL_LINE) == lines
     assert digest(second) == digest(first)
     assert not second.lines("model of vcpu .: dropped"), "the file did not fit where it came from"
+
+
+POPCNT, CX16, MOVBE = 23, 13, 22
+
+
+def test_files_for_vcpus_and_generations(boot, tmp_path):
+    """Each vCPU has a file of its own, in each of two generations; their names may be the same."""
+    first = run_payload(boot, "qemu-amd", "cpuid", conf="latch.model=print",
+                        arguments=["--vcpus", "1"])
+    files = []
+    for i, bits in enumerate([[], [POPCNT], [CX16], [MOVBE]]):
+        file = tmp_path / str(i) / "a.model"
+        file.parent.mkdir()
+        file.write_text(hide(first.lines(MODEL_LINE), [(1, 0, 2, bit) for bit in bits]))
+        files.append(file)
+    conf = ("on-reset=relaunch latch.model=print test-hypercalls=on"
+            f" cpu1={files[1]} generation2={files[2]} generation2.cpu1={files[3]}")
+    booted = run_payload(boot, "qemu-amd", "relaunch", "rounds=3 ways=c", conf,
+                         ["--model", files[0], "--mem", "96"])
+    leaves = [int(line.split("ecx=")[1].split()[0], 16)
+              for line in booted.lines("   0x00000001 0x00: .*")]
+    absent = [{bit for bit in (POPCNT, CX16, MOVBE) if not leaf >> bit & 1} for leaf in leaves]
+    assert absent == [set(), {POPCNT}, {CX16}, {MOVBE}, set(), {POPCNT}], booted.tail(60)
 
 
 # What the payloads themselves run on: 64-bit code with SSE on direct page tables.
@@ -74,7 +97,7 @@ def test_features(boot, machine, tmp_path):
 
     What still works of it is what Latch has said.
     """
-    first = run_payload(boot, machine, "features", append=WORDS[machine], conf="print-model=on")
+    first = run_payload(boot, machine, "features", append=WORDS[machine], conf="latch.model=print")
     shown = features(first)
     places = {place for name, place in shown.items() if name not in KEPT}
     assert len(places) > 40, first.tail()

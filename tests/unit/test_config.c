@@ -38,7 +38,7 @@ static void all_keys(void)
 {
     CHECK_EQ(config_parse(
                  "  console=com3 vcpus=2\tpaging=shadow model=host,maxphyaddr=40,-fsrm "
-                 "exit-port=0xF4 on-end=halt icr-trap=startup test-hypercalls=on print-model=on "
+                 "exit-port=0xF4 on-end=halt icr-trap=startup test-hypercalls=on latch.model=print "
                  "pool=1024 stats=on ",
                  &config, &why),
              0);
@@ -72,6 +72,19 @@ static void models_of_single_cpus(void)
     CHECK(strcmp(config.cpu_model[63], "file,trim") == 0);
     CHECK(strcmp(config.model, "host") == 0);
     CHECK_EQ(config.shadow, 2);
+    CHECK_EQ(config_parse("cpu1=host,-avx generation2.cpu1=f generation2=g generation2.cpu63=h",
+                          &config, &why),
+             0);
+    CHECK(strcmp(config.cpu_model[1], "host,-avx") == 0);
+    CHECK(strcmp(config.cpu_generation2[1], "f") == 0);
+    CHECK(strcmp(config.cpu_generation2[63], "h") == 0);
+    CHECK(strcmp(config.cpu_generation2[0], "") == 0);
+    CHECK(strcmp(config.generation2, "g") == 0);
+    check_refused("generation2.cpu1=f generation2.cpu01=f", EEXIST, "given twice");
+    check_refused("generation2.cpu64=f", EINVAL, "no such key");
+    check_refused("generation2.cpu=f", EINVAL, "no such key");
+    check_refused("latch.model=on", EINVAL, "give latch.model=seal|print");
+    check_refused("print-model=on", EINVAL, "no such key");
     check_refused("cpu1=host cpu2=host cpu1=host", EEXIST, "\"cpu1=host\": given twice");
     check_refused("cpu1=host cpu01=host", EEXIST, "given twice");
     check_refused("cpu64=host", EINVAL, "\"cpu64=host\": no such key; known are");
@@ -123,7 +136,7 @@ static void help(void)
         CHECK(strchr(text, '=') != NULL);
         lines++;
     }
-    CHECK_EQ(lines, 16);
+    CHECK_EQ(lines, 17);
     CHECK_EQ(config_help(1, text, sizeof text), 0);
     CHECK(strcmp(text, "vcpus=0..64  the guest's CPUs, 0 for all there are (0)") == 0);
 }
