@@ -481,6 +481,7 @@ const struct policy_feature policy_features[] = {
     F(0x80000021, 0, EAX, 31, "srso_bp_spec_reduce", HIDDEN, MISC_MSR),
     F(0x80000021, 0, ECX, 1, "tsa_sq_no", PASSED, SPECULATION),
     F(0x80000021, 0, ECX, 2, "tsa_l1_no", PASSED, SPECULATION),
+#include "cpuid/policy_platform.inc"
 };
 /* clang-format on */
 
