@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The sealed model in front of the guest: printed, given on, hidden feature by feature."""
 
+import os
+import re
+
 import pytest
 
 from conftest import BUILD, MACHINES
@@ -85,10 +88,51 @@ def hide(lines, places):
     return "\n".join(hidden) + "\n"
 
 
-def listed(booted):
-    """What Latch said at launch that it hides and cannot make fault."""
-    lines = booted.lines("model: vcpu 0.*: hidden, but nothing makes it fault:.*")
-    return {name for line in lines for name in line.split(": ")[-1].split()}
+def numbers(text):
+    """The numbers that "0,2-4" names."""
+    spans = [part.split("-") for part in text.split(",")]
+    return {n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)}
+
+
+def listed(booted, vcpu=0):
+    """What Latch said at launch that a vCPU's model hides and nothing makes fault."""
+    names = set()
+    for line in booted.lines("model: vcpu .*: hidden, but nothing makes it fault:.*"):
+        vcpus, said = re.search("vcpu ([0-9,-]+): .*fault: (.*)", line).groups()
+        names |= set(said.split()) if vcpu in numbers(vcpus) else set()
+    return names
+
+
+# What the payload's runtime runs on, on each vCPU.
+RUNTIME = set("fpu msr pae apic fxsr sse sse2 lm hypervisor osxsave ospke".split())
+VCPUS = {"qemu-amd": 15, "bochs-intel": 8, "bochs-amd": 8}
+
+
+def walk(boot, machine, names):
+    """One boot: each vCPU from the second on lacks one feature, and what needs that."""
+    conf = " ".join(f"cpu{i}=host,-{name},trim" for i, name in enumerate(names, 1))
+    booted = run_payload(boot, machine, "features", f"{WORDS[machine]} hides={','.join(names)}",
+                         conf, ["--vcpus", len(names) + 1])
+    parts = re.split(r"^walk (\w+)$", booted.text.replace("\r", ""), flags=re.MULTILINE)[1:]
+    assert parts[::2] == names, booted.tail()
+    for vcpu, part in enumerate(parts[1::2], 1):
+        works = set(re.findall(r"^works (\w+)", part, re.MULTILINE))
+        assert works - EMULATOR[machine] <= listed(booted, vcpu), f"vCPU {vcpu}: not said"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("machine", MACHINES if "LATCH_TEST_ALL" in os.environ else ["qemu-amd"])
+def test_each_feature(boot, machine):
+    """Each feature hidden alone, on a vCPU of its own: it goes with what follows, nothing else does.
+
+    All of the vCPU's CPUID is compared, its control bits, MSRs and instructions.
+    """
+    first = run_payload(boot, machine, "features", append=WORDS[machine])
+    names = [name for name in features(first) if name not in RUNTIME]
+    assert len(names) > 40, first.tail()
+    at_once = VCPUS[machine] - 1
+    for i in range(0, len(names), at_once):
+        walk(boot, machine, names[i:i + at_once])
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -113,6 +157,7 @@ def test_features(boot, machine, tmp_path):
     instructions = {line.split(".")[-1] for line in second.lines(r"ok features\.instruction\..*")}
     assert works <= listed(second), "works, and Latch has not said so"
     assert not instructions & listed(second), "faults, though Latch has said that it works"
+    run_payload(boot, machine, "msr_port", arguments=["--model", file])
 
 
 def test_rdpid_beside_rdtscp(boot):

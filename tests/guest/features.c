@@ -6,227 +6,18 @@
  * the suite can compare a run that hides some with one that hides none; and which hidden
  * instructions work nevertheless, which Latch must have said at launch.
  */
+#include "cpuid/capture.h"
 #include "cpuid/policy.h"
 #include "tests/guest/lib/payload.h"
+#include "tests/guest/model/follows.h"
+#include "tests/guest/model/hidden.h"
 #include "tests/guest/model/sealed.h"
 
 #include <stdio.h>
-
-#define CR4_CET (1UL << 23)
+#include <string.h>
 
 static const struct model *model;
 static struct cpu_rules rules;
-
-/* ---- Registers ---- */
-
-static void set_cr4(void *value)
-{
-    write_cr4(*(uint64_t *)value);
-}
-
-static void set_xcr0(void *value)
-{
-    write_xcr0(*(uint64_t *)value);
-}
-
-static void set_efer(void *value)
-{
-    wrmsr(MSR_EFER, *(uint64_t *)value);
-}
-
-static void set_xss(void *value)
-{
-    wrmsr(MSR_XSS, *(uint64_t *)value);
-}
-
-/* Sets each bit alone: the allowed ones can be set, save where the payload could not go on, and the
- * others give #GP. */
-static void check_bits(const char *name, job_fn *set, uint64_t base, uint64_t allowed,
-                       uint64_t left_out)
-{
-    uint64_t wrong = 0;
-    for (unsigned int i = 0; i < 64; i++) {
-        uint64_t bit = 1UL << i, value = base | bit;
-        if (bit & left_out)
-            continue;
-        unsigned int vector = fault_of(set, &value, NULL, NULL);
-        set(&base);
-        if (vector != (allowed & bit ? NO_FAULT : (unsigned int)VECTOR_GP))
-            wrong |= bit;
-    }
-    check(wrong == 0, name, "wanted exactly the bits %#lx, others for %#lx", allowed, wrong);
-}
-
-/* SMEP and SMAP would take the payload's own pages, LA57 cannot change in long mode, CET needs more
- * than its bit. */
-static void check_control_registers(void)
-{
-    const uint64_t efer = rdmsr(MSR_EFER);
-    check_bits("features.cr4", set_cr4, read_cr4(), rules.cr4_allowed,
-               rules.cr4_allowed & (CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_CET));
-    const uint64_t tce = boot_word("unsettable-tce", NULL) ? CPU_EFER_TCE : 0;
-    check_bits("features.efer", set_efer, efer, rules.efer_allowed, EFER_LMA | tce);
-}
-
-static void check_xcr0(void)
-{
-    static const uint64_t sets[] = {0, 1, 2, 3, 5, 7, 0x1b, 0x23, 0xe3, 0xe7, 0x203, 0x60003};
-    uint64_t bad = 0, first = 0, cr4 = read_cr4(), one = 1;
-    unsigned int wrong = 0;
-    check_equal("features.xsetbv-without-osxsave", VECTOR_UD, fault_of(set_xcr0, &one, NULL, NULL));
-    if (!(rules.cr4_allowed & CR4_OSXSAVE))
-        return;
-    write_cr4(cr4 | CR4_OSXSAVE);
-    for (unsigned int i = 0; i < 64 + sizeof(sets) / sizeof(sets[0]); i++) {
-        uint64_t value = i < 64 ? 1UL << i | 1 : sets[i - 64];
-        bool done = fault_of(set_xcr0, &value, NULL, NULL) == NO_FAULT;
-        write_xcr0(1);
-        bad |= done == rules_xcr0_valid(&rules, value) ? 0 : value;
-        if (done != rules_xcr0_valid(&rules, value) && wrong++ == 0)
-            first = value;
-    }
-    write_cr4(cr4);
-    if (boot_word("unchecked-xcr0", NULL))
-        printf("info xcr0: %u values unlike the model's, bits %#lx\n", wrong, bad);
-    else
-        check(wrong == 0, "features.xcr0", "%u values, first %#lx", wrong, first);
-}
-
-static void check_xss(void)
-{
-    if (rules.msr_groups >> MSR_GROUP_XSS & 1)
-        check_bits("features.xss", set_xss, 0, rules.xss_allowed, 0);
-}
-
-/* ---- MSRs ---- */
-
-struct group {
-    enum msr_group group;
-    uint32_t first, last;
-    bool optional; /* the group alone does not make it be there */
-};
-
-#define GROUP(name, from, to)                                                                      \
-    {                                                                                              \
-        .group = MSR_GROUP_##name, .first = (from), .last = (to), .optional = false                \
-    }
-#define OPTIONAL(name, from, to)                                                                   \
-    {                                                                                              \
-        .group = MSR_GROUP_##name, .first = (from), .last = (to), .optional = true                 \
-    }
-
-/* As enum msr_group says. */
-static const struct group groups[] = {
-    GROUP(TSC_ADJUST, 0x3b, 0x3b),
-    GROUP(SPEC_CTRL, 0x48, 0x48),
-    GROUP(CORE_CAPABILITIES, 0xcf, 0xcf),
-    GROUP(UMWAIT, 0xe1, 0xe1),
-    GROUP(MTRR, 0xfe, 0xfe),
-    GROUP(MTRR, 0x2ff, 0x2ff),
-    GROUP(ARCH_CAPABILITIES, 0x10a, 0x10a),
-    GROUP(TSX_CTRL, 0x122, 0x122),
-    GROUP(SYSENTER, 0x174, 0x176),
-    GROUP(MCA, 0x179, 0x179),
-    OPTIONAL(MCA, 0x17a, 0x17b),
-    OPTIONAL(MCA, 0x400, 0x47f),
-    GROUP(XFD, 0x1c4, 0x1c5),
-    GROUP(FRED, 0x1cc, 0x1d4),
-    GROUP(PAT, 0x277, 0x277),
-    GROUP(CET, 0x6a0, 0x6a8),
-    GROUP(TSC_DEADLINE, 0x6e0, 0x6e0),
-    GROUP(PKS, 0x6e1, 0x6e1),
-    GROUP(XSS, 0xda0, 0xda0),
-    GROUP(SYSCALL, 0xc0000081, 0xc0000084),
-    GROUP(LONG_MODE, 0xc0000100, 0xc0000102),
-    GROUP(TSC_AUX, 0xc0000103, 0xc0000103),
-    GROUP(OSVW, 0xc0010140, 0xc0010141),
-};
-
-static void check_msrs(void)
-{
-    unsigned int hidden = 0, shown = 0;
-    for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-        for (uint32_t msr = groups[i].first; msr <= groups[i].last; msr++) {
-            char name[32];
-            uint64_t value = 0;
-            bool has = rules.msr_groups >> groups[i].group & 1;
-            bool read = rdmsr_safe(msr, &value) == 0;
-            snprintf(name, sizeof(name), "features.msr.0x%x", msr);
-            *(has ? &shown : &hidden) += 1;
-            if (read != has && !(has && groups[i].optional))
-                check(false, name, has ? "reading it faults" : "reading it does not fault");
-            if (!has && wrmsr_safe(msr, value) == 0)
-                check(false, name, "writing it does not fault");
-        }
-    check(shown + hidden > 30, "features.msrs", "only %u were looked at", shown + hidden);
-    printf("info msrs: %u shown, %u hidden\n", shown, hidden);
-}
-
-/* ---- Instructions ---- */
-
-#define INSTRUCTION(name, text, ...)                                                               \
-    static void name(void *argument)                                                               \
-    {                                                                                              \
-        __asm__ volatile(text                                                                      \
-                         :                                                                         \
-                         : "S"(argument), ##__VA_ARGS__                                            \
-                         : "rax", "rbx", "rcx", "rdx", "memory", "cc");                            \
-    }
-/* RSI is a buffer of a page. The operands that are zero: leaf or type 0, no features to save. */
-#define ZERO "xor %%eax, %%eax; xor %%ecx, %%ecx; xor %%edx, %%edx; "
-INSTRUCTION(run_rdtsc, "rdtsc")
-INSTRUCTION(run_rdtscp, "rdtscp")
-INSTRUCTION(run_rdpid, "rdpid %%rax")
-INSTRUCTION(run_invpcid, "mov $2, %%eax; invpcid (%%rsi), %%rax")
-INSTRUCTION(run_xsaves, ZERO "xsaves (%%rsi)")
-INSTRUCTION(run_waitpkg, ZERO "tpause %%ecx")
-INSTRUCTION(run_rdrand, "rdrand %%eax")
-INSTRUCTION(run_rdseed, "rdseed %%eax")
-INSTRUCTION(run_monitor, ZERO "mov %%rsi, %%rax; monitor")
-INSTRUCTION(run_monitorx, ZERO "mov %%rsi, %%rax; monitorx")
-INSTRUCTION(run_encls, ZERO "encls")
-INSTRUCTION(run_pconfig, ZERO "pconfig")
-INSTRUCTION(run_xgetbv, ZERO "xgetbv")
-INSTRUCTION(run_rdpru, ZERO "rdpru")
-INSTRUCTION(run_mcommit, "mcommit")
-INSTRUCTION(run_invlpgb, ZERO "invlpgb")
-
-static job_fn *const instructions[INSTRUCTION_GROUPS] = {
-    [INSTRUCTION_RDTSCP] = run_rdtscp,   [INSTRUCTION_INVPCID] = run_invpcid,
-    [INSTRUCTION_XSAVES] = run_xsaves,   [INSTRUCTION_WAITPKG] = run_waitpkg,
-    [INSTRUCTION_RDRAND] = run_rdrand,   [INSTRUCTION_RDSEED] = run_rdseed,
-    [INSTRUCTION_MONITOR] = run_monitor, [INSTRUCTION_MWAITX] = run_monitorx,
-    [INSTRUCTION_ENCLS] = run_encls,     [INSTRUCTION_PCONFIG] = run_pconfig,
-    [INSTRUCTION_XSAVE] = run_xgetbv,    [INSTRUCTION_RDPRU] = run_rdpru,
-    [INSTRUCTION_MCOMMIT] = run_mcommit, [INSTRUCTION_INVLPGB] = run_invlpgb,
-    [INSTRUCTION_RDPID] = run_rdpid,     [INSTRUCTION_RDTSC] = run_rdtsc,
-};
-
-/* Shown: no #UD. Hidden: #UD, or a line for the suite. */
-static void check_instruction(const struct policy_feature *f)
-{
-    static uint8_t buffer[4096] __attribute__((aligned(4096)));
-    char name[48];
-    unsigned int group = (unsigned int)__builtin_ctz(f->instructions);
-    unsigned int vector = fault_of(instructions[group], buffer, NULL, NULL);
-    snprintf(name, sizeof(name), "features.instruction.%s", f->name);
-    bool has = rules.instructions >> group & 1;
-    if (!has && vector != VECTOR_UD)
-        printf("works %s\n", f->name);
-    else
-        check(has == (vector != VECTOR_UD), name, "it is in the model, and gives #UD");
-}
-
-static void check_instructions(void)
-{
-    uint64_t cr4 = read_cr4();
-    if (rules.cr4_allowed & CR4_OSXSAVE)
-        write_cr4(cr4 | CR4_OSXSAVE);
-    for (size_t i = 0; i < policy_feature_count; i++)
-        if (policy_features[i].instructions != 0)
-            check_instruction(&policy_features[i]);
-    write_cr4(cr4);
-}
 
 /* ---- CPUID ---- */
 
@@ -253,18 +44,58 @@ static void check_cpuid(void)
                 (uint64_t)latch_hypercall(HYPERCALL_VERSION, 0, 0, 0, 0));
 }
 
+/* ---- One feature at a time, on vCPUs that lack one each ---- */
+
+static void read_here(void *ctx, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs)
+{
+    (void)ctx;
+    *regs = cpuid_here(leaf, subleaf);
+}
+
+/* All of this vCPU's CPUID is its sealed model, which is the first vCPU's without the feature and
+ * what needs that; and what follows from it does. */
+static void walk_here(void *feature)
+{
+    static struct model here, full;
+    const struct policy_feature *f = feature;
+    char name[64], text[120];
+    model_copy(&full, sealed_model(0, &rules));
+    model = sealed_model(this_processor()->index, &rules);
+    snprintf(name, sizeof(name), "features.walk.%s", f->name);
+    if (model_capture(&here, read_here, NULL) != 0 || model_finish(&here) != 0)
+        broken("CPUID of vCPU %u cannot be read", this_processor()->index);
+    check(model_equal(&here, model), name, "CPUID is not the sealed model");
+    bool alone = hidden_alone(&full, &here, f, text, sizeof(text));
+    check(alone && policy_has(&full, f), name, "%s", text);
+    follows_check(&rules);
+}
+
+/* `hides=NAME,NAME`: what each vCPU lacks, from the second on. */
+static void walk(const char *names)
+{
+    for (unsigned int i = 1; i < processor_count && *names != '\0'; i++) {
+        size_t length = strcspn(names, ", ");
+        const struct policy_feature *f = policy_find(names, length);
+        if (f == NULL || !processor_start(i))
+            broken("vCPU %u does not start, or there is no feature %s", i, names);
+        printf("walk %s\n", f->name);
+        run_on(i, walk_here, (void *)f);
+        names += length + (names[length] == ',');
+        names = *names == ' ' ? "" : names;
+    }
+}
+
 int main(void)
 {
+    const char *names;
     if (!under_latch()) {
         check_skip("features", "no Latch, so no model");
         return 0;
     }
     model = sealed_model(0, &rules);
     check_cpuid();
-    check_control_registers();
-    check_xcr0();
-    check_xss();
-    check_msrs();
-    check_instructions();
+    follows_check(&rules);
+    if (boot_word("hides", &names))
+        walk(names);
     return 0;
 }
