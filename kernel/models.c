@@ -281,11 +281,27 @@ static int check_x2apic(struct refusal *why)
     return 0;
 }
 
+/* Computed anew each time, so that it is of the models as they are now. */
+static int digest_now(char text[DIGEST_TEXT])
+{
+    uint8_t digest[DIGEST_BYTES];
+    int error = digest_seal(&vm.seal, digest);
+    if (error == 0)
+        digest_text(digest, text);
+    return error;
+}
+
+void models_print_digest(void)
+{
+    char text[DIGEST_TEXT];
+    if (digest_now(text) == 0)
+        console_line("model: at the end: generation %lu, digest %s", vm.seal.generation, text);
+}
+
 /* Seal the set that this generation has. */
 static int seal_set(struct refusal *why)
 {
     const unsigned int set = (unsigned int)(vm.seal.generation - 1) % sets;
-    uint8_t digest[DIGEST_BYTES];
     char text[DIGEST_TEXT];
     int error = 0;
     for (unsigned int i = 0; i < vm.vcpu_count && error == 0; i++)
@@ -295,13 +311,12 @@ static int seal_set(struct refusal *why)
     if (error == 0)
         error = memory_protect(storage, storage_pages, false);
     if (error == 0)
-        error = digest_seal(&vm.seal, digest);
+        error = digest_now(text);
     if (error != 0)
         return refuse(why, -error,
                       "models: sealing them failed with error %d; set pool= to more MiB", -error);
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         derive(vm.vcpu[i], set);
-    digest_text(digest, text);
     console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu",
                  first_given(set == 1 ? vm.config->generation2 : "", vm.config->model, ""),
                  vm.vcpu_count, seal_models(&vm.seal), vm.seal.generation);

@@ -5,6 +5,7 @@
 #include "kernel/console.h"
 #include "kernel/end.h"
 #include "kernel/exact.h"
+#include "kernel/models.h"
 #include "kernel/relaunch.h"
 #include "kernel/smp.h"
 #include "kernel/stats.h"
@@ -82,6 +83,7 @@ static void print_summary(void)
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         print_exits(vm.vcpu[i]);
     print_tables();
+    models_print_digest();
     exact_report();
     if (vm.forbidden != 0)
         console_line("guest: %lu accesses to Latch's memory, which gave it nothing",

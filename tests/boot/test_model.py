@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from conftest import BUILD, MACHINES
+from conftest import BUILD, MACHINES, ROOT
 from test_payloads import run_payload
 
 MODEL_LINE = r"(?:CPU \d+:|   0x[0-9a-f]{8} 0x[0-9a-f]{2}: eax=.*)"
@@ -58,6 +58,22 @@ def test_files_for_vcpus_and_generations(boot, tmp_path):
               for line in booted.lines("   0x00000001 0x00: .*")]
     absent = [{bit for bit in (POPCNT, CX16, MOVBE) if not leaf >> bit & 1} for leaf in leaves]
     assert absent == [set(), {POPCNT}, {CX16}, {MOVBE}, set(), {POPCNT}], booted.tail(60)
+
+
+def test_equal_models_have_equal_digests(boot, make):
+    """One file gives the same digest on VMX, on SVM, and in the unit tests on the host.
+
+    On both machines topology, which is theirs to say, is that of the file.
+    """
+    said = make(BUILD / "unit/test_cpuid_digest")
+    digests = {re.search("# small.cpuid, 2 vCPUs: ([0-9a-f]{64})", said).group(1)}
+    for machine in ("bochs-intel", "bochs-amd"):
+        booted = boot("--machine", machine, "--guest", BUILD / "guest/modes.elf", "--model",
+                      ROOT / "tests/unit/data/small.cpuid")
+        booted.expect("launch: 2 vCPUs")
+        digests.add(digest(booted))
+        booted.stop()
+    assert len(digests) == 1, digests
 
 
 # What the payloads themselves run on: 64-bit code with SSE on direct page tables.

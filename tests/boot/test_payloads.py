@@ -45,6 +45,17 @@ ABSENT = {
 }
 
 
+def check_digest(booted):
+    """With the verdict comes the digest that was printed when the models were sealed last, and so
+    does a hypercall have it."""
+    sealed = [line.split()[-1] for line in booted.lines("model: digest [0-9a-f]{64}")]
+    end = booted.lines("model: at the end: generation [0-9]+, digest [0-9a-f]{64}")
+    assert len(end) == 1, booted.tail(20)
+    assert end[0].endswith(f"generation {len(sealed)}, digest {sealed[-1]}"), (sealed, end)
+    asked = {line.split()[-1] for line in booted.lines("info digest: .*")}
+    assert asked <= {sealed[-1]}, "the hypercall has another digest than the console"
+
+
 def run_payload(boot, machine, payload, append="", conf="", arguments=()):
     words = f"{append} {FAULTS.get((machine, payload), '')}".strip()
     booted = boot("--machine", machine, "--guest", BUILD / f"guest/{payload}.elf", "--append",
@@ -56,6 +67,7 @@ def run_payload(boot, machine, payload, append="", conf="", arguments=()):
     assert booted.verdicts == ["SUCCESS"], booted.tail()
     assert booted.lines("payload: .*under Latch"), "the payload did not see Latch"
     assert booted.lines("ok "), "no check was made"
+    check_digest(booted)
     absent = {line.split()[1].rstrip(":") for line in booted.lines("absent .*")}
     assert absent <= ABSENT[machine], f"absent on {machine}: {absent}"
     return booted
@@ -65,6 +77,8 @@ def run_payload(boot, machine, payload, append="", conf="", arguments=()):
 @pytest.mark.parametrize("machine", MACHINES)
 def test_payload(boot, machine, name):
     booted = run_payload(boot, machine, *PAYLOADS[name])
+    if name == "areas":
+        assert booted.lines("info digest: [0-9a-f]{64}"), booted.tail()
     if name == "seal":
         assert booted.lines("model: vcpu 0: refused to set another model"), booted.tail()
 

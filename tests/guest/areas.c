@@ -82,8 +82,8 @@ static void check_layouts(void)
         unsigned int before = layout_at(area, &clean);
         snprintf(name, sizeof(name), "areas.layout-latched-%u-caller-%u", width(narrow_before),
                  width(narrow_caller));
-        check(result == 0 && before == width(narrow_before) && clean, name,
-              "result %ld, layout %u", (long)result, before);
+        check(result == 0 && before == width(narrow_before) && clean, name, "result %ld, layout %u",
+              (long)result, before);
         memset(pages, 0xee, 2 * PAGE);
         latch_mode(narrow_after);
         unsigned int after = layout_at(area, &clean);
@@ -274,7 +274,7 @@ static void check_digest(void)
                 (uint64_t)latch_hypercall(HYPERCALL_DIGEST, (uint64_t)digest[0] + 1, 0, 0, 0));
     check_equal("areas.digest-outside-ram", (uint64_t)-EFAULT,
                 (uint64_t)latch_hypercall(HYPERCALL_DIGEST, 1UL << 51, 0, 0, 0));
-    printf("info digest:");
+    printf("info digest: ");
     for (unsigned int i = 0; i < 32; i++)
         printf("%02x", digest[0][i]);
     printf("\n");
