@@ -13,6 +13,9 @@
 #define STACK_STEP  0x8000UL
 #define STACK_PAGES 5U
 
+#define PHYSMAP_SIZE                                                                               \
+    (1UL << 46) /* what lies above it in the address space is the image, and stacks */
+
 extern char image_start[], image_rodata[], image_data[], image_end[];
 _Noreturn void move_to_top(void *to, const void *from, uint64_t size, uint64_t cr3, uint64_t stack,
                            void (*go)(void));
@@ -137,14 +140,19 @@ void memory_unmap_trampoline(hpa_t page)
     unlock(&tables_lock);
 }
 
+/* Firmware says where its tables and devices are, and not all that it says can be. */
+static bool may_map(uint64_t start, uint64_t end)
+{
+    return start < end && end <= PHYSMAP_SIZE &&
+           (start >= latch_range.end || end <= latch_range.start);
+}
+
 const void *memory_firmware(void *ctx, uint64_t address, size_t size)
 {
     (void)ctx;
     uint64_t start = address & ~PAGE_OFFSET_MASK;
     uint64_t end = (address + size + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK;
-    if (end <= start || end > 1UL << 46 || (start < latch_range.end && end > latch_range.start))
-        return NULL;
-    bool ok = true;
+    bool ok = may_map(start, end);
     lock(&tables_lock);
     for (uint64_t page = start; page < end && ok; page += PAGE_SIZE) {
         struct table_leaf leaf;
@@ -160,6 +168,8 @@ int memory_map_mmio(hpa_t address, size_t size, volatile void **pointer)
 {
     uint64_t start = address.raw & ~PAGE_OFFSET_MASK;
     uint64_t end = (address.raw + size + PAGE_OFFSET_MASK) & ~PAGE_OFFSET_MASK;
+    if (!may_map(start, end))
+        return -EINVAL;
     lock(&tables_lock);
     int error = table_map(&tables, PHYSMAP_BASE + start, hpa(start), end - start,
                           ACCESS_READ | ACCESS_WRITE, CACHE_UC);
@@ -182,6 +192,16 @@ int memory_check_wx(uint64_t *bad, unsigned int *leaves)
     struct table_leaf leaf = {.address = 0};
     lock(&tables_lock);
     int error = table_check_wx(&tables, &leaf, leaves);
+    unlock(&tables_lock);
+    *bad = leaf.address;
+    return error;
+}
+
+int memory_check_read_only(const struct table_frames *frames, unsigned int count, uint64_t *bad)
+{
+    struct table_leaf leaf = {.address = 0};
+    lock(&tables_lock);
+    int error = table_check_read_only(&tables, frames, count, &leaf);
     unlock(&tables_lock);
     *bad = leaf.address;
     return error;

@@ -4,6 +4,7 @@
 #include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/memory.h"
+#include "kernel/models.h"
 #include "kernel/quick.h"
 #include "kernel/tsc.h"
 #include "kernel/vm.h"
@@ -112,14 +113,9 @@ static int64_t console(struct vcpu *v, uint64_t address, uint64_t length)
 }
 
 /* By Latch's one writable view of physical memory, if it had one of that page. */
-static int64_t test_seal(const struct vcpu *v, uint64_t index)
+static int64_t test_seal(const struct vcpu *v, uint64_t page)
 {
-    if (v->vm->config->test_hypercalls != SWITCH_ON)
-        return -ENOSYS;
-    if (index >= v->vm->vcpu_count)
-        return -EINVAL;
-    volatile uint8_t *byte = memory_at(memory_address_of(v->vm->vcpu[index]->model));
-    return write_safe(byte, *byte);
+    return v->vm->config->test_hypercalls == SWITCH_ON ? models_try_write(page) : -ENOSYS;
 }
 
 static int64_t count_pool(void)

@@ -27,8 +27,9 @@ enum hypercall {
     HYPERCALL_DIGEST,      /* (address): 32 bytes, the SHA-256 of the sealed models */
     HYPERCALL_VCPU_OP,     /* (enum xen_vcpu_op, vCPU, address of its structure): kernel/xen.h */
     HYPERCALL_GENERATION,  /* -> which generation of the guest this is, from 1 */
-    HYPERCALL_SEAL_TEST,   /* (vCPU): have Latch write to its sealed model: -EFAULT, or 0 if that
-                              was not refused; test-hypercalls=on */
+    HYPERCALL_SEAL_TEST,   /* (page, from 0): have Latch write to one of the pages of its sealed
+                              models: -EFAULT, or 0 if that was not refused; -EINVAL behind the
+                              last; test-hypercalls=on */
     HYPERCALL_POOL,        /* -> pages of Latch's pool that are free */
     HYPERCALLS
 };

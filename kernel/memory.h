@@ -6,7 +6,7 @@
  * memory. Every page has one mapping only: the image at its link address, all else in the
  * physical map, writable or read-only, never executable.
  */
-#include "mmu/address.h"
+#include "mmu/table.h"
 #include <stddef.h>
 
 #define PHYSMAP_BASE 0xffff800000000000UL
@@ -48,6 +48,8 @@ void memory_unmap_trampoline(hpa_t page);
 /* 0, or -EPERM and the address of a page that is both writable and executable. Also counts the
  * leaves that Latch maps. */
 int memory_check_wx(uint64_t *bad, unsigned int *leaves);
+/* 0, or -EPERM and the address of a page by which one of those frames can be written to. */
+int memory_check_read_only(const struct table_frames *frames, unsigned int count, uint64_t *bad);
 /* CR3 for Latch's own tables. */
 uint64_t memory_cr3(void);
 /* Turn on what protects Latch from itself on this CPU: NX, WP, SMEP, SMAP, UMIP, #MC. */
@@ -77,7 +79,8 @@ hpa_t memory_address_of(const void *pointer);
 /* Firmware's tables, made readable if they are not; NULL if they cannot be. As struct acpi_memory
  * wants it; the context is not used. */
 const void *memory_firmware(void *ctx, uint64_t address, size_t size);
-/* Map `size` bytes of device memory uncached; -ENOMEM. */
+/* Map `size` bytes of device memory uncached; -ENOMEM; -EINVAL for what is Latch's own, or beyond the
+ * physical map: the address may be firmware's. */
 int memory_map_mmio(hpa_t address, size_t size, volatile void **pointer);
 /* Make pool pages read-only for Latch on all CPUs; for ever or, with `writable`, back again. */
 int memory_protect(hpa_t first, unsigned int pages, bool writable);

@@ -281,6 +281,40 @@ static int check_x2apic(struct refusal *why)
     return 0;
 }
 
+/* Where nobody may write: the sealed models, and those that each generation's are copied from. */
+static unsigned int sealed_frames(struct table_frames frames[1 + SETS])
+{
+    const uint64_t size = (uint64_t)storage_pages * PAGE_SIZE;
+    frames[0] = (struct table_frames){.first = storage, .size = size};
+    for (unsigned int set = 0; set < sets; set++)
+        frames[1 + set] =
+            (struct table_frames){.first = memory_address_of(made[set]), .size = size};
+    return 1 + sets;
+}
+
+static int check_no_alias(struct refusal *why)
+{
+    struct table_frames frames[1 + SETS];
+    uint64_t bad;
+    if (memory_check_read_only(frames, sealed_frames(frames), &bad) == 0)
+        return 0;
+    return refuse(why, EPERM,
+                  "models: wanted no way to write to their pages, found Latch's mapping at 0x%lx "
+                  "writable; something changed its page tables: reset the machine",
+                  bad);
+}
+
+int models_try_write(uint64_t page)
+{
+    struct table_frames frames[1 + SETS];
+    const unsigned int count = sealed_frames(frames);
+    if (page >= (uint64_t)count * storage_pages)
+        return -EINVAL;
+    volatile uint8_t *byte =
+        memory_at(hpa(frames[page / storage_pages].first.raw + page % storage_pages * PAGE_SIZE));
+    return write_safe(byte, *byte);
+}
+
 /* Computed anew each time, so that it is of the models as they are now. */
 static int digest_now(char text[DIGEST_TEXT])
 {
@@ -315,6 +349,9 @@ static int seal_set(struct refusal *why)
     if (error != 0)
         return refuse(why, -error,
                       "models: sealing them failed with error %d; set pool= to more MiB", -error);
+    error = check_no_alias(why);
+    if (error != 0)
+        return error;
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         derive(vm.vcpu[i], set);
     console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu",

@@ -360,27 +360,3 @@ int table_for_each_leaf(const struct table_space *space,
         space, (struct position){.table = space->root, .level = space->format.levels, .first = 0},
         &visit);
 }
-
-struct wx {
-    struct table_leaf *bad;
-    unsigned int *leaves;
-};
-
-static int check_wx(void *ctx, const struct table_leaf *leaf)
-{
-    const struct wx *wx = ctx;
-
-    ++*wx->leaves;
-    if (!(leaf->access & ACCESS_WRITE) || !(leaf->access & ACCESS_EXECUTE))
-        return 0;
-    *wx->bad = *leaf;
-    return -EPERM;
-}
-
-int table_check_wx(const struct table_space *space, struct table_leaf *bad, unsigned int *leaves)
-{
-    struct wx wx = {.bad = bad, .leaves = leaves};
-
-    *leaves = 0;
-    return table_for_each_leaf(space, check_wx, &wx);
-}

@@ -75,4 +75,14 @@ int table_for_each_leaf(const struct table_space *space,
  * `leaves` becomes how many were looked at: with 0 all of them. */
 int table_check_wx(const struct table_space *space, struct table_leaf *bad, unsigned int *leaves);
 
+/* Physical memory that nothing may write to. */
+struct table_frames {
+    hpa_t first;
+    uint64_t size; /* in bytes, as `first` a multiple of 4 KiB */
+};
+
+/* 0, or -EPERM and the first writable leaf, at whatever address, that maps any of those frames. */
+int table_check_read_only(const struct table_space *space, const struct table_frames *frames,
+                          unsigned int count, struct table_leaf *bad);
+
 #endif

@@ -38,14 +38,17 @@ $(B)/guest/%.elf: $(B)/guest-obj/tests/guest/%.c.o $(PAYLOAD_LIB_OBJECTS) tests/
 	    -o $@ $(filter %.o,$^) --start-group $(NEWLIB_GUEST)/lib/libc.a $(NEWLIB_GUEST)/lib/libm.a \
 	    $(shell $(CC) -print-libgcc-file-name) --end-group
 
-# --- Latch with a feature that no emulator has
+# --- Latch with what no emulator has, or what no bug is to do: one image for each tests/fake/*.c
 
-FAKE_C := tests/fake/sgx.c
-$(B)/test/latch-sgx.elf: $(KERNEL_OBJECTS) $(FAKE_C:%=$(B)/kernel-obj/%.o) kernel/latch.ld
+FAKE_C := $(wildcard tests/fake/*.c)
+FAKES := $(FAKE_C:tests/fake/%.c=$(B)/test/latch-%.elf)
+$(B)/test/latch-sgx.elf: WRAPPED := spec_apply
+$(B)/test/latch-alias.elf: WRAPPED := xen_start
+$(B)/test/latch-%.elf: $(KERNEL_OBJECTS) $(B)/kernel-obj/tests/fake/%.c.o kernel/latch.ld
 	@mkdir -p $(@D)
-	@$(KERNEL_LINK) --wrap=spec_apply -o $@ $(filter %.o,$^) $(NEWLIB_KERNEL)/lib/libck.a
+	@$(KERNEL_LINK) $(WRAPPED:%=--wrap=%) -o $@ $(filter %.o,$^) $(NEWLIB_KERNEL)/lib/libck.a
 
-test: $(B)/test/latch-sgx.elf
+test: $(FAKES)
 
 # --- the default guest's initramfs
 

@@ -64,6 +64,17 @@ static void check_other_vcpu(void)
                 (uint64_t)set(0, changed, count > 0 ? (uint64_t)count : 1));
 }
 
+/* Two pages for each vCPU's model as it is sealed, and as many that it is copied from. */
+static void check_pages(void)
+{
+    uint64_t page = 0;
+    int64_t result;
+    while ((result = latch_hypercall(HYPERCALL_SEAL_TEST, page, 0, 0, 0)) == -EFAULT)
+        page++;
+    check(result == -EINVAL && page == 4UL * processor_count, "seal.no-page-writable",
+          "page %lu gave %ld", page, (long)result);
+}
+
 static void check_malformed(void)
 {
     check_equal("seal.no-such-vcpu", (uint64_t)-EINVAL, (uint64_t)set(99, model, rows));
@@ -98,6 +109,7 @@ int main(void)
     check_refused("seal.other-maxphyaddr-refused", 0x80000008U, 1, 0);
     check_unchanged("seal.table-unchanged");
     check_other_vcpu();
+    check_pages();
     check_malformed();
     check_set("seal.identical-accepted-again", 0, model);
     return 0;
