@@ -10,34 +10,6 @@
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 
-static const char *const names[EXIT_KINDS] = {
-    [EXIT_CPUID] = "cpuid",
-    [EXIT_HYPERCALL] = "hypercall",
-    [EXIT_RDMSR] = "rdmsr",
-    [EXIT_WRMSR] = "wrmsr",
-    [EXIT_IO] = "io",
-    [EXIT_XSETBV] = "xsetbv",
-    [EXIT_CR_WRITE] = "cr-write",
-    [EXIT_CR_READ] = "cr-read",
-    [EXIT_PAGE_FAULT] = "page-fault",
-    [EXIT_INVLPG] = "invlpg",
-    [EXIT_INVPCID] = "invpcid",
-    [EXIT_MEMORY] = "memory",
-    [EXIT_FORBIDDEN] = "forbidden-instruction",
-    [EXIT_NMI] = "nmi",
-    [EXIT_NMI_WINDOW] = "nmi-window",
-    [EXIT_INIT] = "init",
-    [EXIT_SIPI] = "sipi",
-    [EXIT_TRIPLE_FAULT] = "triple-fault",
-    [EXIT_BAD_STATE] = "bad-state",
-    [EXIT_UNKNOWN] = "unknown",
-};
-
-const char *exit_name(enum exit_kind kind)
-{
-    return kind < EXIT_KINDS ? names[kind] : "?";
-}
-
 enum exit_action exit_fault(struct exit *exit, uint8_t vector)
 {
     exit->event = (struct event){.type = EVENT_EXCEPTION, .vector = vector};
@@ -101,6 +73,14 @@ static enum exit_action exit_xsetbv(struct vcpu *v, struct exit *exit)
     return EXIT_NEXT;
 }
 
+/* The guest's handler finds what the CPU's banks say, as it would without the exit. */
+static enum exit_action exit_machine_check(struct vcpu *v, struct exit *exit)
+{
+    cpuid_dynamic_machine_check(&v->dynamic);
+    cpuid_dynamic_settle(&v->dynamic, v->model);
+    return exit_fault(exit, VECTOR_MC);
+}
+
 /* Latch's calls by NMI set what is to be done; an NMI that is none goes to the guest. */
 static enum exit_action exit_nmi(struct vcpu *v, struct exit *exit)
 {
@@ -162,6 +142,8 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
         return vm_crash(v, exit, "triple fault");
     case EXIT_BAD_STATE:
         return vm_crash(v, exit, "the CPU refused to enter the guest");
+    case EXIT_MACHINE_CHECK:
+        return exit_machine_check(v, exit);
     case EXIT_UNKNOWN:
     case EXIT_KINDS:
         break;

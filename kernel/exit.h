@@ -9,7 +9,7 @@
 
 struct vcpu;
 
-/* The name of each kind, for the dump and the statistics, is in exit.c in the same order. */
+/* The name of each kind, for the dump and the statistics, is in exit_name.c. */
 enum exit_kind {
     EXIT_CPUID,
     EXIT_HYPERCALL, /* VMCALL or VMMCALL */
@@ -31,6 +31,7 @@ enum exit_kind {
     EXIT_TRIPLE_FAULT,
     EXIT_BAD_STATE, /* entry refused: the guest state is invalid */
     EXIT_UNKNOWN,
+    EXIT_MACHINE_CHECK, /* #MC, where the model has what it turns off: cpuid/dynamic.h */
     EXIT_KINDS
 };
 

@@ -20,7 +20,6 @@
 #define MC_BANKS         32U /* that the rule for 400H.. covers */
 
 #define MISC_ENABLE_MONITOR (1UL << 18)
-#define LEAF7_EBX_SGX       (1U << 2)
 
 static const struct msr_rule common_rules[] = {
     MSR_RULE(0x010, 0x010, MSR_GROUP_TSC, MSR_PASS, "the guest owns its CPU's time"),
@@ -125,14 +124,9 @@ static struct passed pass_view(const struct vcpu *v, uint32_t msr)
     }
 }
 
-static bool has_sgx(const struct vcpu *v)
-{
-    return model_get(v->model, 7, 0).ebx & LEAF7_EBX_SGX;
-}
-
 static bool turns_sgx_off(const struct vcpu *v, uint32_t msr)
 {
-    return has_sgx(v) && cpuid_dynamic_is_mci_ctl(msr, MC_BANKS);
+    return vcpu_has_sgx(v) && cpuid_dynamic_is_mci_ctl(msr, MC_BANKS);
 }
 
 /* EFER is read by Latch only, since it may hold bits of Latch's own. */

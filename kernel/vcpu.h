@@ -135,6 +135,12 @@ struct vcpu {
     _Atomic bool icr_passed;      /* (a) its writes to the x2APIC ICR are no longer trapped */
 };
 
+/* The model has SGX (CPUID.7:EBX[2]), which machine-check state turns off: cpuid/dynamic.h. */
+static inline bool vcpu_has_sgx(const struct vcpu *v)
+{
+    return model_get(v->model, 7, 0).ebx >> 2 & 1U;
+}
+
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),
  * CS:IP at vector:0000 as after a SIPI. The FPU, XCR0 etc. that INIT keeps are left alone; the MSRs
  * but EFER, and CR0.CD and NW, which it keeps too, are taken from what `state` holds: all of it 0,

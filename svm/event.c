@@ -56,7 +56,8 @@ static bool is_fault(const struct event *event)
 
 void svm_intercept_exceptions(struct vcpu *v)
 {
-    uint32_t always = v->paging == PAGED_SHADOW ? 1U << VECTOR_PF : 0;
+    uint32_t always =
+        (v->paging == PAGED_SHADOW ? 1U << VECTOR_PF : 0) | (vcpu_has_sgx(v) ? 1U << VECTOR_MC : 0);
 
     vmcb_intercept(vmcb_of(v), INTERCEPT_EXCEPTIONS, ~always, false);
     vmcb_intercept(vmcb_of(v), INTERCEPT_EXCEPTIONS, always, true);

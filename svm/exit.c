@@ -117,6 +117,9 @@ static bool decode(struct vcpu *v, struct exit *exit)
             break;
         decode_page_fault(exit, svm);
         return true;
+    case VMEXIT_MACHINE_CHECK:
+        exit->kind = EXIT_MACHINE_CHECK;
+        return true;
     case VMEXIT_CR0_READ:
     case VMEXIT_CR3_READ:
     case VMEXIT_CR4_READ:

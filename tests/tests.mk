@@ -32,6 +32,8 @@ MODEL_PAYLOADS := msr_port features dynamic sgx
 MODEL_C := $(filter-out cpuid/digest.c,$(wildcard cpuid/*.c)) $(wildcard tests/guest/model/*.c)
 $(MODEL_PAYLOADS:%=$(B)/guest/%.elf): $(MODEL_C:%=$(B)/guest-obj/%.o)
 
+$(B)/guest/exits.elf: $(B)/guest-obj/kernel/exit_name.c.o
+
 $(B)/guest/%.elf: $(B)/guest-obj/tests/guest/%.c.o $(PAYLOAD_LIB_OBJECTS) tests/guest/lib/payload.ld
 	@mkdir -p $(@D)
 	@ld -nostdlib -static -z max-page-size=4096 -z noexecstack -T tests/guest/lib/payload.ld \
@@ -42,7 +44,7 @@ $(B)/guest/%.elf: $(B)/guest-obj/tests/guest/%.c.o $(PAYLOAD_LIB_OBJECTS) tests/
 
 FAKE_C := $(wildcard tests/fake/*.c)
 FAKES := $(FAKE_C:tests/fake/%.c=$(B)/test/latch-%.elf)
-$(B)/test/latch-sgx.elf: WRAPPED := spec_apply
+$(B)/test/latch-sgx.elf: WRAPPED := spec_apply svm_exit
 $(B)/test/latch-alias.elf: WRAPPED := xen_start
 $(B)/test/latch-%.elf: $(KERNEL_OBJECTS) $(B)/kernel-obj/tests/fake/%.c.o kernel/latch.ld
 	@mkdir -p $(@D)

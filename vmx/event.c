@@ -59,7 +59,7 @@ static bool deliver_exception(const struct event *event, uint32_t vectoring)
     uint32_t info = info_of(INFO_EXCEPTION, e.vector);
     if (e.has_error_code && (vmread(VMCS_GUEST_CR0) & CR0_PE))
         info |= EVENT_INFO_ERROR_CODE;
-    if (e.vector != VECTOR_DB) /* a fault pushes RF = 1: SDM vol. 3 §18.3.1.1 */
+    if (e.vector != VECTOR_DB && e.vector != VECTOR_MC) /* a fault pushes RF = 1: §18.3.1.1 */
         vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
     deliver(info, e.error_code);
     return true;

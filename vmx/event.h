@@ -3,6 +3,7 @@
 #define LATCH_VMX_EVENT_H
 /* The interruption information that exits and entries share: SDM vol. 3 tables 25-17, 25-20. */
 #include "kernel/exit.h"
+#include "kernel/x86.h"
 
 #define EVENT_INFO_VALID        (1U << 31)
 #define EVENT_INFO_ERROR_CODE   (1U << 11)
@@ -19,6 +20,18 @@ enum info_type {
     INFO_PRIVILEGED_EXCEPTION = 5,
     INFO_SOFTWARE_EXCEPTION = 6,
 };
+
+/* Whether an exit's information is of that exception, raised by no INT instruction. */
+static inline bool event_is_exception(uint32_t info, uint8_t vector)
+{
+    return EVENT_INFO_TYPE(info) == INFO_EXCEPTION && EVENT_INFO_VECTOR(info) == vector;
+}
+
+/* The exception bitmap: those that vmx_exit() knows what to do with. */
+static inline uint32_t event_exceptions(bool page_faults, bool machine_checks)
+{
+    return (page_faults ? 1U << VECTOR_PF : 0) | (machine_checks ? 1U << VECTOR_MC : 0);
+}
 
 /*
  * Makes of *event, an exception, what the CPU delivers when it arises while the event `vectoring`

@@ -39,8 +39,13 @@ static void page_fault(uint32_t info, struct exit *exit, struct detail *detail)
 static void exception_or_nmi(struct exit *exit, struct detail *detail)
 {
     uint32_t info = vmread32(VMCS_EXIT_EVENT);
-    if (EVENT_INFO_TYPE(info) == INFO_EXCEPTION && EVENT_INFO_VECTOR(info) == VECTOR_PF) {
+    if (event_is_exception(info, VECTOR_PF)) {
         page_fault(info, exit, detail);
+        return;
+    }
+    if (event_is_exception(info, VECTOR_MC)) {
+        exit->kind = EXIT_MACHINE_CHECK;
+        read_vectoring(detail);
         return;
     }
     if (EVENT_INFO_TYPE(info) != INFO_NMI)

@@ -4,15 +4,15 @@
 #include "kernel/console.h"
 #include "kernel/memory.h"
 #include "vmx/controls.h"
+#include "vmx/event.h"
 #include "vmx/paging.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 #include <errno.h>
 #include <string.h>
 
-#define VECTOR_BIT(vector) (1U << (vector))
-#define LEAF7_ECX_RDPID    (1U << 22)
-#define MODELLED_CR0       (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define LEAF7_ECX_RDPID (1U << 22)
+#define MODELLED_CR0    (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 
 struct word {
     struct vmcs_field_32 field;
@@ -84,7 +84,7 @@ static void set_bitmaps(const struct vcpu *v)
     if (proc2 & PROC2_PCONFIG)
         vmwrite64(VMCS_PCONFIG_EXITING_BITMAP, 0);
     const struct paging_filter filter = paging_filter(v->paging);
-    vmwrite32(VMCS_EXCEPTION_BITMAP, filter.exits ? VECTOR_BIT(VECTOR_PF) : 0);
+    vmwrite32(VMCS_EXCEPTION_BITMAP, event_exceptions(filter.exits, vcpu_has_sgx(v)));
     vmwrite32(VMCS_PF_ERROR_CODE_MASK, filter.mask);
     vmwrite32(VMCS_PF_ERROR_CODE_MATCH, filter.match);
     vmwrite32(VMCS_CR3_TARGET_COUNT, 0);

@@ -212,13 +212,14 @@ SGX_LATCH = BUILD / "test/latch-sgx.elf"
 def test_sgx_off_until_reset(boot):
     """Machine-check state turns SGX off until the next reset: with SGX faked, as no emulator has it.
 
-    Of the emulators only QEMU has machine-check banks.
+    Of the emulators only QEMU has machine-check banks; machine checks themselves the image fakes too.
     """
     booted = run_payload(boot, "qemu-amd", "sgx", conf="on-reset=relaunch",
                          arguments=["--latch", SGX_LATCH])
     assert booted.lines("ok sgx.until-reset"), booted.tail(60)
-    assert booted.lines("ok sgx.back-after-reset"), booted.tail(60)
-    assert booted.lines(".*generation 1 ends"), booted.tail(60)
+    assert booted.lines("ok sgx.a-machine-check-turns-it-off"), booted.tail(60)
+    assert len(booted.lines("ok sgx.back-after-reset")) == 1, booted.tail(60)
+    assert booted.lines(".*generation 2 ends"), booted.tail(60)
 
 
 def test_no_fake_in_latch(make):

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * SGX in each model, for a test image alone: no emulator has it, and Latch offers it to nobody. The
- * linker puts this in the place of spec_apply() there (tests/tests.mk); in Latch itself is no switch.
+ * SGX in each model, for a test image alone: no emulator has it, and Latch offers it to nobody. And
+ * machine checks for it, on SVM: no emulator lets one exit. The linker puts these in the places of
+ * spec_apply() and svm_exit() there (tests/tests.mk); in Latch itself is no switch.
  */
+#include "tests/fake/sgx.h"
 #include "cpuid/policy.h"
 #include "cpuid/spec.h"
+#include "kernel/x86.h"
+#include "svm/internal.h"
 
 #define LEAF_SGX     0x12U
 #define SGX_EAX_SGX1 1U
@@ -30,4 +34,20 @@ int __wrap_spec_apply(const char *spec, struct model *m, const struct model *hos
         error = model_set(m, 0, 0, &first);
     }
     return error;
+}
+
+bool __real_svm_exit(struct vcpu *v);
+bool __wrap_svm_exit(struct vcpu *v);
+
+/* An access to an MSR that is none becomes the exit of a machine check, if that would exit. */
+bool __wrap_svm_exit(struct vcpu *v)
+{
+    struct vmcb_control *control = &svm_of(v)->vmcb->control;
+    if (control->exit_code == VMEXIT_MSR && (uint32_t)v->regs.rcx == FAKE_MSR_MACHINE_CHECK &&
+        (control->intercepts[INTERCEPT_EXCEPTIONS] >> VECTOR_MC & 1U)) {
+        control->exit_code = VMEXIT_MACHINE_CHECK;
+        control->exit_info_1 = 0;
+        control->exit_info_2 = 0;
+    }
+    return __real_svm_exit(v);
 }

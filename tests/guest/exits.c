@@ -73,19 +73,11 @@ static void use_devices(void)
 
 static void check_none(unsigned int vcpu, unsigned int kind)
 {
-    static const char *const names[EXIT_KINDS] = {
-        "cpuid",    "hypercall",    "rdmsr",
-        "wrmsr",    "io",           "xsetbv",
-        "cr-write", "memory",       "forbidden-instruction",
-        "nmi",      "nmi-window",   "init",
-        "sipi",     "triple-fault", "bad-state",
-        "unknown",
-    };
     char name[48];
     uint64_t wanted = before[vcpu][kind];
     if (vcpu == 0 && kind == EXIT_HYPERCALL) /* the counting itself */
         wanted += (uint64_t)processor_count * EXIT_KINDS;
-    snprintf(name, sizeof(name), "exits.vcpu%u.%s", vcpu, names[kind]);
+    snprintf(name, sizeof(name), "exits.vcpu%u.%s", vcpu, exit_name((enum exit_kind)kind));
     check_equal(name, wanted, after[vcpu][kind]);
 }
 

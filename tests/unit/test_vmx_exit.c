@@ -21,6 +21,21 @@ static void every_reason_has_a_row(void)
     CHECK(strcmp(instruction_error_name(99), "an error without a name") == 0);
 }
 
+/* What the bitmap has exit is told apart by vector and type, and nothing else is taken for it. */
+static void exceptions(void)
+{
+    CHECK_EQ(event_exceptions(false, false), 0);
+    CHECK_EQ(event_exceptions(true, false), 1U << 14);
+    CHECK_EQ(event_exceptions(false, true), 1U << 18);
+    CHECK_EQ(event_exceptions(true, true), 1U << 14 | 1U << 18);
+    for (uint32_t type = 0; type < 8; type++)
+        for (uint32_t vector = 0; vector < 256; vector++) {
+            uint32_t info = EVENT_INFO_VALID | type << 8 | vector;
+            CHECK_EQ(event_is_exception(info, VECTOR_PF), type == 3 && vector == 14);
+            CHECK_EQ(event_is_exception(info, VECTOR_MC), type == 3 && vector == 18);
+        }
+}
+
 static void io(void)
 {
     struct exit exit = {0};
@@ -220,6 +235,7 @@ static void the_ext_bit(void)
 int main(void)
 {
     RUN(every_reason_has_a_row);
+    RUN(exceptions);
     RUN(io);
     RUN(ept);
     RUN(control_registers);
