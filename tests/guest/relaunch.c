@@ -4,6 +4,7 @@
  * words `rounds=N` and `ways=WORD` (letters of ways[] below) say how many and by which. What must
  * outlast a reset lies in the clock's RAM, which no reset clears.
  */
+#include "kernel/xen_layout.h"
 #include "tests/guest/lib/payload.h"
 
 #include <errno.h>
@@ -20,6 +21,10 @@
 #define STACK_MARKS  16U
 #define MSR_SYSENTER 0x174U
 #define HALF_MIB     0x80000UL
+#define PAGE         4096UL
+#define MARK_BYTE    0xeeU
+
+#define HYPERCALL_MSR 0x40000000U
 
 static const char *ways = "fcpkda"; /* see reset_by() */
 
@@ -171,6 +176,29 @@ static void check_sealed_pages(void)
           pages, (long)result);
 }
 
+static int64_t vcpu_op(enum xen_vcpu_op op, const void *argument)
+{
+    return latch_hypercall(HYPERCALL_VCPU_OP, op, 0, (uint64_t)argument, 0);
+}
+
+/* Areas that the last generation registered are forgotten: a write to all that there are does not
+ * reach where they were, and the vCPU info, which is registered once only, can be again. */
+static void check_areas(uint64_t generation)
+{
+    static uint8_t area[PAGE] __attribute__((aligned(PAGE)));
+    static uint8_t page[PAGE] __attribute__((aligned(PAGE)));
+    const uint64_t runstate = (uint64_t)area, info[2] = {(uint64_t)area / PAGE, PAGE / 2};
+    memset(area, MARK_BYTE, sizeof(area));
+    (void)wrmsr_safe(HYPERCALL_MSR, (uint64_t)page);
+    check_quiet(area[8] == MARK_BYTE && area[PAGE / 2] == MARK_BYTE, "relaunch.areas-forgotten",
+                generation, area[8]);
+    int64_t result = vcpu_op(XEN_REGISTER_RUNSTATE_PHYS_AREA, &runstate);
+    if (result == 0)
+        result = vcpu_op(XEN_REGISTER_VCPU_INFO, info);
+    check_quiet(result == 0 && area[15] == 0 && area[PAGE / 2] == 0, "relaunch.areas-registered",
+                generation, (uint64_t)result);
+}
+
 static void triple_fault(void *unused)
 {
     const struct {
@@ -226,6 +254,7 @@ int main(void)
     check_registers(generation);
     check_model(generation);
     check_devices(generation);
+    check_areas(generation);
     check_pool(generation);
     each_mark(check_mark, generation);
     if (generation <= 2)
