@@ -32,6 +32,9 @@ MODEL_PAYLOADS := msr_port features dynamic sgx
 MODEL_C := $(filter-out cpuid/digest.c,$(wildcard cpuid/*.c)) $(wildcard tests/guest/model/*.c)
 $(MODEL_PAYLOADS:%=$(B)/guest/%.elf): $(MODEL_C:%=$(B)/guest-obj/%.o)
 
+AREAS_C := $(wildcard tests/guest/areas/*.c)
+$(B)/guest/areas.elf: $(AREAS_C:%=$(B)/guest-obj/%.o)
+
 $(B)/guest/exits.elf: $(B)/guest-obj/kernel/exit_name.c.o
 
 $(B)/guest/%.elf: $(B)/guest-obj/tests/guest/%.c.o $(PAYLOAD_LIB_OBJECTS) tests/guest/lib/payload.ld
@@ -106,7 +109,7 @@ $(B)/unit/%: $(B)/host-obj/tests/unit/%.c.o $(B)/host-obj/latch.a
 # --- lint
 
 CLANG_INCLUDES = -nostdinc -isystem $(shell clang -print-resource-dir)/include
-PAYLOAD_C := $(wildcard tests/guest/*.c $(foreach d,lib model paging,tests/guest/$(d)/*.c))
+PAYLOAD_C := $(wildcard tests/guest/*.c $(foreach d,areas lib model paging,tests/guest/$(d)/*.c))
 HOST_C := $(wildcard tests/unit/*.c tests/reference/*.c $(INITRAMFS)/*.c)
 LINTED := $(KERNEL_C) $(FAKE_C) $(OFFSET_SOURCES) $(PAYLOAD_C) $(HOST_C)
 TIDY = @mkdir -p $(@D) && clang-tidy --quiet --warnings-as-errors='*' $< -- $(1) 2>$@.log || \

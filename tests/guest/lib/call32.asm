@@ -1,9 +1,8 @@
 ; SPDX-License-Identifier: BSD-2-Clause
 ;
-; A hypercall or a WRMSR in compatibility mode at CPL 0, as 32-bit code makes it.
+; A hypercall or a WRMSR in compatibility mode, as 32-bit code makes it.
 
-%define SELECTOR_CODE64 0x08
-%define SELECTOR_CODE32 0x18
+%define SELECTOR_USER_DATA 0x2b
 
 global call32
 
@@ -19,7 +18,12 @@ call32:
     push r14
     push r15
     mov rbx, rdi
-    push SELECTOR_CODE32
+    mov eax, ds                 ; at CPL 3 it may be null
+    push rax
+    mov eax, SELECTOR_USER_DATA
+    mov ds, eax
+    mov eax, [rbx + 24]
+    push rax
     lea rax, [rel .compatibility]
     push rax
     o64 retf
@@ -43,10 +47,14 @@ bits 32
     wrmsr
 .answer:
     mov [ebx], eax
-    jmp SELECTOR_CODE64:.back
+    push dword [ebx + 28]
+    push dword .back
+    retf
 
 bits 64
 .back:
+    pop rax
+    mov ds, eax
     pop r15
     pop r14
     pop r13

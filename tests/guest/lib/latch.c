@@ -45,21 +45,32 @@ int64_t latch_hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uin
 
 struct call32 {
     uint32_t eax, edi, esi, edx, ecx;
-    uint32_t kind; /* 0 VMCALL, 1 VMMCALL, 2 WRMSR */
+    uint32_t kind;           /* 0 VMCALL, 1 VMMCALL, 2 WRMSR */
+    uint32_t code32, code64; /* selectors to go there and back */
 };
 void call32(struct call32 *c);
+
+/* At the CPL of the caller. */
+static uint32_t call_32(struct call32 *call)
+{
+    uint16_t here;
+    __asm__("mov %%cs, %0" : "=r"(here));
+    call->code32 = here == SELECTOR_CODE64 ? SELECTOR_CODE32 : SELECTOR_USER_CODE32;
+    call->code64 = here;
+    call32(call);
+    return call->eax;
+}
 
 int32_t latch_hypercall32(uint32_t number, uint32_t a, uint32_t b, uint32_t c)
 {
     struct call32 call = {.eax = number, .edi = a, .esi = b, .edx = c, .kind = vendor_is_amd()};
-    call32(&call);
-    return (int32_t)call.eax;
+    return (int32_t)call_32(&call);
 }
 
 void wrmsr32(uint32_t msr, uint32_t value)
 {
     struct call32 call = {.eax = value, .ecx = msr, .kind = 2};
-    call32(&call);
+    (void)call_32(&call);
 }
 
 uint64_t latch_exits(enum exit_kind kind, unsigned int vcpu)

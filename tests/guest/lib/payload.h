@@ -65,12 +65,13 @@ bool boot_word(const char *word, const char **value);
 
 /* ---- Processors (processor.c) ---- */
 
-#define SELECTOR_CODE64    0x08U
-#define SELECTOR_DATA      0x10U
-#define SELECTOR_CODE32    0x18U
-#define SELECTOR_USER_DATA 0x2bU
-#define SELECTOR_USER_CODE 0x33U
-#define PROCESSORS_MAX     16U
+#define SELECTOR_CODE64      0x08U
+#define SELECTOR_DATA        0x10U
+#define SELECTOR_CODE32      0x18U
+#define SELECTOR_USER_CODE32 0x23U
+#define SELECTOR_USER_DATA   0x2bU
+#define SELECTOR_USER_CODE   0x33U
+#define PROCESSORS_MAX       16U
 
 /* The registers as an exception or an interrupt found them. */
 struct frame {

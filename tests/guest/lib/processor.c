@@ -37,7 +37,7 @@ static uint64_t gdt[7 + 2 * PROCESSORS_MAX] = {
     0x00af9b000000ffffUL, /* SELECTOR_CODE64 */
     0x00cf93000000ffffUL, /* SELECTOR_DATA */
     0x00cf9b000000ffffUL, /* SELECTOR_CODE32 */
-    0,
+    0x00cffb000000ffffUL, /* SELECTOR_USER_CODE32 */
     0x00cff3000000ffffUL, /* SELECTOR_USER_DATA */
     0x00affb000000ffffUL, /* SELECTOR_USER_CODE */
 };
