@@ -78,6 +78,12 @@ def run_payload(boot, machine, payload, append="", conf="", arguments=()):
     return booted
 
 
+def check_one_line(booted):
+    """A hundred refused sets in a row, the first ones of the run, are worth one line."""
+    many = re.search("many sets begin(.*)many sets end", booted.text, re.DOTALL)
+    assert many.group(1).count("model: vcpu 0: refused to set another model") == 1, many.group(1)
+
+
 @pytest.mark.parametrize("name", PAYLOADS)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_payload(boot, machine, name):
@@ -87,7 +93,7 @@ def test_payload(boot, machine, name):
         said = [line.split("] ", 1)[1] for line in booted.lines("guest: vcpu .*")]
         assert said == CONSOLE_LINES, said
     if name == "seal":
-        assert booted.lines("model: vcpu 0: refused to set another model"), booted.tail()
+        check_one_line(booted)
 
 
 RESETS = {"qemu-amd": ("rounds=150 alternating", 149), "bochs-intel": ("rounds=7 alternating", 6),

@@ -3,10 +3,12 @@
 #include "tests/guest/lib/payload.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define ROWS_MAX      160U
 #define LEAF1_OSXSAVE (1U << 27)
+#define MANY          100U
 
 static struct hypercall_leaf model[ROWS_MAX], changed[ROWS_MAX];
 static uint64_t rows;
@@ -35,6 +37,19 @@ static void check_refused(const char *name, uint32_t leaf, uint32_t flip_eax, ui
     find(leaf)->eax ^= flip_eax;
     find(leaf)->edx ^= flip_edx;
     check_set(name, -EBUSY, changed);
+}
+
+/* A guest cannot flood the console with what it is refused: the suite counts the lines. */
+static void check_many(void)
+{
+    unsigned int refused = 0;
+    memcpy(changed, model, sizeof(changed));
+    find(1)->eax ^= 1;
+    printf("info seal: many sets begin\n");
+    for (unsigned int i = 0; i < MANY; i++)
+        refused += set(0, changed, rows) == -EBUSY;
+    printf("info seal: many sets end\n");
+    check_equal("seal.many-refused", MANY, refused);
 }
 
 static void check_unchanged(const char *name)
@@ -104,6 +119,7 @@ int main(void)
     }
     check_set("seal.identical-accepted", 0, model);
     check_dynamic_bits();
+    check_many(); /* first, when nothing has been said yet */
     check_refused("seal.other-stepping-refused", 1, 1, 0);
     check_refused("seal.feature-gone-refused", 1, 0, 1U << 25);
     check_refused("seal.other-maxphyaddr-refused", 0x80000008U, 1, 0);
