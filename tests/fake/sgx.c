@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * SGX in each model, for a test image alone: no emulator has it, and Latch offers it to nobody. And
- * machine checks for it, on SVM: no emulator lets one exit. The linker puts these in the places of
- * spec_apply() and svm_exit() there (tests/tests.mk); in Latch itself is no switch.
+ * SGX in each model, for a test image alone: no emulator has it, and Latch offers it to nobody. With it
+ * comes TSX, of which no emulator has the MSR: QEMU takes a write to it, as to any. And machine checks
+ * on SVM: no emulator lets one exit. The linker puts these in the places of spec_apply(), rdmsr_safe()
+ * and svm_exit() there (tests/tests.mk); in Latch itself is no switch.
  */
 #include "tests/fake/sgx.h"
 #include "cpuid/policy.h"
 #include "cpuid/spec.h"
 #include "kernel/x86.h"
 #include "svm/internal.h"
+#include <string.h>
 
 #define LEAF_SGX     0x12U
 #define SGX_EAX_SGX1 1U
+
+#define MSR_ARCH_CAPABILITIES 0x10aU
+#define ARCH_TSX_CTRL         (1UL << 7)
 
 int __real_spec_apply(const char *spec, struct model *m, const struct model *host,
                       const struct enforceable *can, char *message, size_t size);
@@ -21,11 +26,12 @@ int __wrap_spec_apply(const char *spec, struct model *m, const struct model *hos
 int __wrap_spec_apply(const char *spec, struct model *m, const struct model *host,
                       const struct enforceable *can, char *message, size_t size)
 {
-    const struct cpuid_regs sgx = {.eax = SGX_EAX_SGX1};
+    static const char *const names[] = {"sgx", "hle", "rtm", "arch_capabilities"};
+    const struct cpuid_regs sgx = {.eax = SGX_EAX_SGX1, .ebx = 0x36, .edx = 0x241f};
     struct cpuid_regs first;
     int error = __real_spec_apply(spec, m, host, can, message, size);
-    if (error == 0)
-        error = policy_set(m, policy_find("sgx", 3), true);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && error == 0; i++)
+        error = policy_set(m, policy_find(names[i], strlen(names[i])), true);
     if (error == 0)
         error = model_set(m, LEAF_SGX, 0, &sgx);
     first = model_get(m, 0, 0);
@@ -33,6 +39,17 @@ int __wrap_spec_apply(const char *spec, struct model *m, const struct model *hos
         first.eax = LEAF_SGX;
         error = model_set(m, 0, 0, &first);
     }
+    return error;
+}
+
+int __real_rdmsr_safe(uint32_t msr, uint64_t *value);
+int __wrap_rdmsr_safe(uint32_t msr, uint64_t *value);
+
+int __wrap_rdmsr_safe(uint32_t msr, uint64_t *value)
+{
+    int error = __real_rdmsr_safe(msr, value);
+    if (msr == MSR_ARCH_CAPABILITIES && error == 0)
+        *value |= ARCH_TSX_CTRL;
     return error;
 }
 

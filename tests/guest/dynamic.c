@@ -2,7 +2,11 @@
 /*
  * The closed list of cpuid/dynamic.h: each cause is toggled on each vCPU, and of all that CPUID
  * answers there the bits that follow from it change, and nothing else; on another vCPU nothing
- * changes. A table taken in between is identical to the sealed one.
+ * changes. A table taken in between is identical to the sealed one. In the end all that can be toggled
+ * is so at once, SGX turned off with it.
+ *
+ * The words: `one-way-apic`, an APIC that was turned off stays dead; `apic-once`, the same, but it may;
+ * `tsx-ctrl`, IA32_TSX_CTRL is there though no MSR says so, and keeps nothing (tests/fake/sgx.c).
  */
 #include "cpuid/dynamic.h"
 #include "cpuid/capture.h"
@@ -18,8 +22,10 @@
 #define LEAF1_EDX_APIC      (1U << 9)
 #define LEAF7_EBX_TSX       (1U << 4 | 1U << 11)
 #define LEAF7_ECX_OSPKE     (1U << 4)
+#define LEAF7_EBX_SGX       (1U << 2)
 #define XSAVE1_EAX_COMPACT  (1U << 1 | 1U << 3)
 #define MSR_MISC_ENABLE     0x1a0U
+#define MSR_MC0_CTL         0x400U
 #define MISC_ENABLE_MONITOR (1UL << 18)
 #define TSX_CTRL_CLEAR      (1UL << 1)
 #define APIC_BASE_ON        (1UL << 11)
@@ -39,6 +45,7 @@ struct cause {
 
 static struct cpu_rules rules;
 static const struct cause *cause;
+static const struct cause all;
 static unsigned int toggler_index;
 static bool observed;
 static atomic_uint stage;
@@ -82,20 +89,21 @@ static void toggle_pke(void)
 /* An APIC that was off may stay so until RESET (SDM vol. 3 §11.4.3), as Bochs' does. */
 static bool may_apic(void)
 {
-    return !boot_word("one-way-apic", NULL);
+    return !boot_word("one-way-apic", NULL) && (cause != &all || !boot_word("apic-once", NULL));
 }
 
-/* One that comes on again is as after RESET. */
+/* One that comes on again is as after RESET. On QEMU its MSR goes on saying that it is off. */
 static void toggle_apic(void)
 {
     static uint32_t svr[PROCESSORS_MAX];
-    const uint64_t base = rdmsr(MSR_APIC_BASE);
-    uint32_t *saved = &svr[this_processor()->index];
-    if (base & APIC_BASE_ON)
-        *saved = apic_read(APIC_SVR);
-    wrmsr(MSR_APIC_BASE, base ^ APIC_BASE_ON);
-    if (!(base & APIC_BASE_ON))
-        apic_write(APIC_SVR, *saved);
+    static bool off[PROCESSORS_MAX];
+    unsigned int here = this_processor()->index;
+    off[here] = !off[here];
+    if (off[here])
+        svr[here] = apic_read(APIC_SVR);
+    wrmsr(MSR_APIC_BASE, (rdmsr(MSR_APIC_BASE) & ~APIC_BASE_ON) | (off[here] ? 0 : APIC_BASE_ON));
+    if (!off[here])
+        apic_write(APIC_SVR, svr[here]);
 }
 
 static bool may_monitor(void)
@@ -132,15 +140,20 @@ static void toggle_xss(void)
 
 static bool may_tsx_ctrl(void)
 {
-    return rules.msr_groups >> MSR_GROUP_TSX_CTRL & 1;
+    return (rules.msr_groups >> MSR_GROUP_TSX_CTRL & 1) || boot_word("tsx-ctrl", NULL);
 }
 
 static void toggle_tsx_ctrl(void)
 {
-    wrmsr(MSR_TSX_CTRL, rdmsr(MSR_TSX_CTRL) ^ TSX_CTRL_CLEAR);
+    static bool set[PROCESSORS_MAX];
+    bool *here = &set[this_processor()->index];
+    *here = !*here;
+    wrmsr(MSR_TSX_CTRL, (rdmsr(MSR_TSX_CTRL) & ~TSX_CTRL_CLEAR) | (*here ? TSX_CTRL_CLEAR : 0));
 }
 
-enum { OSXSAVE, OSPKE, MONITOR, XCR0, XSS, TSX_CTRL, APIC, CAUSES };
+/* As they may be toggled one after the other, and in the other order back: AVX needs CR4.OSXSAVE and
+ * leaves it off. */
+enum { XCR0, XSS, OSXSAVE, OSPKE, MONITOR, TSX_CTRL, APIC, CAUSES };
 
 static struct cause causes[CAUSES] = {
     [OSXSAVE] = {.name = "osxsave",
@@ -185,10 +198,41 @@ static void complete_causes(void)
         (struct change){.leaf = 7, .flip = {.ebx = cpuid_here(7, 0).ebx & LEAF7_EBX_TSX}};
 }
 
+static void toggle_all(void)
+{
+    static bool toggled[PROCESSORS_MAX];
+    bool *back = &toggled[this_processor()->index];
+    for (unsigned int i = 0; i < CAUSES; i++) {
+        const struct cause *c = &causes[*back ? CAUSES - 1 - i : i];
+        if (c->possible())
+            c->toggle();
+    }
+    *back = !*back;
+}
+
+static const struct cause all = {.name = "all", .toggle = toggle_all};
+
 /* ---- The comparison ---- */
+
+static void add_flip(struct cpuid_regs *sum, const struct cpuid_regs *flip)
+{
+    sum->eax ^= flip->eax;
+    sum->ebx ^= flip->ebx;
+    sum->ecx ^= flip->ecx;
+    sum->edx ^= flip->edx;
+}
 
 static struct cpuid_regs expected_flip(const struct cause *c, uint32_t leaf, uint32_t subleaf)
 {
+    struct cpuid_regs sum = {.eax = 0};
+    for (unsigned int i = 0; c == &all && i < CAUSES; i++) {
+        struct cpuid_regs flip = {.eax = 0};
+        if (causes[i].possible())
+            flip = expected_flip(&causes[i], leaf, subleaf);
+        add_flip(&sum, &flip);
+    }
+    if (c == &all)
+        return sum;
     for (unsigned int i = 0; c != NULL && i < 2; i++)
         if (c->change[i].leaf == leaf && c->change[i].subleaf == subleaf && leaf != 0)
             return c->change[i].flip;
@@ -245,10 +289,19 @@ static int64_t set_model(const struct model *m, uint32_t flip)
     return latch_hypercall(HYPERCALL_MODEL_SET, toggler_index, (uint64_t)row, m->count, 0);
 }
 
+/* It stays so until the next reset. */
+static void turn_sgx_off(void)
+{
+    if (cpuid_here(7, 0).ebx & LEAF7_EBX_SGX)
+        wrmsr(MSR_MC0_CTL, 0);
+}
+
 static void toggler(void *unused)
 {
     (void)unused;
     await(OTHER_READY);
+    if (cause == &all)
+        turn_sgx_off();
     capture(&before);
     cause->toggle();
     capture(&during);
@@ -312,5 +365,8 @@ int main(void)
         for (toggler_index = 0; toggler_index < vcpus; toggler_index++)
             run_cause();
     }
+    cause = &all;
+    for (toggler_index = 0; toggler_index < vcpus; toggler_index++)
+        run_cause();
     return 0;
 }
