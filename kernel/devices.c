@@ -2,16 +2,13 @@
 #include "kernel/devices.h"
 #include "kernel/apic.h"
 #include "kernel/cpu.h"
+#include "kernel/legacy.h"
 #include "kernel/memory.h"
 #include "kernel/pci.h"
 #include "kernel/x86.h"
+#include <errno.h>
 #include <string.h>
 
-#define PIC1    0x20U
-#define PIC2    0xa0U
-#define PIT     0x40U
-#define CMOS    0x70U
-#define UARTS   2U
 #define IOAPICS 8U
 
 #define MADT_HEADER    44U
@@ -33,21 +30,14 @@ struct ioapic {
     uint32_t low[IOAPIC_LINES], high[IOAPIC_LINES];
 };
 
-struct uart {
-    uint8_t interrupts, line, modem, divisor_low, divisor_high;
-};
-
 struct local_apic {
     uint64_t base;
     uint32_t spurious, lint0, lint1, error, task;
 };
 
-static const uint16_t uart_ports[UARTS] = {0x3f8, 0x2f8};
 static struct ioapic ioapic[IOAPICS];
 static unsigned int ioapics;
-static struct uart uart[UARTS];
 static struct local_apic local[CPUS_MAX];
-static uint8_t pic_mask[2], clock_a, clock_b;
 static volatile uint64_t *hpet;
 static uint64_t hpet_config;
 
@@ -112,70 +102,6 @@ static void restore_ioapics(void)
     }
 }
 
-/* The vectors that PC firmware uses; they cannot be read. */
-static void restore_pics(void)
-{
-    static const uint8_t words[2][4] = {{0x11, 0x08, 0x04, 0x01}, {0x11, 0x70, 0x02, 0x01}};
-    for (unsigned int i = 0; i < 2; i++) {
-        const uint16_t port = i == 0 ? PIC1 : PIC2;
-        outb(port, words[i][0]);
-        for (unsigned int k = 1; k < 4; k++)
-            outb(port + 1, words[i][k]);
-        outb(port + 1, pic_mask[i]);
-    }
-}
-
-/* Channel 0 ticks 18.2 times a second, channel 1 once asked for refreshes, channel 2 is the speaker's
- * and off. */
-static void restore_pit(void)
-{
-    outb(PIT + 3, 0x36);
-    outb(PIT, 0);
-    outb(PIT, 0);
-    outb(PIT + 3, 0x54);
-    outb(PIT + 1, 0x12);
-    outb(PIT + 3, 0xb6);
-    outb(0x61, inb(0x61) & 0xfc);
-}
-
-static uint8_t cmos_read(uint8_t index)
-{
-    outb(CMOS, index);
-    return inb(CMOS + 1);
-}
-
-static void cmos_write(uint8_t index, uint8_t value)
-{
-    outb(CMOS, index);
-    outb(CMOS + 1, value);
-}
-
-static void save_uart(unsigned int i)
-{
-    const uint16_t port = uart_ports[i];
-    uart[i] =
-        (struct uart){.interrupts = inb(port + 1), .line = inb(port + 3), .modem = inb(port + 4)};
-    outb(port + 3, uart[i].line | 0x80);
-    uart[i].divisor_low = inb(port);
-    uart[i].divisor_high = inb(port + 1);
-    outb(port + 3, uart[i].line);
-}
-
-/* Of a port that is not there all reads give ones, and the writes go nowhere. */
-static void restore_uart(unsigned int i)
-{
-    const uint16_t port = uart_ports[i];
-    outb(port + 1, 0);
-    outb(port + 2, 0x07); /* empty both FIFOs, */
-    outb(port + 2, 0);    /* and off */
-    outb(port + 3, uart[i].line | 0x80);
-    outb(port, uart[i].divisor_low);
-    outb(port + 1, uart[i].divisor_high);
-    outb(port + 3, uart[i].line);
-    outb(port + 4, uart[i].modem);
-    outb(port + 1, uart[i].interrupts);
-}
-
 static void save_hpet(uint64_t address)
 {
     volatile void *registers;
@@ -199,12 +125,7 @@ static void restore_hpet(void)
 
 void devices_save(const struct acpi_info *acpi)
 {
-    pic_mask[0] = inb(PIC1 + 1);
-    pic_mask[1] = inb(PIC2 + 1);
-    clock_a = cmos_read(0x0a);
-    clock_b = cmos_read(0x0b);
-    for (unsigned int i = 0; i < UARTS; i++)
-        save_uart(i);
+    legacy_save();
     save_ioapics(acpi->madt);
     save_hpet(acpi->hpet_address);
     (void)pci_save();
@@ -214,14 +135,8 @@ void devices_restore(void)
 {
     pci_restore();
     restore_hpet();
-    cmos_write(0x0a, clock_a & 0x7f);
-    cmos_write(0x0b, clock_b);
-    (void)cmos_read(0x0c); /* what it has asked for is forgotten */
-    restore_pit();
-    for (unsigned int i = 0; i < UARTS; i++)
-        restore_uart(i);
     restore_ioapics();
-    restore_pics();
+    legacy_restore();
 }
 
 static uint32_t read_register(uint32_t offset)
@@ -254,7 +169,7 @@ void devices_save_apic(unsigned int cpu)
 }
 
 /* Out of x2APIC mode the way leads through "disabled": SDM vol. 3 §11.12.5. */
-void devices_restore_apic(unsigned int cpu)
+int devices_restore_apic(unsigned int cpu)
 {
     const struct local_apic *saved = &local[cpu];
     if (rdmsr(MSR_APIC_BASE) & APIC_BASE_ENABLE)
@@ -264,6 +179,8 @@ void devices_restore_apic(unsigned int cpu)
         if (saved->base & APIC_BASE_ENABLE)
             wrmsr(MSR_APIC_BASE, saved->base & ~(uint64_t)APIC_BASE_X2APIC);
         wrmsr(MSR_APIC_BASE, saved->base);
+        if (rdmsr(MSR_APIC_BASE) != saved->base)
+            return -EIO;
         apic_reset();
     }
     write_register(0xf0, saved->spurious);
@@ -271,4 +188,5 @@ void devices_restore_apic(unsigned int cpu)
     write_register(0x360, saved->lint1);
     write_register(0x370, saved->error);
     write_register(0x80, saved->task);
+    return 0;
 }

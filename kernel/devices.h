@@ -3,8 +3,7 @@
 #define LATCH_KERNEL_DEVICES_H
 /*
  * The devices as the firmware left them at launch, so that a relaunched guest finds them so: the
- * interrupt controllers, the timers, the clock, the serial ports and PCI. What a device does not
- * let be read is set as PC firmware sets it.
+ * interrupt controllers, the timers, the PC's own devices (kernel/legacy.h) and PCI (kernel/pci.h).
  */
 #include "kernel/acpi.h"
 
@@ -14,8 +13,9 @@ void devices_save(const struct acpi_info *acpi);
  * nothing interrupts afterwards. */
 void devices_restore(void);
 
-/* This CPU's local APIC, in the mode that it is in. The guest's use of it is over. */
+/* This CPU's local APIC, and the mode that it is in. The guest's use of it is over. -EIO if it does
+ * not come back into that mode. */
 void devices_save_apic(unsigned int cpu);
-void devices_restore_apic(unsigned int cpu);
+int devices_restore_apic(unsigned int cpu);
 
 #endif

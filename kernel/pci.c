@@ -25,13 +25,25 @@
 #define TYPE_BRIDGE   0x010000U
 #define NO_DEVICE     0xffffffffU
 
+#define CAP_POWER        0x01U
+#define CAP_MSI          0x05U
 #define CAP_EXPRESS      0x10U
+#define CAP_MSIX         0x11U
 #define CAP_ADVANCED     0x13U
+#define POWER_STATE      3U        /* of the second doubleword: D0 to D3hot */
+#define POWER_SOFT_RESET (1U << 3) /* 1: it keeps its state over D3hot */
+#define POWER_PME_STATUS (1U << 15)
+#define POWER_US         10000U
+#define MSI_ENABLE       (1U << 16)
+#define MSIX_ENABLE      (1U << 31)
 #define EXPRESS_FLR      (1U << 28) /* device capabilities */
 #define EXPRESS_RESET    (1U << 15) /* device control */
 #define ADVANCED_FLR     (1U << 25) /* of the first doubleword */
 #define ADVANCED_RESET   1U
 #define CAPABILITIES_MAX 48U
+#define CLASS(f)         ((f)->header[WORD_CLASS] >> 24)
+#define CLASS_DISPLAY    3U
+#define CLASS_BRIDGE     6U
 #define RESET_US         100000U
 
 struct function {
@@ -140,9 +152,47 @@ static bool reset(const struct function *f)
     return false;
 }
 
+/*
+ * Of what has no such reset the power management makes one, on the way from D3hot to D0: PCI Power
+ * Management Interface Specification 1.2 §5.4.1. It takes a display from a guest that does not run
+ * the card's own firmware, so not there; and not what leads to other functions.
+ */
+static bool set_power(const struct function *f, uint32_t state)
+{
+    const unsigned int power = find_capability(f, CAP_POWER);
+    if (power == 0 || CLASS(f) == CLASS_DISPLAY || CLASS(f) == CLASS_BRIDGE)
+        return false;
+    const uint32_t now = read_word(f, power + 1);
+    if (now & POWER_SOFT_RESET)
+        return false;
+    write_word(f, power + 1, (now & 0xffffU & ~(POWER_STATE | POWER_PME_STATUS)) | state);
+    return true;
+}
+
+static bool power_down(const struct function *f)
+{
+    return set_power(f, POWER_STATE);
+}
+
+static bool power_up(const struct function *f)
+{
+    return set_power(f, 0);
+}
+
+/* Messages are interrupts that would arrive after the new guest has turned bus mastering on. */
+static void forget_messages(const struct function *f)
+{
+    const unsigned int msi = find_capability(f, CAP_MSI), msix = find_capability(f, CAP_MSIX);
+    if (msi != 0)
+        write_word(f, msi, read_word(f, msi) & ~MSI_ENABLE);
+    if (msix != 0)
+        write_word(f, msix, read_word(f, msix) & ~MSIX_ENABLE);
+}
+
 /* The command last: addresses do not move while they are decoded. Status bits are cleared by ones. */
 static void restore(const struct function *f)
 {
+    forget_messages(f);
     for (unsigned int i = WORD_TYPE; i < HEADER_WORDS; i++) {
         if (read_word(f, i) != f->header[i])
             write_word(f, i, f->header[i]);
@@ -155,18 +205,28 @@ static bool is_bridge(const struct function *f)
     return (f->header[WORD_TYPE] & TYPE_MASK) == TYPE_BRIDGE;
 }
 
+/* Each function that is no bridge; and the time that those take of which it is true. */
+static void each(bool (*what)(const struct function *f), uint64_t wait)
+{
+    bool any = false;
+    for (unsigned int i = 0; i < count; i++)
+        any = (!is_bridge(&functions[i]) && what(&functions[i])) || any;
+    if (any)
+        tsc_delay(wait);
+}
+
+static bool silence(const struct function *f)
+{
+    write_word(f, WORD_COMMAND, read_word(f, WORD_COMMAND) & DECODES);
+    return false;
+}
+
 void pci_restore(void)
 {
-    bool wait = false;
-    for (unsigned int i = 0; i < count; i++) {
-        if (!is_bridge(&functions[i]))
-            write_word(&functions[i], WORD_COMMAND,
-                       read_word(&functions[i], WORD_COMMAND) & DECODES);
-    }
-    for (unsigned int i = 0; i < count; i++)
-        wait = (!is_bridge(&functions[i]) && reset(&functions[i])) || wait;
-    if (wait)
-        tsc_delay(RESET_US);
+    each(silence, 0);
+    each(power_down, POWER_US);
+    each(power_up, POWER_US);
+    each(reset, RESET_US);
     for (unsigned int i = 0; i < count; i++) {
         if (is_bridge(&functions[i])) /* a bridge that masters no bus hides what is behind it */
             write_word(&functions[i], WORD_COMMAND,

@@ -168,6 +168,11 @@ static void trap_keyboard_output(bool trap)
     backend_trap_port(KEYBOARD_DATA, trap);
 }
 
+void port_renew(void)
+{
+    trap_keyboard_output(false);
+}
+
 /* By what the write resets the machine, or NULL. `value` begins with the byte for the rule's port. */
 static const char *resets(const struct port_rule *rule, uint32_t value)
 {

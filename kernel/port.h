@@ -8,6 +8,8 @@ struct vcpu;
 
 /* Trap the ports of the list; once, after the ACPI tables are read and before the first entry. */
 void port_trap_all(void);
+/* The next generation begins: forget what the last one had announced to a device. */
+void port_renew(void);
 /* An access that exited. */
 enum exit_action port_access(struct vcpu *v, struct exit *exit);
 

@@ -72,6 +72,16 @@ static bool still_runs(const struct vcpu *v)
     return v->status != VCPU_STOPPED;
 }
 
+/* By it CPUs are called, and in which mode it is, the next model is checked against. */
+static void restore_apic(const struct vcpu *v)
+{
+    if (devices_restore_apic(v->cpu->index) != 0)
+        end_refuse(
+            "relaunch: wanted vcpu %u's local APIC as at launch, but this CPU does not turn it "
+            "on again (IA32_APIC_BASE is %lx); have the guest leave it on and in its mode",
+            v->index, rdmsr(MSR_APIC_BASE));
+}
+
 enum exit_action relaunch_begin(struct vcpu *v, const char *reason)
 {
     struct vcpu *nobody = NULL;
@@ -86,6 +96,7 @@ enum exit_action relaunch_begin(struct vcpu *v, const char *reason)
     if (!first)
         return EXIT_STOP;
     console_line("guest: %s: generation %lu ends", reason, vm.seal.generation);
+    restore_apic(v);
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         if (vm.vcpu[i] == v)
             continue;
@@ -133,7 +144,6 @@ static void renew_cpu(struct vcpu *v)
     const struct saved_cpu *cpu = &saved[v->index];
     write_cr3(read_cr3()); /* the seal was open in between */
     msr_restore(cpu->msr, cpu->msrs);
-    devices_restore_apic(v->cpu->index);
     v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);
     reset_fpu();
     write_dr0(0);
@@ -167,7 +177,8 @@ static void renew_vcpu(struct vcpu *v)
 static void renew_vm(void)
 {
     struct refusal why = {.text = ""};
-    console_flush();   /* what is still in the UART would be lost with it */
+    console_flush(); /* what is still in the UART would be lost with it */
+    port_renew();
     devices_restore(); /* first, so that no device writes to memory any more */
     pristine_restore(&vm.map);
     if (!pristine_check(boot->module, boot->module_count))
@@ -205,6 +216,7 @@ bool relaunch_join(struct vcpu *v)
         return false;
     const uint64_t next = vm.seal.generation + 1;
     v->status = VCPU_STOPPED;
+    restore_apic(v);
     arrived++;
     if (v->index == 0) {
         while (arrived < vm.vcpu_count)

@@ -96,21 +96,38 @@ def test_payload(boot, machine, name):
         check_one_line(booted)
 
 
-RESETS = {"qemu-amd": ("rounds=150 alternating", 149), "bochs-intel": ("rounds=7 alternating", 6),
-          # Without a triple fault: that CPU never takes the shutdown intercept.
-          "bochs-amd": ("rounds=6 alternating ways=cpkd", 5)}
+# The payload's letters for the ways to reset a machine, and what Latch says of each.
+WAYS = {"f": "triple fault", "c": "port CF9H", "p": "port 92H", "k": "keyboard controller",
+        "d": "keyboard controller's output port", "a": "triple fault"}
+# Without a triple fault on bochs-amd: that CPU never takes the shutdown intercept.
+RESETS = {"qemu-amd": (150, "fcpkda"), "bochs-intel": (7, "fcpkda"), "bochs-amd": (6, "cpkd")}
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_relaunch(boot, machine):
     """Generation after generation with two models in turn, on SVM direct and shadow in turn."""
-    words, resets = RESETS[machine]
-    booted = run_payload(boot, machine, "relaunch", words, "on-reset=relaunch test-hypercalls=on "
-                         "generation2=host,-popcnt,maxphyaddr=36", ["--mem", "96"])
-    assert len(booted.lines("guest: .*: generation [0-9]+ ends")) == resets, booted.tail()
+    rounds, ways = RESETS[machine]
+    resets = rounds - 1
+    booted = run_payload(boot, machine, "relaunch", f"rounds={rounds} alternating ways={ways}",
+                         "on-reset=relaunch test-hypercalls=on generation2=host,-popcnt,"
+                         "maxphyaddr=36", ["--mem", "96"])
+    wanted = [f"guest: {WAYS[ways[n % len(ways)]]}: generation {n} ends"
+              for n in range(1, rounds)]
+    ends = booted.lines("guest: .*: generation [0-9]+ ends")
+    assert [line.split("] ")[-1] for line in ends] == wanted, booted.tail()
     digests = [line.split()[-1] for line in booted.lines("model: digest .*")]
     assert len(digests) == resets + 1 and len(set(digests)) == 2
     assert all(digests[i] == digests[i % 2] for i in range(len(digests)))
+
+
+@pytest.mark.parametrize("machine, words", [("qemu-amd", "ways=oo"),
+                                            ("bochs-intel", "x2apic ways=pp")])
+def test_relaunch_with_apic_that_stays_off(boot, machine, words):
+    """Neither emulator's APIC comes back from "off", through which also the way out of x2APIC leads."""
+    booted = boot("--machine", machine, "--guest", BUILD / "guest/relaunch.elf", "--append", words,
+                  "--conf", "on-reset=relaunch generation2=host")
+    assert booted.finish() == ERROR, booted.tail()
+    assert booted.lines("latch: refused: relaunch: wanted vcpu 0's local APIC"), booted.tail()
 
 
 @pytest.mark.parametrize("action", ["poweroff", "halt"])

@@ -5,7 +5,8 @@
  * outlast a reset lies in the clock's RAM, which no reset clears.
  */
 #include "kernel/xen_layout.h"
-#include "tests/guest/lib/payload.h"
+#include "tests/guest/lib/devices.h"
+#include "tests/guest/lib/probe.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,16 +16,21 @@
 #define MARK         0x5eedf00d12345678UL
 #define CMOS_FIRST   0x60U /* beyond what firmware uses */
 #define CMOS_POOL    0U    /* two bytes for each of two generations */
-#define CMOS_PIC     4U
+#define CMOS_DEVICES 4U    /* two bytes for each, */
+#define CMOS_APIC    24U   /* and for another processor's */
 #define LEAF1_POPCNT (1U << 23)
 #define PAT_RESET    0x0007040600070406UL
-#define STACK_MARKS  16U
 #define MSR_SYSENTER 0x174U
-#define HALF_MIB     0x80000UL
-#define PAGE         4096UL
 #define MARK_BYTE    0xeeU
 
 #define HYPERCALL_MSR 0x40000000U
+#define APIC_ENABLE  0x800U
+#define PAGE         0x1000UL
+#define FIRST_MARK   0x100000UL
+#define LARGE_GLOBAL 0x183UL     /* present, writable, large, global */
+#define BEYOND       (5UL << 30) /* a linear address that the payload does not map */
+#define THOROUGH     6U          /* generations that look at devices and all processors */
+_Static_assert(CMOS_DEVICES + 2 * DEVICES <= CMOS_APIC, "each has its place");
 
 static const char *ways = "fcpkda"; /* see reset_by() */
 
@@ -63,7 +69,12 @@ static const struct {
     {"sysenter-eip", MSR_SYSENTER + 2, 0, 0x5678},
     {"star", 0xc0000081, 0, 0x0008000800000000},
     {"lstar", 0xc0000082, 0, 0x123456},
+    {"cstar", 0xc0000083, 0, 0x654321},
     {"sfmask", 0xc0000084, 0, 0x200},
+    {"fs-base", 0xc0000100, 0, 0x1111},
+    {"tsc-adjust", 0x3b, 0, 0x10000000},
+    {"spec-ctrl", 0x48, 0, 1},
+    {"xss", 0xda0, 0, 0x100},
     {"kernel-gs-base", 0xc0000102, 0, 0x7777},
     {"tsc-aux", 0xc0000103, 0, 77},
 };
@@ -75,24 +86,17 @@ static void check_quiet(bool ok, const char *name, uint64_t generation, uint64_t
         check(false, name, "generation %lu: found 0x%lx", generation, found);
 }
 
-/* By places in all of RAM: each 512 KiB one mark, where the payload itself is not. */
-static uint64_t *mark_at(uint64_t address)
-{
-    extern char payload_end[];
-    return address >= 0x100000 && address < (uint64_t)payload_end + HALF_MIB ? NULL
-                                                                             : (uint64_t *)address;
-}
-
+/* Of each page in RAM one word, in another place from page to page, where the payload itself is not. */
 static void each_mark(void (*each)(uint64_t *mark, uint64_t generation), uint64_t generation)
 {
+    extern char payload_end[];
     for (unsigned int i = 0; i < boot.ranges; i++) {
         const struct ram_range *range = &boot.range[i];
         if (range->type != 1)
             continue;
-        uint64_t first = (range->start + HALF_MIB) & ~(HALF_MIB - 1);
-        for (uint64_t at = first; at + 8 <= range->end && at < 1UL << 32; at += HALF_MIB) {
-            if (at >= 0x100000 && mark_at(at + 64) != NULL)
-                each(mark_at(at + 64), generation);
+        for (uint64_t at = range->start; at + PAGE <= range->end && at < 1UL << 32; at += PAGE) {
+            if (at >= FIRST_MARK && at > (uint64_t)payload_end)
+                each((uint64_t *)(at + (at / PAGE * 8) % PAGE), generation);
         }
     }
 }
@@ -117,6 +121,8 @@ static void check_registers(uint64_t generation)
     __asm__ volatile("mov %%dr3, %0" : "=r"(dr[3]));
     for (unsigned int i = 0; i < 4; i++)
         check_quiet(dr[i] == 0, "relaunch.debug-registers", generation, dr[i]);
+    check_quiet(read_dr6() == DR6_RESET, "relaunch.dr6", generation, read_dr6());
+    check_quiet(read_dr7() == DR7_RESET, "relaunch.dr7", generation, read_dr7());
     __asm__ volatile("movups %%xmm15, %0" : "=m"(xmm));
     check_quiet(xmm[0] == 0 && xmm[1] == 0, "relaunch.vector-registers", generation, xmm[0]);
     check_quiet(read_cr2() == 0, "relaunch.cr2", generation, read_cr2());
@@ -133,6 +139,8 @@ static void dirty_registers(void)
     __asm__ volatile("mov %0, %%dr0; mov %0, %%dr1; mov %0, %%dr2; mov %0, %%dr3"
                      :
                      : "r"(0x1000UL));
+    write_dr6(DR6_RESET | 0x4000UL);
+    write_dr7(DR7_RESET | 0x80UL);
     __asm__ volatile("movups %0, %%xmm15" : : "m"(mark) : "xmm15");
     write_cr2(MARK);
     for (unsigned int i = 0; i < MSRS; i++)
@@ -158,12 +166,74 @@ static void check_pool(uint64_t generation)
         check_quiet(pool == kept_word(place), "relaunch.pool", generation, pool);
 }
 
+static void check_sum(enum device device, unsigned int place, uint64_t generation, uint16_t sum)
+{
+    char name[48];
+    snprintf(name, sizeof(name), "relaunch.%s", device_name(device));
+    if (generation == 1)
+        keep_word(place, sum);
+    check_quiet(sum == kept_word(place), name, generation, sum);
+}
+
+static void sum_apic(void *sum)
+{
+    *(uint16_t *)sum = device_sum(DEVICE_APIC);
+}
+
+static void change_apic(void *unused)
+{
+    (void)unused;
+    device_change(DEVICE_APIC);
+}
+
+/* A byte for the keyboard is that, whatever was announced to its controller before the reset. */
 static void check_devices(uint64_t generation)
 {
-    uint16_t masks = (uint16_t)(inb(0x21) | inb(0xa1) << 8);
-    if (generation == 1)
-        keep_word(CMOS_PIC, masks);
-    check_quiet(masks == kept_word(CMOS_PIC), "relaunch.interrupt-controller", generation, masks);
+    uint16_t sum;
+    if (generation > THOROUGH)
+        return;
+    outb(0x60, 0xf4);
+    delay_us(2000);
+    while (inb(0x64) & 1)
+        (void)inb(0x60);
+    for (enum device device = 0; device < DEVICES; device++)
+        check_sum(device, CMOS_DEVICES + 2U * device, generation, device_sum(device));
+    if (generation > 1)
+        check_quiet(device_bus_masters() == 0, "relaunch.bus-masters", generation,
+                    device_bus_masters());
+    if (processor_count < 2)
+        return;
+    if (!processor_start(1) || !run_on(1, sum_apic, &sum))
+        broken("generation %lu: the other processor did not start", generation);
+    check_sum(DEVICE_APIC, CMOS_APIC, generation, sum);
+}
+
+static void change_devices(uint64_t generation)
+{
+    if (generation > THOROUGH)
+        return;
+    if (processor_count > 1)
+        (void)run_on(1, change_apic, NULL);
+    for (enum device device = 0; device < DEVICES; device++)
+        device_change(device);
+}
+
+static void touch(void *address)
+{
+    (void)*(volatile uint8_t *)address;
+}
+
+/* In the TLB of the last generation it was mapped, by a global page. */
+static void check_tlb(uint64_t generation)
+{
+    static uint64_t directory[512] __attribute__((aligned(4096)));
+    uint64_t *pdpt = (uint64_t *)(*(uint64_t *)(read_cr3() & ~0xfffUL) & ~0xfffUL);
+    check_quiet(fault_of(touch, (void *)BEYOND, NULL, NULL) == VECTOR_PF, "relaunch.tlb",
+                generation, BEYOND);
+    write_cr4(read_cr4() | CR4_PGE);
+    directory[0] = LARGE_GLOBAL;
+    pdpt[BEYOND >> 30] = (uint64_t)directory | 3;
+    touch((void *)BEYOND);
 }
 
 static void check_sealed_pages(void)
@@ -222,6 +292,10 @@ static void reset_by(char way)
     case 'p': /* system control port A */
         outb(0x92, (uint8_t)(inb(0x92) | 1));
         break;
+    case 'o': /* the same, by a processor whose local APIC is off */
+        wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) & ~(uint64_t)APIC_ENABLE);
+        outb(0x92, (uint8_t)(inb(0x92) | 1));
+        break;
     case 'k': /* the keyboard controller's reset pulse, */
         outb(0x64, 0xfe);
         break;
@@ -257,6 +331,7 @@ int main(void)
     check_areas(generation);
     check_pool(generation);
     each_mark(check_mark, generation);
+    check_tlb(generation);
     if (generation <= 2)
         check_sealed_pages();
     if (generation >= rounds) {
@@ -264,10 +339,11 @@ int main(void)
               rounds);
         return 0;
     }
-    dirty_registers();
-    outb(0x21, 0x5a);
-    outb(0xa1, 0xa5);
     each_mark(set_mark, generation);
+    if (boot_word("x2apic", NULL))
+        apic_enter_x2apic();
+    change_devices(generation);
+    dirty_registers();
     size_t count = strcspn(ways, " ");
     reset_by(ways[generation % count]);
     return 0;

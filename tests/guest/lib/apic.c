@@ -86,6 +86,7 @@ void apic_init(void)
     processor_count = acpi_processors(ids, PROCESSORS_MAX);
     x2apic = rdmsr(MSR_APIC_BASE) & APIC_BASE_X2APIC;
     processors[0].x2apic = x2apic;
+    found_at_start.pic_masks = (uint16_t)(inb(0x21) | inb(0xa1) << 8);
     outb(0x21, 0xff); /* no interrupt of the 8259's that nobody expects */
     outb(0xa1, 0xff);
     apic_write(APIC_SVR, 0x1ff);

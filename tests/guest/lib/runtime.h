@@ -8,6 +8,13 @@
 #define MODES_BASE 0x20000UL
 #define PROBE_BASE 0x9000UL
 
+/* What the runtime found in devices that it sets up itself. */
+struct found_at_start {
+    uint16_t pic_masks;
+    uint8_t uart[4]; /* COM1's interrupts, line, modem and scratch */
+};
+extern struct found_at_start found_at_start;
+
 /* COM1 as it is used here (console.c). */
 void console_init(void);
 /* Descriptor tables of the processor that booted (processor.c). */
