@@ -197,10 +197,13 @@ static int allocate(hpa_t page[3])
     return 0;
 }
 
-/* The VMCS is no CPU's any more when its page is written. */
+/* The VMCS is no CPU's any more when its page is written. What the CPU still holds of the tables
+ * before goes: the same roots come back, with other entries, and vmx->eptp forgets them here. */
 int vmx_vcpu_renew(struct vcpu *v, hpa_t root)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
+    if (vmx->eptp != 0)
+        vmx_flush_nested(vmx);
     vmx_clear(vmx->vmcs);
     memset(memory_at(vmx->vmcs), 0, PAGE_SIZE);
     memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
