@@ -13,6 +13,8 @@ import tty
 from typing import Optional
 
 VERDICT = re.compile(rb"Test result: (SUCCESS|SKIP|ERROR|FAILURE)\b")
+# Latch's first line. QEMU is told to end at a reset; what Bochs begins anew is seen by this.
+BEGIN = b"Latch: a microhypervisor"
 WORST_LAST = ["SUCCESS", "SKIP", "ERROR", "FAILURE"]
 CONTROL_A = b"\x01"
 # A machine that is to end does so soon after its verdict; one that halts is not waited for.
@@ -24,20 +26,23 @@ class Outcome:
     verdict: Optional[str] = None  # the worst line that was seen
     timed_out: bool = False
     left: bool = False  # by the user, with Ctrl-A x
+    again: bool = False  # the machine was reset and began anew
     debug_exit: Optional[int] = None
     failure: Optional[str] = None  # of the emulator
 
 
 class Watcher:
-    """Finds verdict lines in a stream of bytes."""
+    """Finds verdict lines in a stream of bytes, and counts Latch's beginnings."""
 
     def __init__(self):
         self.line = b""
         self.worst = None
+        self.begins = 0
 
     def feed(self, data):
         *lines, rest = (self.line + data).split(b"\n")
         self.line = rest[-4096:]
+        self.begins += sum(BEGIN in line for line in lines)
         for line in lines + [self.line]:
             found = VERDICT.search(line)
             if found:
@@ -115,6 +120,9 @@ def carry(output, typed, options, log):
             write_all(1, data)
             if log:
                 log.write(data)
+            if watcher.begins > 1:
+                outcome.again = True
+                break
     outcome.verdict = watcher.worst
     return outcome
 
@@ -130,6 +138,6 @@ def run(machine, options):
         output, typed = machine.start()
         with raw_terminal(options.interactive):
             outcome = carry(output, typed, options, log)
-        if not outcome.timed_out and not outcome.left:
+        if not outcome.timed_out and not outcome.left and not outcome.again:
             outcome.debug_exit, outcome.failure = machine.ended()
     return outcome

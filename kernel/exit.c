@@ -137,9 +137,7 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
         v->sipi_vector = exit->sipi.vector;
         return EXIT_STOP;
     case EXIT_TRIPLE_FAULT:
-        if (v->vm->config->on_reset == ON_RESET_RELAUNCH)
-            return vm_reset(v, "triple fault");
-        return vm_crash(v, exit, "triple fault");
+        return vm_triple_fault(v, exit);
     case EXIT_BAD_STATE:
         return vm_crash(v, exit, "the CPU refused to enter the guest");
     case EXIT_MACHINE_CHECK:

@@ -79,6 +79,9 @@ enum exit_action vm_end(struct vcpu *v, enum verdict verdict);
 enum exit_action vm_power_off(struct vcpu *v);
 /* As on-reset= says; `reason` says by what it was reset. */
 enum exit_action vm_reset(struct vcpu *v, const char *reason);
+/* The same, but unless the guest begins anew this is no way in which a sound guest ends: it is dumped
+ * first, with the verdict ERROR. */
+enum exit_action vm_triple_fault(struct vcpu *v, const struct exit *exit);
 /* The guest cannot go on: say why, dump, and end with the verdict ERROR. */
 enum exit_action vm_crash(struct vcpu *v, const struct exit *exit, const char *reason);
 

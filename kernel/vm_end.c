@@ -108,6 +108,15 @@ enum exit_action vm_power_off(struct vcpu *v)
     end_power_off();
 }
 
+static _Noreturn void end_as_reset(void)
+{
+    if (vm.config->on_reset == ON_RESET_POWEROFF)
+        end_power_off();
+    if (vm.config->on_reset == ON_RESET_HALT)
+        end_halt();
+    end_reset();
+}
+
 enum exit_action vm_reset(struct vcpu *v, const char *reason)
 {
     if (vm.config->on_reset == ON_RESET_RELAUNCH)
@@ -116,11 +125,7 @@ enum exit_action vm_reset(struct vcpu *v, const char *reason)
         return EXIT_STOP;
     console_line("guest: resets the machine: %s", reason);
     print_summary();
-    if (vm.config->on_reset == ON_RESET_POWEROFF)
-        end_power_off();
-    if (vm.config->on_reset == ON_RESET_HALT)
-        end_halt();
-    end_reset();
+    end_as_reset();
 }
 
 static void dump_line(const char *text)
@@ -166,11 +171,12 @@ static void dump_code(struct vcpu *v, const struct vcpu_state *s)
     console_line("dump: code at rip:%s", size == 0 ? " not readable" : text);
 }
 
-enum exit_action vm_crash(struct vcpu *v, const struct exit *exit, const char *reason)
+/* False if another vCPU ends the run already. */
+static bool dump_and_stop(struct vcpu *v, const struct exit *exit, const char *reason)
 {
     struct vcpu_state state;
     if (!begin_end(v))
-        return EXIT_STOP;
+        return false;
     backend_get_state(v, &state);
     console_line("guest: vcpu %u stopped: %s", v->index, reason);
     console_line("dump: exit %s, reason 0x%lx, info 0x%lx 0x%lx", exit_name(exit->kind),
@@ -182,5 +188,22 @@ enum exit_action vm_crash(struct vcpu *v, const struct exit *exit, const char *r
     vcpu_dump_walk(v, &state, state.segment[SEG_CS].base + state.rip, dump_line);
     backend_dump(v, dump_line);
     print_summary();
+    return true;
+}
+
+enum exit_action vm_crash(struct vcpu *v, const struct exit *exit, const char *reason)
+{
+    if (!dump_and_stop(v, exit, reason))
+        return EXIT_STOP;
     end_run(VERDICT_ERROR);
+}
+
+enum exit_action vm_triple_fault(struct vcpu *v, const struct exit *exit)
+{
+    if (vm.config->on_reset == ON_RESET_RELAUNCH)
+        return relaunch_begin(v, "triple fault");
+    if (!dump_and_stop(v, exit, "triple fault"))
+        return EXIT_STOP;
+    end_verdict(VERDICT_ERROR);
+    end_as_reset();
 }
