@@ -40,6 +40,7 @@ struct cpu {
     struct tss tss;            /* (c) */
     uint64_t stack_top;        /* (c) of the CPU's main stack */
     _Atomic bool online;       /* (a) */
+    uint64_t tsc_moved;        /* (o) by how much its guest has moved its TSC */
     _Atomic unsigned int nmis; /* (a) NMIs taken in Latch that are the guest's */
     int (*work)(void *);       /* written by the caller before work_ready, read after */
     void *work_argument;

@@ -17,8 +17,8 @@ enum msr_action {
     MSR_CONSTANT,  /* reads give `value`; writes are ignored */
     MSR_EFER_RULE,
     MSR_APIC_BASE_RULE,
-    MSR_ICR_RULE, /* passed once no IPI needs to be seen any more */
-    MSR_MTRR_RULE,
+    MSR_ICR_RULE,            /* passed once no IPI needs to be seen any more */
+    MSR_WATCHED_RULE,        /* reads are the hardware's; Latch follows what is written */
     MSR_HYPERCALL_PAGE_RULE, /* write-only: see kernel/hypercall.h */
     MSR_XSS_RULE,  /* reads are the hardware's; writes only of components that the model has */
     MSR_VIEW_RULE, /* as cpuid/msr_view.h has it; passed where the hardware's is the same */

@@ -15,6 +15,7 @@
 #include "kernel/pristine.h"
 #include "kernel/smp.h"
 #include "kernel/stats.h"
+#include "kernel/tsc.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include <errno.h>
@@ -144,6 +145,7 @@ static void renew_cpu(struct vcpu *v)
     const struct saved_cpu *cpu = &saved[v->index];
     write_cr3(read_cr3()); /* the seal was open in between */
     msr_restore(cpu->msr, cpu->msrs);
+    tsc_restore();
     v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);
     reset_fpu();
     write_dr0(0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/tsc.h"
+#include "kernel/cpu.h"
 #include "kernel/x86.h"
 
 /* i8254: channel 2 counts down at 1,193,182 Hz, gated by port 0x61, output in its bit 5. */
@@ -14,6 +15,9 @@
 #define POLLS_MAX      400000U /* of what takes 1 ms; where nothing ticks a poll may take 1 us */
 /* While the frequency is unknown a delay is measured as if by a fast CPU: too long, never short. */
 #define KHZ_GUESS 5000000U
+
+#define MSR_TSC        0x10U
+#define MSR_TSC_ADJUST 0x3bU
 
 static uint64_t time_zero;
 static uint64_t khz;
@@ -70,9 +74,38 @@ uint64_t tsc_khz(void)
     return khz;
 }
 
+uint64_t tsc_host(void)
+{
+    return rdtsc() - this_cpu()->tsc_moved;
+}
+
+/* IA32_TSC_ADJUST moves with each write to IA32_TSC, to the tick (SDM vol. 3 §18.17.3). Without one
+ * the time between two looks at the TSC is lost. */
+static uint64_t moved(void)
+{
+    uint64_t value;
+    return rdmsr_safe(MSR_TSC_ADJUST, &value) == 0 ? value : rdtsc();
+}
+
+int tsc_write(uint32_t msr, uint64_t value)
+{
+    const uint64_t before = moved();
+    const int error = wrmsr_safe(msr, value);
+    this_cpu()->tsc_moved += moved() - before;
+    return error;
+}
+
+void tsc_restore(void)
+{
+    uint64_t adjust;
+    if (this_cpu()->tsc_moved != 0 && rdmsr_safe(MSR_TSC_ADJUST, &adjust) != 0)
+        (void)wrmsr_safe(MSR_TSC, tsc_host());
+    this_cpu()->tsc_moved = 0;
+}
+
 uint64_t tsc_microseconds(void)
 {
-    uint64_t ticks = rdtsc() - time_zero;
+    uint64_t ticks = tsc_host() - time_zero;
     /* Split, so that years of ticks do not overflow the product. */
     return khz == 0 ? ticks / 1000 : ticks / khz * 1000 + ticks % khz * 1000 / khz;
 }

@@ -12,6 +12,12 @@ void tsc_calibrate_pm_timer(uint16_t port);
 uint64_t tsc_khz(void);
 /* Microseconds since time zero; TSC ticks in thousands while the frequency is unknown. */
 uint64_t tsc_microseconds(void);
+/* This CPU's TSC as if no guest had written to it: what Latch itself measures time by. */
+uint64_t tsc_host(void);
+/* A guest's write to IA32_TSC or IA32_TSC_ADJUST of this CPU. -EIO if the CPU does not take it. */
+int tsc_write(uint32_t msr, uint64_t value);
+/* Put this CPU's TSC where it would be without them; after IA32_TSC_ADJUST is what it was. */
+void tsc_restore(void);
 /* Spin for at least that long. */
 void tsc_delay(uint64_t microseconds);
 
