@@ -32,7 +32,8 @@ struct acpi_cpu {
 };
 
 /* A generic address (§5.2.3.2). space: 0 memory, 1 I/O, 2 PCI configuration. */
-#define ACPI_SPACE_IO 1U
+#define ACPI_SPACE_MEMORY 0U
+#define ACPI_SPACE_IO     1U
 struct acpi_address {
     uint8_t space;
     uint8_t width; /* bits */

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/mmio.h"
+#include "kernel/acpi.h"
 #include "kernel/apic.h"
 #include "kernel/backend.h"
+#include "kernel/console.h"
 #include "kernel/insn.h"
 #include "kernel/ipi.h"
 #include "kernel/memory.h"
 #include "kernel/paging.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
+#include <stdio.h>
+
+static volatile uint8_t *reset_page; /* with ACPI's reset register in it; NULL: none is watched */
 
 static bool in_latch(gpa_t address)
 {
@@ -60,28 +65,96 @@ static enum exit_action forbidden(struct vcpu *v, struct exit *exit)
     return EXIT_NEXT;
 }
 
+/* The store that a page held read-only has caught, and its length. Without one, false, and *action is
+ * what comes of the exit; `page` is its name. */
+static bool find_store(struct vcpu *v, struct exit *exit, const char *page, struct insn *insn,
+                       enum exit_action *action)
+{
+    struct vcpu_state state;
+    char text[80];
+    uint8_t code;
+    backend_get_state(v, &state);
+    if (!exit->memory.delivering && vcpu_decode(v, &state, insn) != 0 && is_move(insn) &&
+        insn->to_rm) {
+        exit->length = insn->length;
+        return true;
+    }
+    if (!exit->memory.delivering &&
+        vcpu_fetch(v, &state, state.segment[SEG_CS].base + state.rip, &code, 1) == 0) {
+        *action = EXIT_RETRY; /* it went away between the write and here */
+        return false;
+    }
+    snprintf(text, sizeof(text), "%s wrote to the page of %s",
+             exit->memory.delivering ? "the delivery of an event"
+                                     : "an instruction other than a move",
+             page);
+    *action = vm_crash(v, exit, text);
+    return false;
+}
+
 /* Only aligned doublewords are defined to reach a register (SDM vol. 3 §11.4.1); any other write
  * goes nowhere, and above all not beyond the page. */
 static enum exit_action write_apic_page(struct vcpu *v, struct exit *exit)
 {
     const uint32_t offset = (uint32_t)(exit->memory.gpa.raw & PAGE_OFFSET_MASK);
-    struct vcpu_state state;
+    enum exit_action action;
     struct insn insn;
-    if (exit->memory.delivering)
-        return vm_crash(v, exit, "the delivery of an event wrote to the local APIC's page");
-    backend_get_state(v, &state);
-    if (vcpu_decode(v, &state, &insn) == 0) {
-        uint8_t code;
-        if (vcpu_fetch(v, &state, state.segment[SEG_CS].base + state.rip, &code, 1) == 0)
-            return EXIT_RETRY; /* it went away between the write and here */
-        insn.memory = false;
-    }
-    if (!is_move(&insn) || !insn.to_rm)
-        return vm_crash(v, exit, "an instruction other than a move wrote to the local APIC's page");
-    exit->length = insn.length;
+    if (!find_store(v, exit, "the local APIC", &insn, &action))
+        return action;
     if (insn.rm_size != sizeof(uint32_t) || offset % APIC_REGISTER_STEP != 0)
         return EXIT_NEXT;
     return ipi_xapic_write(v, offset, (uint32_t)stored_value(v, &insn));
+}
+
+static void store(volatile void *to, unsigned int size, uint64_t value)
+{
+    if (size == 1)
+        *(volatile uint8_t *)to = (uint8_t)value;
+    else if (size == 2)
+        *(volatile uint16_t *)to = (uint16_t)value;
+    else if (size == 4)
+        *(volatile uint32_t *)to = (uint32_t)value;
+    else
+        *(volatile uint64_t *)to = value;
+}
+
+/* The page has other registers too. A store over its end goes nowhere. */
+static enum exit_action write_reset_page(struct vcpu *v, struct exit *exit)
+{
+    const uint64_t address = exit->memory.gpa.raw, offset = address & PAGE_OFFSET_MASK;
+    const uint64_t byte = v->vm->acpi->reset.address - address;
+    enum exit_action action;
+    struct insn insn;
+    if (!find_store(v, exit, "the ACPI reset register", &insn, &action))
+        return action;
+    const uint64_t value = stored_value(v, &insn);
+    if (byte < insn.rm_size && (uint8_t)(value >> 8 * byte) == v->vm->acpi->reset_value)
+        return vm_reset(v, "ACPI reset register");
+    if (offset + insn.rm_size <= PAGE_SIZE)
+        store(reset_page + offset, insn.rm_size, value);
+    return EXIT_NEXT;
+}
+
+/* ACPI Specification 6.5 §4.8.3.6. One in I/O space is a port's: kernel/port.c. */
+uint64_t mmio_watch_reset(void)
+{
+    const struct acpi_address *reset = &vm.acpi->reset;
+    const uint64_t page = reset->address & ~PAGE_OFFSET_MASK;
+    volatile void *registers;
+    if (!vm.acpi->reset_supported || reset->space == ACPI_SPACE_IO ||
+        vm.config->on_reset == ON_RESET_RESET)
+        return 0;
+    if (reset->space != ACPI_SPACE_MEMORY || page == apic_page() || page == 0 ||
+        reset->address >= GUEST_MAP_END || in_latch(gpa(page)) ||
+        memory_map_is_ram(&vm.map, page, page + PAGE_SIZE) ||
+        memory_map_mmio(hpa(page), PAGE_SIZE, &registers) != 0) {
+        console_line("reset: ACPI's reset register is not watched: space %u, 0x%lx; a guest that "
+                     "uses it resets the machine, whatever on-reset= says",
+                     reset->space, reset->address);
+        return 0;
+    }
+    reset_page = registers;
+    return page;
 }
 
 enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
@@ -106,6 +179,9 @@ enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
     if (result.kind == GUEST_READ_ONLY && exit->memory.write && !exit->memory.walk &&
         gfn_of(address).raw == apic_page() >> PAGE_SHIFT)
         return write_apic_page(v, exit);
+    if (result.kind == GUEST_READ_ONLY && exit->memory.write && !exit->memory.walk &&
+        reset_page != NULL && gfn_of(address).raw == vm.acpi->reset.address >> PAGE_SHIFT)
+        return write_reset_page(v, exit);
     if (result.beyond_limit && v->paging == PAGED_NARROW && exit->memory.linear_valid)
         return paging_beyond_limit(v, exit);
     if (result.kind == GUEST_ABSENT)

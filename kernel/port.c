@@ -112,7 +112,8 @@ void port_trap_all(void)
         (vm.acpi->reset.address & ~7UL) != PCI_ADDRESS)
         fill(RULE_ACPI_RESET, vm.acpi->reset.address, 1);
     /* It lies within PCI's address register, so that each of PCI's accesses exits: only where a reset
-     * is not simply the hardware's. */
+     * is not simply the hardware's, which with on-reset=reset comes to the same but for Latch's own
+     * last lines. */
     if (vm.config->on_reset != ON_RESET_RESET)
         fill(RULE_RESET_CONTROL, RESET_CONTROL, 1);
     /* From the last line to the first, which decides. Above them PCI devices' ports begin, where the

@@ -5,6 +5,7 @@
 #include "kernel/console.h"
 #include "kernel/machine.h"
 #include "kernel/memory.h"
+#include "kernel/mmio.h"
 #include "kernel/smp.h"
 #include "kernel/tsc.h"
 #include "kernel/x86.h"
@@ -130,6 +131,9 @@ static int build_guest_map(void)
     if (error == 0 && vm.icr_trapped)
         error = guest_map_set(&vm.guest_map, gpa(apic_page()), PAGE_SIZE, hpa(apic_page()),
                               GUEST_READ_ONLY);
+    const uint64_t reset = mmio_watch_reset();
+    if (error == 0 && reset != 0)
+        error = guest_map_set(&vm.guest_map, gpa(reset), PAGE_SIZE, hpa(reset), GUEST_READ_ONLY);
     return error;
 }
 

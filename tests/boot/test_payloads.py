@@ -3,9 +3,12 @@
 
 import re
 
+import pexpect
 import pytest
 
 from conftest import BUILD, ERROR, FAILURE, MACHINES, SKIP, SUCCESS
+
+BEGIN = "Latch: a microhypervisor"
 
 # name: payload, its command line, Latch's configuration, further arguments of iso/run
 PAYLOADS = {
@@ -100,21 +103,27 @@ def test_payload(boot, machine, name):
 WAYS = {"f": "triple fault", "c": "port CF9H", "p": "port 92H", "k": "keyboard controller",
         "d": "keyboard controller's output port", "a": "triple fault"}
 # Without a triple fault on bochs-amd: that CPU never takes the shutdown intercept.
-RESETS = {"qemu-amd": (150, "fcpkda"), "bochs-intel": (7, "fcpkda"), "bochs-amd": (6, "cpkd")}
+RESETS = {"qemu-amd": (1001, "fcpkda"), "bochs-intel": (7, "fcpkda"), "bochs-amd": (6, "cpkd")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("machine", MACHINES)
 def test_relaunch(boot, machine):
-    """Generation after generation with two models in turn, on SVM direct and shadow in turn."""
+    """Generation after generation with two models in turn, on SVM direct and shadow in turn.
+
+    Clearing memory is most of a relaunch, so the machine has little.
+    """
     rounds, ways = RESETS[machine]
     resets = rounds - 1
     booted = run_payload(boot, machine, "relaunch", f"rounds={rounds} alternating ways={ways}",
                          "on-reset=relaunch test-hypercalls=on generation2=host,-popcnt,"
-                         "maxphyaddr=36", ["--mem", "96"])
+                         "maxphyaddr=36 pool=4 shadow=2", ["--mem", "40"])
     wanted = [f"guest: {WAYS[ways[n % len(ways)]]}: generation {n} ends"
               for n in range(1, rounds)]
     ends = booted.lines("guest: .*: generation [0-9]+ ends")
     assert [line.split("] ")[-1] for line in ends] == wanted, booted.tail()
+    dates = re.findall(r"^\[ *(\d+\.\d+)\] ", booted.text, re.MULTILINE)
+    assert dates == sorted(dates, key=float), "the guest moved the TSC, and Latch's dates with it"
     digests = [line.split()[-1] for line in booted.lines("model: digest .*")]
     assert len(digests) == resets + 1 and len(set(digests)) == 2
     assert all(digests[i] == digests[i % 2] for i in range(len(digests)))
@@ -130,12 +139,37 @@ def test_relaunch_with_apic_that_stays_off(boot, machine, words):
     assert booted.lines("latch: refused: relaunch: wanted vcpu 0's local APIC"), booted.tail()
 
 
-@pytest.mark.parametrize("action", ["poweroff", "halt"])
+# QEMU is to reset its machine, instead of ending.
+DOES_RESET = ["--", "-action", "reboot=reset"]
+ENDS = {
+    "poweroff": ("iso/run: the machine ended without a verdict", []),
+    "halt": (None, []),
+    "reset": ("iso/run: the machine was reset", DOES_RESET),
+}
+
+
+@pytest.mark.parametrize("action", ENDS)
 def test_reset_ends_the_run(boot, action):
+    words, arguments = ENDS[action]
     booted = boot("--machine", "qemu-amd", "--guest", BUILD / "guest/relaunch.elf", "--append",
-                  "ways=pp", "--conf", f"on-reset={action}", "--timeout", "10")
-    booted.finish()
-    assert booted.lines("guest: resets the machine: port 92H"), booted.tail()
+                  "ways=pp", "--conf", f"on-reset={action}", *arguments)
+    booted.expect("guest: resets the machine: port 92H")
+    if action == "halt":
+        booted.expect("tables: .*")
+        assert booted.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=5) == 1, "it ended"
+        return
+    assert booted.finish() == ERROR, booted.tail()
+    assert words in booted.text, booted.tail()
+    assert not booted.verdicts, booted.tail()
+
+
+def test_reset_left_to_the_hardware(boot):
+    """Port CF9H is not trapped with on-reset=reset, the default: it does reset."""
+    booted = boot("--machine", "qemu-amd", "--guest", BUILD / "guest/relaunch.elf", "--append",
+                  "ways=cc", *DOES_RESET)
+    assert booted.finish() == ERROR, booted.tail()
+    assert "iso/run: the machine was reset" in booted.text, booted.tail()
+    assert not booted.lines("guest: resets"), booted.tail()
 
 
 def test_x2apic(boot):
@@ -181,9 +215,9 @@ def test_model_file(boot, machine, tmp_path):
     assert {line.split()[0] for line in changed} == {"0x00000001"}, sorted(changed)
 
 
-def crash(boot, machine, append, reason):
+def crash(boot, machine, append, reason, conf="", arguments=()):
     booted = boot("--machine", machine, "--guest", BUILD / "guest/triple.elf", "--append", append,
-                  "--conf", "icr-trap=keep")
+                  "--conf", f"icr-trap=keep {conf}", *arguments)
     assert booted.finish() == ERROR, booted.tail()
     assert booted.verdicts == ["ERROR"], booted.tail()
     assert booted.lines(f"guest: vcpu 0 stopped: {reason}"), booted.tail(60)
@@ -194,12 +228,27 @@ def crash(boot, machine, append, reason):
     return booted
 
 
-@pytest.mark.parametrize("machine", ["qemu-amd", "bochs-intel"])
-def test_triple_fault(boot, machine):
-    """Not on bochs-amd: that CPU never takes the shutdown intercept, Bochs itself stops there."""
-    booted = crash(boot, machine, "", "triple fault")
+# QEMU must not end by its debug-exit port here, so that port is another one's.
+AFTER_TRIPLE = {
+    "bochs-intel": [("poweroff", "", [])],
+    "qemu-amd": [("halt", "iso/run: the machine did not end by itself", []),
+                 ("reset", BEGIN, DOES_RESET)],
+}
+
+
+@pytest.mark.parametrize("machine, action, words, arguments", [
+    (machine, *row) for machine, rows in AFTER_TRIPLE.items() for row in rows])
+def test_triple_fault(boot, machine, action, words, arguments):
+    """Dumped, with the verdict ERROR, and then what on-reset= says; without it the machine is reset.
+
+    Not on bochs-amd: that CPU never takes the shutdown intercept, Bochs itself stops there.
+    """
+    conf = "exit-port=0x80" if machine == "qemu-amd" else ""
+    conf += f" on-reset={action}" if action != "reset" else ""
+    booted = crash(boot, machine, "", "triple fault", conf, arguments)
     assert booted.lines("dump: rax 0000000000007e57"), booted.tail(60)
     assert booted.lines("dump: code at rip: 0f 0b"), booted.tail(60)
+    assert words in booted.text.split("Test result: ERROR")[1], booted.tail()
 
 
 @pytest.mark.parametrize("machine", MACHINES)

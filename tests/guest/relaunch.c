@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Generation after generation, by each way to reset a machine: nothing of one shows in the next. The
- * words `rounds=N` and `ways=WORD` (letters of ways[] below) say how many and by which. What must
+ * words `rounds=N` and `ways=WORD` (letters of reset_by() below) say how many and by which. What must
  * outlast a reset lies in the clock's RAM, which no reset clears.
  */
 #include "kernel/xen_layout.h"
@@ -13,23 +13,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MARK         0x5eedf00d12345678UL
-#define CMOS_FIRST   0x60U /* beyond what firmware uses */
-#define CMOS_POOL    0U    /* two bytes for each of two generations */
-#define CMOS_DEVICES 4U    /* two bytes for each, */
-#define CMOS_APIC    24U   /* and for another processor's */
-#define LEAF1_POPCNT (1U << 23)
-#define PAT_RESET    0x0007040600070406UL
-#define MSR_SYSENTER 0x174U
-#define MARK_BYTE    0xeeU
-
-#define HYPERCALL_MSR 0x40000000U
-#define APIC_ENABLE  0x800U
-#define PAGE         0x1000UL
-#define FIRST_MARK   0x100000UL
-#define LARGE_GLOBAL 0x183UL     /* present, writable, large, global */
-#define BEYOND       (5UL << 30) /* a linear address that the payload does not map */
-#define THOROUGH     6U          /* generations that look at devices and all processors */
+#define MARK             0x5eedf00d12345678UL
+#define CMOS_FIRST       0x60U /* beyond what firmware uses */
+#define CMOS_POOL        0U    /* two bytes for each of two generations */
+#define CMOS_DEVICES     4U    /* two bytes for each, */
+#define CMOS_APIC        24U   /* and for another processor's */
+#define LEAF1_POPCNT     (1U << 23)
+#define PAT_RESET        0x0007040600070406UL
+#define MSR_SYSENTER     0x174U
+#define MARK_BYTE        0xeeU
+#define HYPERCALL_MSR    0x40000000U
+#define APIC_ENABLE      0x800U
+#define MSR_TSC          0x10U
+#define TSC_FAR          (1UL << 50) /* no machine here runs for so long */
+#define ACPI_RESET_VALUE 0x5aU
+#define PAGE             0x1000UL
+#define FIRST_MARK       0x100000UL
+#define LARGE_GLOBAL     0x183UL     /* present, writable, large, global */
+#define BEYOND           (5UL << 30) /* a linear address that the payload does not map */
+#define THOROUGH         6U          /* generations that look at devices and all processors */
 _Static_assert(CMOS_DEVICES + 2 * DEVICES <= CMOS_APIC, "each has its place");
 
 static const char *ways = "fcpkda"; /* see reset_by() */
@@ -125,6 +127,7 @@ static void check_registers(uint64_t generation)
     check_quiet(read_dr7() == DR7_RESET, "relaunch.dr7", generation, read_dr7());
     __asm__ volatile("movups %%xmm15, %0" : "=m"(xmm));
     check_quiet(xmm[0] == 0 && xmm[1] == 0, "relaunch.vector-registers", generation, xmm[0]);
+    check_quiet(rdtsc() < TSC_FAR, "relaunch.tsc", generation, rdtsc());
     check_quiet(read_cr2() == 0, "relaunch.cr2", generation, read_cr2());
     for (unsigned int i = 0; i < MSRS; i++) {
         uint64_t value = 0;
@@ -145,6 +148,7 @@ static void dirty_registers(void)
     write_cr2(MARK);
     for (unsigned int i = 0; i < MSRS; i++)
         (void)wrmsr_safe(msrs[i].msr, msrs[i].other);
+    (void)wrmsr_safe(MSR_TSC, TSC_FAR);
 }
 
 static void check_model(uint64_t generation)
@@ -184,6 +188,7 @@ static void change_apic(void *unused)
 {
     (void)unused;
     device_change(DEVICE_APIC);
+    (void)wrmsr_safe(MSR_TSC, 1000);
 }
 
 /* A byte for the keyboard is that, whatever was announced to its controller before the reset. */
@@ -281,6 +286,8 @@ static void triple_fault(void *unused)
 
 static void reset_by(char way)
 {
+    const char *value;
+    uint64_t reset_at;
     switch (way) {
     case 'f':
         triple_fault(NULL);
@@ -295,6 +302,13 @@ static void reset_by(char way)
     case 'o': /* the same, by a processor whose local APIC is off */
         wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) & ~(uint64_t)APIC_ENABLE);
         outb(0x92, (uint8_t)(inb(0x92) | 1));
+        break;
+    case 'r': /* ACPI's reset register, where the word `at=` says */
+        reset_at = boot_word("at", &value) ? strtoul(value, NULL, 16) : 0;
+        if (reset_at > UINT16_MAX)
+            *(volatile uint8_t *)reset_at = ACPI_RESET_VALUE;
+        else
+            outb((uint16_t)reset_at, ACPI_RESET_VALUE);
         break;
     case 'k': /* the keyboard controller's reset pulse, */
         outb(0x64, 0xfe);
