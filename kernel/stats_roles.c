@@ -39,7 +39,7 @@ static void count_all(void)
         for (const struct table_page *page = vm.cache.bucket[i]; page != NULL; page = page->next)
             count(page->role);
     }
-    for (unsigned int i = 0; i < vm.shadow.count; i++) {
+    for (unsigned int i = 0; i < vm.shadow.fresh; i++) {
         if (vm.shadow.pages[i].live)
             count(vm.shadow.pages[i].role);
     }

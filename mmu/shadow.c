@@ -25,7 +25,7 @@ void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_
                          .first = first,
                          .count = count,
                          .track = track};
-    pool_init(s);
+    pool_clear(s);
     direct_set_tables(direct, first, count * PAGE_SIZE);
     direct->tracked = tracked_frames;
     direct->tracked_ctx = s;
@@ -47,14 +47,16 @@ int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct pagin
 {
     unsigned int cpus;
     struct shadow_cpu **link = find_cpu(s, cpu, &cpus);
-    struct shadow_page *root = *link ? cpu->pae_root : page_of_idle(s->unused.next);
+    struct shadow_page *root = *link ? cpu->pae_root : NULL;
     struct shadow_cpu *next = *link ? cpu->next : NULL;
 
     if (!*link) {
-        if (link_empty(&s->unused) || s->count < SHADOW_PAGES_PER_CPU * (cpus + 2U))
+        if (s->count < SHADOW_PAGES_PER_CPU * (cpus + 2U))
             return -ENOMEM;
-        link_remove(&root->idle);
-        s->unused_count--;
+        if (s->fresh != s->kept)
+            return -EBUSY;
+        root = pool_take(s);
+        s->kept = s->fresh;
         root->users = 1;
         root->role = (union page_role){.level = 3, .format = FORMAT_SHADOW_PAE, .direct = 1};
     }
@@ -186,21 +188,24 @@ bool shadow_is_tracked(const struct shadow *s, gfn_t first, uint64_t count)
                 return true;
         return false;
     }
-    for (unsigned int i = 0; i < s->count; i++)
-        if (s->pages[i].tracked && s->pages[i].frame.raw - first.raw < count)
+    for (const struct shadow_link *link = s->tracked_pages.next; link != &s->tracked_pages;
+         link = link->next)
+        if (page_of_sync((struct shadow_link *)link)->frame.raw - first.raw < count)
             return true;
     return false;
 }
 
+/* Only what the nested tables have read-only is looked at. */
 void shadow_clear(struct shadow *s)
 {
-    for (unsigned int i = 0; i < s->count; i++) {
-        struct shadow_page *page = &s->pages[i];
+    while (!link_empty(&s->tracked_pages)) {
+        struct shadow_page *page = page_of_sync(s->tracked_pages.next);
 
-        if (page->live)
-            shadow_free(s, page);
+        link_remove(&page->sync);
+        page->tracked = false;
+        direct_protect(s->direct, page->frame, true);
     }
-    shadow_reap(s);
+    pool_clear(s);
 }
 
 void shadow_count(const struct shadow *s, struct shadow_stats *stats)
@@ -212,6 +217,6 @@ void shadow_count(const struct shadow *s, struct shadow_stats *stats)
                                    .fills = s->fills,
                                    .evictions = s->evictions,
                                    .opened = s->opened};
-    for (unsigned int i = 0; i < s->count; i++)
+    for (unsigned int i = 0; i < s->fresh; i++)
         stats->unsynced += s->pages[i].live && !s->pages[i].role.direct && !s->pages[i].tracked;
 }

@@ -50,7 +50,8 @@ struct shadow_link {
 
 /* What Latch remembers of one shadow page; descriptor i is page i's. */
 struct shadow_page {
-    struct shadow_link sync;  /* unsynced: in unsynced[], candidates, or an idle page's stale */
+    struct shadow_link sync;  /* unsynced: in unsynced[], candidates, or an idle page's stale;
+                               * or in tracked_pages */
     struct shadow_link idle;  /* without users, in one of the other lists of struct shadow */
     struct shadow_link stale; /* without users: unsynced pages that only it leads to, or itself */
     struct shadow_page *next; /* in its bucket */
@@ -81,6 +82,9 @@ struct shadow {
     struct shadow_link inactive;    /* roots without vCPU, with all below; oldest first */
     struct shadow_link unsynced[2]; /* leaf tables; others; what no vCPU can reach is left out */
     struct shadow_link candidates;  /* to be tracked at the end of this call */
+    struct shadow_link tracked_pages;
+    unsigned int kept;  /* the vCPUs' own pages: the first ones, for ever */
+    unsigned int fresh; /* from here on no page was used since all were dropped */
     unsigned int unused_count, limbo_count, tracked, peak;
     uint64_t unlinked; /* links to tables, and large pages, dropped so far */
     uint64_t fills, evictions, opened;
@@ -126,7 +130,8 @@ void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_
                  struct shadow_page *descriptors, bool track);
 
 /* A vCPU's part, with paging off. Takes one page for its PDPTEs, and keeps it if called again:
- * -ENOMEM if there are fewer pages than SHADOW_PAGES_PER_CPU demands. */
+ * -ENOMEM if there are fewer pages than SHADOW_PAGES_PER_CPU demands; -EBUSY for a new vCPU when other
+ * pages are in use already. */
 int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct paging_props *props,
                     const struct role_context *context);
 
@@ -160,7 +165,8 @@ bool shadow_write(struct shadow *s, gfn_t frame);
 /* Whether any page of [first, first + count) is tracked, and so is not to be mapped writable. */
 bool shadow_is_tracked(const struct shadow *s, gfn_t first, uint64_t count);
 
-/* Drop all tables (guest reset); every vCPU has been unloaded and none runs. */
+/* Drop all tables (guest reset), in no more time for many than for few, but for tracked ones; every
+ * vCPU has been unloaded, and none runs before it has flushed all linear translations. */
 void shadow_clear(struct shadow *s);
 
 /* Figures for the console. */

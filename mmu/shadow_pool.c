@@ -12,23 +12,37 @@ static struct shadow_page **bucket_of(struct shadow *s, gfn_t frame)
 
 _Static_assert(SHADOW_BUCKETS == 1U << 12, "bucket_of() takes the top 12 bits");
 
-void pool_init(struct shadow *s)
+void pool_clear(struct shadow *s)
 {
-    struct shadow_link *lists[] = {&s->unused,   &s->limbo,       &s->dead,        &s->orphans,
-                                   &s->inactive, &s->unsynced[0], &s->unsynced[1], &s->candidates};
+    struct shadow_link *lists[] = {&s->unused,      &s->limbo,      &s->dead,
+                                   &s->orphans,     &s->inactive,   &s->unsynced[0],
+                                   &s->unsynced[1], &s->candidates, &s->tracked_pages};
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         link_init(lists[i]);
-    for (unsigned int i = 0; i < s->count; i++) {
-        struct shadow_page *page = &s->pages[i];
+    memset(s->bucket, 0, sizeof(s->bucket));
+    s->fresh = s->kept;
+    s->unused_count = s->count - s->kept;
+    s->limbo_count = s->tracked = 0;
+}
 
+struct shadow_page *pool_take(struct shadow *s)
+{
+    struct shadow_page *page = page_of_idle(s->unused.next);
+
+    if (!link_empty(&s->unused)) {
+        link_remove(&page->idle);
+    } else if (s->fresh < s->count) {
+        page = &s->pages[s->fresh++];
         *page = (struct shadow_page){.users = 0};
         link_init(&page->sync);
         link_init(&page->idle);
         link_init(&page->stale);
-        link_move(&page->idle, &s->unused);
+    } else {
+        return NULL;
     }
-    s->unused_count = s->count;
+    s->unused_count--;
+    return page;
 }
 
 hpa_t shadow_address(const struct shadow *s, const struct shadow_page *page)
@@ -48,7 +62,7 @@ struct shadow_page *shadow_child(const struct shadow *s, const struct shadow_pag
     struct shadow_page *child;
 
     if (page->role.level < 2 || !(entry & SHADOW_PRESENT) || (entry & SHADOW_LARGE) ||
-        offset / PAGE_SIZE >= s->count)
+        offset / PAGE_SIZE >= s->fresh)
         return NULL;
     child = &s->pages[offset / PAGE_SIZE];
     return child->live && child->role.level + 1U == page->role.level ? child : NULL;
@@ -131,20 +145,18 @@ void shadow_set_tracked(struct shadow *s, struct shadow_page *page)
 {
     s->tracked += !page->tracked;
     page->tracked = true;
-    link_remove(&page->sync);
+    link_move(&page->sync, &s->tracked_pages);
 }
 
 static struct shadow_page *make(struct shadow *s, gfn_t frame, union page_role role)
 {
     struct shadow_page **bucket = bucket_of(s, frame);
     struct shadow_page *relative = shadow_of_frame(s, frame);
-    struct shadow_page *page = page_of_idle(s->unused.next);
+    struct shadow_page *page = pool_take(s);
     unsigned int used;
 
-    if (link_empty(&s->unused))
+    if (!page)
         return NULL;
-    link_remove(&page->idle);
-    s->unused_count--;
     used = s->count - s->unused_count - s->limbo_count;
     if (used > s->peak)
         s->peak = used;

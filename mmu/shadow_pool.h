@@ -45,8 +45,10 @@ static inline struct shadow_page *page_of_idle(struct shadow_link *link)
     return (struct shadow_page *)((char *)link - __builtin_offsetof(struct shadow_page, idle));
 }
 
-/* All pages new and unused. */
-void pool_init(struct shadow *s);
+/* All pages new and unused, but those kept for vCPUs; none is looked at before it is taken. */
+void pool_clear(struct shadow *s);
+/* A page with its links in no list, else unchanged or all 0; NULL if none is unused. */
+struct shadow_page *pool_take(struct shadow *s);
 
 /* The table in a page, and its address. */
 uint64_t *shadow_table(const struct shadow *s, const struct shadow_page *page);

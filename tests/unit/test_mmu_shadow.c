@@ -335,6 +335,28 @@ static void clearing(void)
     CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
 }
 
+/* However many tables there are: their descriptors are not looked at one by one. */
+static void clearing_at_once(void)
+{
+    static struct shadow_page before[POOL];
+    struct vcpu *c = simple_guest(POOL);
+    struct shadow_stats stats;
+
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    c->shadow.state.cr0 = 0;
+    flush_all(c);
+    shadow_count(&m.shadow, &stats);
+    CHECK(stats.pages > CPUS);
+    CHECK_EQ(stats.tracked, 0U);
+    memcpy(before, m.pages, sizeof(before));
+    shadow_clear(&m.shadow);
+    CHECK(memcmp(before, m.pages, sizeof(before)) == 0);
+    shadow_count(&m.shadow, &stats);
+    CHECK_EQ(stats.pages, CPUS);
+    run_long(c, 1);
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+}
+
 /* A vCPU keeps its page over a reset; too few pages are refused. */
 static void too_few_pages(void)
 {
@@ -384,6 +406,7 @@ int main(void)
     RUN(without_wp);
     RUN(sharing);
     RUN(clearing);
+    RUN(clearing_at_once);
     RUN(too_few_pages);
     RUN(wrong_entries);
     return unit_end();

@@ -266,6 +266,8 @@ static void check_unused(void)
     memset(unused, 0, sizeof(unused));
     for (struct shadow_link *l = m.shadow.unused.next; l != &m.shadow.unused; l = l->next)
         unused[((char *)l - (char *)m.pages) / sizeof(m.pages[0])] = true;
+    for (unsigned int i = m.shadow.fresh; i < m.shadow.count; i++)
+        unused[i] = true;
     for (unsigned int c = 0; c < CPUS; c++)
         for (unsigned int i = 0; i < TLB_SIZE; i++) {
             const struct tlb_entry *link = &m.cpu[c].tlb.link[i];
@@ -281,7 +283,7 @@ static void check_shadow(void)
     unsigned int live = 0, pinned = CPUS, links = 0, users = 0;
 
     shadow_count(&m.shadow, &stats);
-    for (unsigned int i = 0; i < m.shadow.count; i++) {
+    for (unsigned int i = 0; i < m.shadow.fresh; i++) {
         const struct shadow_page *page = &m.pages[i];
 
         live += page->live;
