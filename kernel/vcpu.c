@@ -190,11 +190,15 @@ static bool wait_for_sipi(struct vcpu *v)
     return v->vm->ender == NULL;
 }
 
+/* INIT leaves the TLBs alone (SDM vol. 3 table 10-1), but that it turns paging off drops what came of
+ * it. Where paging was off nothing is dropped. */
 static void start_at_sipi(struct vcpu *v)
 {
     struct vcpu_state state = {.cr0 = CR0_CD | CR0_NW}; /* as RESET leaves them */
     if (v->ran)
         backend_get_state(v, &state); /* INIT keeps these two, and the MSRs */
+    if (state.cr0 & CR0_PG)
+        backend_flush_linear(v);
     v->cpu->nmis = 0;                 /* INIT drops what waits, and then nothing but a SIPI comes */
     vcpu_init_state(v, &state, (uint8_t)atomic_exchange(&v->sipi_vector, -1));
     backend_set_state(v, &state);

@@ -96,7 +96,6 @@ void svm_set_state(struct vcpu *v, const struct vcpu_state *state)
     svm->nmi_pending = false;
     svm_intercept_exceptions(v);
     svm_block_nmis(v, state->nmi_blocked);
-    svm_tlb_flush(v);
     vmcb->control.clean = 0;
 }
 

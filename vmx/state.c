@@ -133,7 +133,6 @@ void vmx_set_state(struct vcpu *v, const struct vcpu_state *state)
     vmwrite32(VMCS_ENTRY_EVENT, 0);
     vmwrite32(VMCS_PROC_CONTROLS, vmread32(VMCS_PROC_CONTROLS) & ~PROC_NMI_WINDOW_EXITING);
     vmx_of(v)->nmi_pending = false;
-    vmx_flush_linear(v);
 }
 
 void vmx_get_state(struct vcpu *v, struct vcpu_state *state)
