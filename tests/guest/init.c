@@ -12,6 +12,8 @@
 #define FTW_RESET   0xffU /* eight zeros: FXSAVE's form of 5555H */
 #define MXCSR_RESET 0x1f80U
 #define GENERATIONS 3U
+#define MSR_TSC     0x10U
+#define TSC_FAR     (1UL << 50) /* no machine here runs for so long */
 
 static unsigned int wrong;
 static volatile bool lingers;
@@ -208,6 +210,8 @@ static void check_from(unsigned int vcpu, const struct from *how)
     after_init.xcr0 = state_before.xcr0;
     after_init.mtrr = state_before.mtrr;
     after_init.tsc = state_before.tsc;
+    after_init.instruction = state_before.instruction;
+    after_init.data = state_before.data;
     start_and_compare(vcpu, name, &after_init, how->unpaged);
 }
 
@@ -272,6 +276,7 @@ static void change_there(void *argument)
 {
     (void)argument;
     state_change(false);
+    (void)wrmsr_safe(MSR_TSC, TSC_FAR);
 }
 
 /* It would go to the reset vector: Latch takes it for a reset. */
@@ -288,7 +293,8 @@ static void check_reset(void)
                                        .xcr0 = 1,
                                        .mxcsr = MXCSR_RESET,
                                        .fcw = FCW_RESET,
-                                       .tags = FTW_RESET};
+                                       .tags = FTW_RESET,
+                                       .tsc_below = TSC_FAR};
     uint64_t generation = (uint64_t)latch_hypercall(HYPERCALL_GENERATION, 0, 0, 0, 0);
     char name[48];
     for (unsigned int i = 0; i < STATE_MSRS; i++)
@@ -305,7 +311,7 @@ static void check_reset(void)
     }
     if (generation == GENERATIONS)
         return;
-    state_change(false);
+    change_there(NULL);
     if (generation == 1) {
         outb(0xcf9, 2);
         outb(0xcf9, 6);
@@ -324,11 +330,11 @@ int main(void)
         return 0;
     }
     after_init = (struct state_wanted){.xmm = STATE_MARK,
-                                       .ymm = STATE_MARK,
-                                       .st0 = 1UL << 63,
+                                       .components = UINT64_MAX,
+                                       .st = 1UL << 63,
                                        .mxcsr = STATE_MXCSR,
                                        .fcw = STATE_FCW,
-                                       .tags = 0x80};
+                                       .tags = 0xff};
     for (uint32_t i = 0; i < 1024; i++)
         directory[i] = i << 22 | 0x87;
     for (unsigned int i = 0; i < 4; i++)

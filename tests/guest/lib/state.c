@@ -9,7 +9,12 @@
 #define CR4_TSD           (1UL << 2)
 #define MSR_MTRR_DEF_TYPE 0x2ffU
 #define MSR_TSC_AUX       0xc0000103U
-#define XCR0_AVX          7U
+#define LEAF_XSAVE        0xdU
+#define XCR0_FPU_SSE      3U
+#define COMPONENT_LAST    9U     /* YMM, MPX, opmask, ZMM, PKRU */
+#define COMPONENTS        0x2e4U /* of these, those that are looked at: not MPX */
+#define AREA_SIZE         4096U
+#define FILL              0x55U /* each byte of them; PKRU is half of its eight */
 
 const struct state_msr state_msr[STATE_MSRS] = {
     {"pat", MSR_PAT, PAT_RESET, 0x0606060606060606},
@@ -23,6 +28,8 @@ const struct state_msr state_msr[STATE_MSRS] = {
     {"kernel-gs-base", MSR_KERNEL_GS_BASE, 0, 0x7777},
     {"tsc-aux", MSR_TSC_AUX, 0, 77},
     {"spec-ctrl", 0x48, 0, 1},
+    {"tsc-adjust", 0x3b, 0, 0x10000000},
+    {"mtrr-base7", 0x20e, 0, 0x80000006}, /* not valid without its mask, and firmware's no more */
     {"xss", MSR_XSS, 0, 0x100},
 };
 struct state_later state_before;
@@ -34,52 +41,138 @@ static bool has_xsave(void)
     return c >> 26 & 1;
 }
 
-static bool has_avx(void)
+static struct {
+    uint8_t bytes[AREA_SIZE];
+} area[PROCESSORS_MAX] __attribute__((aligned(64)));
+
+/* The components that the CPU has; it must have XSAVE. */
+static uint64_t all_components(void)
 {
     uint32_t a, b, c, d;
-    if (!has_xsave())
-        return false;
-    cpuid_raw(0xd, 0, &a, &b, &c, &d);
-    return (a & XCR0_AVX) == XCR0_AVX;
+    cpuid_raw(LEAF_XSAVE, 0, &a, &b, &c, &d);
+    if (c > AREA_SIZE)
+        broken("XSAVE wants %u bytes", c);
+    return (uint64_t)d << 32 | a;
+}
+
+/* One component's bytes in an area: SDM vol. 1 §13.2; of PKRU the half that there is. */
+static uint8_t *component_at(unsigned int component, uint32_t *size)
+{
+    uint32_t offset, c, d;
+    cpuid_raw(LEAF_XSAVE, component, size, &offset, &c, &d);
+    if (component == COMPONENT_LAST)
+        *size = 4;
+    return area[this_processor()->index].bytes + offset;
+}
+
+static uint64_t *area_bits(void)
+{
+    return (uint64_t *)(area[this_processor()->index].bytes + 512);
+}
+
+static bool filled(const uint8_t *bytes, uint32_t size, uint8_t with)
+{
+    for (uint32_t i = 0; i < size; i++)
+        if (bytes[i] != with)
+            return false;
+    return true;
+}
+
+static void look_at_components(struct state_later *found)
+{
+    const uint64_t all = all_components();
+    write_xcr0(all);
+    memset(area_bits(), 0, 64);
+    __asm__ volatile("xsave %0"
+                     : "+m"(area[this_processor()->index])
+                     : "a"((uint32_t)(all & COMPONENTS)), "d"(0));
+    write_xcr0(found->xcr0);
+    found->components = all & COMPONENTS;
+    for (unsigned int i = 2; i <= COMPONENT_LAST; i++) {
+        uint32_t size;
+        const uint8_t *bytes = component_at(i, &size);
+        if (!(found->components >> i & 1))
+            continue;
+        if (!(*area_bits() >> i & 1) || filled(bytes, size, 0))
+            found->initial |= 1UL << i;
+        else if (filled(bytes, size, FILL))
+            found->changed |= 1UL << i;
+    }
+}
+
+static void change_components(void)
+{
+    const uint64_t components = all_components() & COMPONENTS;
+    memset(area_bits(), 0, 64);
+    *area_bits() = components;
+    for (unsigned int i = 2; i <= COMPONENT_LAST; i++) {
+        uint32_t size;
+        uint8_t *bytes = component_at(i, &size);
+        if (components >> i & 1)
+            memset(bytes, FILL, size);
+    }
+    __asm__ volatile("xrstor %0"
+                     :
+                     : "m"(area[this_processor()->index]), "a"((uint32_t)components), "d"(0));
 }
 
 void state_look(void *argument)
 {
     struct state_later *found = argument;
-    uint64_t half[2];
-    __asm__ volatile("movups %%xmm15, %0" : "=m"(half));
-    found->xmm = half[0] & half[1];
+    *found = (struct state_later){.mtrr = 0};
+#define LOOK_AT_XMM(n) __asm__ volatile("movups %%xmm" #n ", %0" : "=m"(found->xmm[(n)-8]))
+    LOOK_AT_XMM(8);
+    LOOK_AT_XMM(9);
+    LOOK_AT_XMM(10);
+    LOOK_AT_XMM(11);
+    LOOK_AT_XMM(12);
+    LOOK_AT_XMM(13);
+    LOOK_AT_XMM(14);
+    LOOK_AT_XMM(15);
     found->tsc = rdtsc();
     for (unsigned int i = 0; i < STATE_MSRS; i++)
         found->there[i] = rdmsr_safe(state_msr[i].msr, &found->msr[i]) == 0;
     if (rdmsr_safe(MSR_MTRR_DEF_TYPE, &found->mtrr) != 0)
         found->mtrr = 0;
-    found->xcr0 = 0;
-    found->ymm = 0;
     if (!has_xsave())
         return;
     write_cr4(read_cr4() | CR4_OSXSAVE);
     found->xcr0 = read_xcr0();
-    if (!has_avx())
-        return;
-    write_xcr0(XCR0_AVX);
-    __asm__ volatile("vextractf128 $1, %%ymm15, %0" : "=m"(half));
-    found->ymm = half[0] & half[1];
-    write_xcr0(found->xcr0);
+    look_at_components(found);
 }
 
+/* Last of all that reads memory by the x87, so that its pointers stay. */
 static void change_fpu(void)
 {
     static const uint64_t mark[2] = {STATE_MARK, STATE_MARK};
     const uint16_t fcw = STATE_FCW;
     const uint32_t mxcsr = STATE_MXCSR;
-    if (has_avx())
-        __asm__ volatile("vbroadcastf128 %0, %%ymm15" : : "m"(mark));
-    __asm__ volatile("fninit; fld1; fldcw %0; ldmxcsr %1" : : "m"(fcw), "m"(mxcsr));
+    const float one = 1;
+    struct probe saved __attribute__((aligned(16)));
+    if (has_xsave())
+        change_components();
+    __asm__ volatile("fninit; fldcw %0; ldmxcsr %1" : : "m"(fcw), "m"(mxcsr));
+    for (unsigned int i = 0; i < 8; i++)
+        __asm__ volatile("flds %0" : : "m"(one));
+    __asm__ volatile("fxsave %0" : "=m"(saved.fpu));
+    state_before.instruction = saved.fpu.instruction;
+    state_before.data = saved.fpu.data;
 #define CHANGE_XMM(n) __asm__ volatile("movups %0, %%xmm" #n : : "m"(mark))
     CHANGE_XMM(0);
     CHANGE_XMM(1);
+    CHANGE_XMM(2);
+    CHANGE_XMM(3);
+    CHANGE_XMM(4);
+    CHANGE_XMM(5);
+    CHANGE_XMM(6);
     CHANGE_XMM(7);
+    CHANGE_XMM(8);
+    CHANGE_XMM(9);
+    CHANGE_XMM(10);
+    CHANGE_XMM(11);
+    CHANGE_XMM(12);
+    CHANGE_XMM(13);
+    CHANGE_XMM(14);
     CHANGE_XMM(15);
 }
 
@@ -120,7 +213,7 @@ void state_change(bool cache_off)
     __asm__ volatile("cli");
     if (has_xsave()) {
         write_cr4(read_cr4() | CR4_OSXSAVE);
-        write_xcr0(has_avx() ? XCR0_AVX : 3);
+        write_xcr0(all_components());
     }
     write_cr4(read_cr4() | CR4_TSD | CR4_PGE);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE);
@@ -148,14 +241,20 @@ unsigned int state_compare(const char *name, const struct state_later *found,
     for (unsigned int i = 0; i < STATE_MSRS; i++)
         if (found->there[i])
             wrong += probe_differs(name, state_msr[i].name, wanted->msr[i], found->msr[i]);
-    wrong += probe_differs(name, "xmm15", wanted->xmm, found->xmm);
+    for (unsigned int i = 0; i < STATE_XMMS; i++)
+        for (unsigned int half = 0; half < 2; half++)
+            wrong += probe_differs(name, "xmm8-15", wanted->xmm, found->xmm[i][half]);
     if (wanted->mtrr != 0)
         wrong += probe_differs(name, "mtrr-def-type", wanted->mtrr, found->mtrr);
     wrong += probe_differs(name, "tsc-goes-on", true, found->tsc >= wanted->tsc);
-    if (has_xsave())
+    if (wanted->tsc_below != 0)
+        wrong += probe_differs(name, "tsc-is-back", true, found->tsc < wanted->tsc_below);
+    if (has_xsave()) {
+        const uint64_t kept = found->components & wanted->components;
         wrong += probe_differs(name, "xcr0", wanted->xcr0, found->xcr0);
-    if (has_avx())
-        wrong += probe_differs(name, "ymm15", wanted->ymm, found->ymm);
+        wrong += probe_differs(name, "components-kept", kept, found->changed);
+        wrong += probe_differs(name, "components-reset", found->components & ~kept, found->initial);
+    }
     return wrong;
 }
 
@@ -166,8 +265,12 @@ unsigned int state_compare_fpu(const char *name, const struct probe *found,
     wrong += probe_differs(name, "fcw", wanted->fcw, found->fpu.control);
     wrong += probe_differs(name, "tags", wanted->tags, found->fpu.tags);
     wrong += probe_differs(name, "mxcsr", wanted->mxcsr, found->fpu.mxcsr);
-    wrong += probe_differs(name, "st0", wanted->st0, found->fpu.st[0][0]);
-    wrong += probe_differs(name, "xmm0", wanted->xmm, found->fpu.xmm[0][0]);
-    wrong += probe_differs(name, "xmm7", wanted->xmm, found->fpu.xmm[7][1]);
+    for (unsigned int i = 0; i < 8; i++) {
+        wrong += probe_differs(name, "st", wanted->st, found->fpu.st[i][0]);
+        for (unsigned int half = 0; half < 2; half++)
+            wrong += probe_differs(name, "xmm0-7", wanted->xmm, found->fpu.xmm[i][half]);
+    }
+    wrong += probe_differs(name, "fip", wanted->instruction, found->fpu.instruction);
+    wrong += probe_differs(name, "fdp", wanted->data, found->fpu.data);
     return wrong;
 }
