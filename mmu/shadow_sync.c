@@ -61,14 +61,14 @@ const void *shadow_guest_table(const struct shadow *s, const struct shadow_page 
 static bool sync_entry(struct shadow *s, struct shadow_page *page, unsigned int index,
                        uint64_t guest)
 {
-    uint64_t *place = &shadow_table(s, page)[index];
+    uint64_t *table = shadow_table(s, page);
     struct shadow_entry wanted = shadow_wanted(s, page, index, guest, false);
 
-    if (shadow_matches(s, page, *place, &wanted))
+    if (shadow_matches(s, page, table[index], &wanted))
         return false;
     shadow_drop(s, page, index);
     if (wanted.kind == SHADOW_LEAF)
-        entry_write(place, wanted.bits);
+        entry_add(page, table, index, wanted.bits);
     return true;
 }
 

@@ -167,6 +167,23 @@ static void linked_again(void)
     CHECK_EQ(go(c, 1UL << 39, ACCESS_READ), 41 * PAGE_SIZE);
 }
 
+/* INVLPG puts an entry where none was, in a part of the table that had none: whole flushes go over
+ * it from then on. */
+static void invlpg_of_an_unused_part(void)
+{
+    struct vcpu *c = simple_guest(POOL);
+
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    put(4, 100, 41 * PAGE_SIZE | ALL);
+    guest_invlpg(c, 100 * PAGE_SIZE);
+    put(4, 100, 0);
+    flush_all(c);
+    CHECK_EQ(go(c, 100 * PAGE_SIZE, ACCESS_READ), FAULTS);
+    put(4, 100, 42 * PAGE_SIZE | ALL);
+    flush_all(c);
+    CHECK_EQ(go(c, 100 * PAGE_SIZE, ACCESS_READ), 42 * PAGE_SIZE);
+}
+
 static void run_pae(struct vcpu *c, unsigned int root)
 {
     c->props.vendor = PAGING_AMD;
@@ -399,6 +416,7 @@ int main(void)
     RUN(patience);
     RUN(invlpg_drops_links);
     RUN(linked_again);
+    RUN(invlpg_of_an_unused_part);
     RUN(linked_again_by_pdpte);
     RUN(marks_of_another_size);
     RUN(spaces_at_rest);

@@ -26,7 +26,7 @@ static const struct paging_props unlike[CPUS] = {
 
 static uint64_t random_index(void)
 {
-    static const uint16_t index[] = {0, 1, 2, 3, 4, 255, 256, 511};
+    static const uint16_t index[] = {0, 1, 2, 3, 100, 255, 256, 511};
 
     return index[draw(COUNT(index))];
 }
@@ -338,6 +338,27 @@ static void disturb(void)
     }
 }
 
+/* INVLPG without an access before or after it, of an entry beside one in use; and then a flush. */
+static void change_neighbour(struct vcpu *c, uint64_t linear)
+{
+    const struct paging_state *state = &c->shadow.state;
+    unsigned int size = paging_mode(state) <= MODE_32BIT_PSE ? 4 : 8;
+
+    check_access(c, linear, ACCESS_READ, c->seen);
+    linear ^= random_index() << PAGE_SHIFT;
+    for (unsigned int i = 0; i < 2; i++) {
+        uint64_t place = place_at(state, linear, 1);
+
+        if (!ram_at(place))
+            return;
+        guest_store(place, size, draw(RAM_FRAMES) * PAGE_SIZE | P | W | U | A | D);
+        if (i == 0)
+            guest_invlpg(c, linear);
+    }
+    flush_all(c);
+    check_access(c, linear, random_access(), c->seen);
+}
+
 static void step(void)
 {
     struct vcpu *c = &m.cpu[draw(CPUS)];
@@ -368,6 +389,8 @@ static void step(void)
             check_access(c, linear, random_access(), seen);
     } else if (kind < 47) {
         disturb();
+    } else if (kind < 49 && paging) {
+        change_neighbour(c, linear);
     } else if (paging) {
         check_access(c, linear, random_access(), c->seen);
     }

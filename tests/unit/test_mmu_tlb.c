@@ -79,6 +79,7 @@ static void machine_new(uint64_t seed)
         (struct walk_env){.read = guest_read, .compare_exchange = guest_mark, .ram = guest_ram};
     m.intel = seed & 1U;
     m.mode = modes[seed / 2 % COUNT(modes)];
+    m.second = seed / 12 & 1U ? 1 : 100;
     m.seed = (seed + 1U) * 0x9e3779b97f4a7c15UL | 1U;
     m.stale = NULL;
     m.in_latch = &m.cpu[0];
@@ -137,22 +138,25 @@ static bool may_store(struct vcpu *c, uint64_t address, bool may_exit)
     return holds_writable(c, address & ~PAGE_OFFSET_MASK);
 }
 
-static void put_entry(uint64_t frame, uint64_t index)
+/* PDPTEs are the first four. */
+static void put_entry(uint64_t frame, bool second)
 {
     unsigned int size = m.mode == MODE_32BIT_PSE ? 4 : 8;
+    bool root = frame < TABLE_FIRST + 2, pdpte = m.mode == MODE_PAE && root;
+    uint64_t index = !second ? 0 : pdpte ? 1 : m.second;
 
-    ram_write(frame * PAGE_SIZE + index * size, size, random_entry(frame < TABLE_FIRST + 2));
+    if (m.mode == MODE_32BIT_PSE && root && one_in(4))
+        index = 256;
+    ram_write(frame * PAGE_SIZE + index * size, size, random_entry(root));
 }
 
 static void random_store(struct vcpu *c, bool may_exit)
 {
-    uint64_t frame = TABLE_FIRST + draw(TABLE_LAST - TABLE_FIRST + 1), index = draw(2);
+    uint64_t frame = TABLE_FIRST + draw(TABLE_LAST - TABLE_FIRST + 1);
 
-    if (m.mode == MODE_32BIT_PSE && one_in(4))
-        index += 256;
     if (!may_store(c, frame * PAGE_SIZE, may_exit))
         return;
-    put_entry(frame, index);
+    put_entry(frame, one_in(2));
     m.stores++;
 }
 

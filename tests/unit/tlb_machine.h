@@ -82,6 +82,7 @@ struct machine {
     struct vcpu *in_latch; /* whose exit is handled */
     bool intel;
     enum paging_mode mode; /* of the guest, while paging is on */
+    uint64_t second;       /* the index in use besides 0: near, or in a part of its own */
     const char *stale;     /* what was found */
     uint64_t seed;
     const void *site[SITES_MAX]; /* of calls of env->flush(), over all machines */
@@ -183,15 +184,17 @@ static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t 
     return true;
 }
 
-/* Linear addresses that matter, by the mode: the first few entries of tables at each level. */
+/* Linear addresses that matter, by the mode: two entries of tables at each level. */
 static uint64_t linear_address(unsigned int i)
 {
-    uint64_t low = (i & 1U) << 12;
+    uint64_t second = m.second, huge = m.mode == MODE_4LEVEL ? second : 1U;
+    uint64_t low = (i & 1U) * second << 12;
 
     if (m.mode == MODE_32BIT_PSE) /* both halves of a page of 4 MiB; another quarter */
-        return low | (i >> 1 & 3U) << 21 | (uint64_t)(i >> 3 & 1U) << 30;
-    return low | (i >> 1 & 1U) << 21 | (i >> 2 & 1U) << 30 |
-           (m.mode == MODE_4LEVEL ? (uint64_t)(i >> 3 & 1U) << 39 : 0UL);
+        return low | (i >> 1 & 1U) << 21 | (i >> 2 & 1U) * second << 22 |
+               (uint64_t)(i >> 3 & 1U) << 30;
+    return low | (i >> 1 & 1U) * second << 21 | (i >> 2 & 1U) * huge << 30 |
+           (m.mode == MODE_4LEVEL ? (i >> 3 & 1U) * second << 39 : 0UL);
 }
 
 #define LINEAR_ADDRESSES 16U
