@@ -257,7 +257,7 @@ void shadow_free(struct shadow *s, struct shadow_page *page)
         if (!shadow_of_frame(s, page->frame))
             direct_protect(s->direct, page->frame, true);
     }
-    page->live = false;
+    page->live = page->tracked = false;
     link_move(&page->idle, &s->limbo);
     s->limbo_count++;
 }

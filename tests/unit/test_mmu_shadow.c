@@ -374,6 +374,34 @@ static void clearing_at_once(void)
     CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
 }
 
+/* Flush until nothing below the root is unsynced. */
+static void let_track(struct vcpu *c, unsigned int first)
+{
+    for (unsigned int i = 0; i < 4; i++)
+        put(first + i, 0, (i < 3 ? first + i + 1U : 40U) * PAGE_SIZE | ALL);
+    run_long(c, first);
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    for (unsigned int i = 0; i < 3; i++)
+        flush_all(c);
+    CHECK(shadow_is_tracked(&m.shadow, gfn(first), 1));
+}
+
+/* A frame whose pages were freed is tracked no more, also where another one still is: large pages
+ * need not be split about it. */
+static void freed_and_not_tracked(void)
+{
+    struct vcpu *c = simple_guest(POOL);
+
+    let_track(c, 50);
+    CHECK(shadow_is_tracked(&m.shadow, gfn(10), 65));
+    c->shadow.state.cr0 = 0;
+    flush_all(c);
+    shadow_clear(&m.shadow);
+    let_track(c, 1);
+    CHECK(!shadow_is_tracked(&m.shadow, gfn(50), 1));
+    CHECK(!shadow_is_tracked(&m.shadow, gfn(10), 65));
+}
+
 /* A vCPU keeps its page over a reset; too few pages are refused. */
 static void too_few_pages(void)
 {
@@ -425,6 +453,7 @@ int main(void)
     RUN(sharing);
     RUN(clearing);
     RUN(clearing_at_once);
+    RUN(freed_and_not_tracked);
     RUN(too_few_pages);
     RUN(wrong_entries);
     return unit_end();
