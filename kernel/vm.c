@@ -2,12 +2,9 @@
 #include "kernel/vm.h"
 #include "kernel/apic.h"
 #include "kernel/backend.h"
-#include "kernel/console.h"
 #include "kernel/machine.h"
 #include "kernel/memory.h"
 #include "kernel/mmio.h"
-#include "kernel/smp.h"
-#include "kernel/tsc.h"
 #include "kernel/x86.h"
 #include <errno.h>
 #include <stdio.h>
@@ -15,63 +12,8 @@
 
 #define FOUR_GIB         0x100000000UL
 #define DESCRIPTOR_PAGES 8U
-#define ANSWER_US        10000000U
 
 struct vm vm;
-
-void vm_call(struct vcpu *v, bool (*waiting)(const struct vcpu *v))
-{
-    for (uint64_t begin = tsc_microseconds(); waiting(v);) {
-        uint64_t now = tsc_microseconds();
-        if (now - begin > ANSWER_US) {
-            console_line("guest: vcpu %u does not answer Latch: did it turn its local APIC off, or "
-                         "change its id?",
-                         v->index);
-            end_run(VERDICT_ERROR);
-        }
-        smp_kick(v->cpu);
-        while (waiting(v) && tsc_microseconds() - now < KICK_AGAIN_US)
-            cpu_pause();
-    }
-}
-
-/* A vCPU has let go of old translations when it has flushed, or is in Latch and will. */
-static bool not_flushed(const struct vcpu *v)
-{
-    return v != vm.ender && v->status == VCPU_RUNNING && v->flush && !v->at_lock;
-}
-
-static void env_flush(void *ctx)
-{
-    (void)ctx;
-    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        vm.vcpu[i]->at_lock = false;
-        vm.vcpu[i]->flush = true;
-    }
-    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        if (vm.vcpu[i] != this_cpu()->vcpu)
-            vm_call(vm.vcpu[i], not_flushed);
-    }
-}
-
-void vm_lock(struct vcpu *v)
-{
-    if (!atomic_flag_test_and_set_explicit(&vm.lock.held, memory_order_acquire))
-        return;
-    uint64_t begin = rdtsc();
-    do {
-        v->at_lock = true;
-        cpu_pause();
-    } while (atomic_flag_test_and_set_explicit(&vm.lock.held, memory_order_acquire));
-    v->at_lock = false;
-    xen_stolen(v, rdtsc() - begin);
-}
-
-void vm_unlock(struct vcpu *v)
-{
-    (void)v;
-    unlock(&vm.lock);
-}
 
 int vm_walk_read(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
 {
@@ -231,7 +173,7 @@ int vm_build_memory(void)
     vm.env = (struct mmu_env){.alloc_page = memory_env_alloc,
                               .free_page = memory_env_free,
                               .map = memory_env_map,
-                              .flush = env_flush};
+                              .flush = vm_flush};
     vm.walk = (struct walk_env){.ctx = &vm,
                                 .read = vm_walk_read,
                                 .compare_exchange = walk_compare_exchange,

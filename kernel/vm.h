@@ -47,6 +47,9 @@ extern struct vm vm;
  * the moment before an entry, so it is repeated. A guest that cannot be called ends with ERROR.
  */
 void vm_call(struct vcpu *v, bool (*waiting)(const struct vcpu *v));
+/* env->flush() of the VM's tables (mmu/mmu.h): until each other vCPU that runs has flushed, or waits
+ * in Latch, from where it enters with a flush. Under the lock, or while no vCPU runs. */
+void vm_flush(void *ctx);
 /* Nested tables, the guest map, and shadow tables where a vCPU wants them; before the first entry.
  * -ENOMEM, -ENOSPC. */
 int vm_build_memory(void);

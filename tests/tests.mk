@@ -77,7 +77,7 @@ $(B)/initramfs.gz: $(B)/initramfs/report $(INITRAMFS)/init $(B)/debian/stamp
 KERNEL_PURE := $(wildcard kernel/multiboot2.c kernel/config.c kernel/acpi.c kernel/acpi_*.c \
     kernel/insn*.c kernel/load.c kernel/load_*.c kernel/refusal.c kernel/memory_map.c \
     kernel/guest_image.c kernel/paging_choice.c kernel/xen_layout.c kernel/histogram.c \
-    kernel/speculation.c)
+    kernel/speculation.c kernel/vm_call.c)
 BACKEND_PURE := svm/control_registers.c svm/cr_code.c svm/event_code.c \
     vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
 HOST_SOURCES := $(KERNEL_PURE) $(BACKEND_PURE) $(wildcard mmu/*.c cpuid/*.c) $(REFERENCE_C) \
@@ -86,7 +86,7 @@ HOST_OBJECTS := $(HOST_SOURCES:%=$(B)/host-obj/%.o)
 UNIT_HELPERS := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 HOST_FLAGS := -std=gnu17 -O1 -g $(WARNINGS) -fno-omit-frame-pointer -fsanitize=address,undefined \
-    -fno-sanitize-recover=undefined -I. -isystem $(GNULIB)
+    -fno-sanitize-recover=undefined -I. -isystem tests/unit/host -isystem $(GNULIB)
 
 .PHONY: unit
 unit: unit-programs ## the host unit tests, under the address and undefined-behaviour sanitizers
@@ -123,7 +123,7 @@ $(PAYLOAD_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUES
 	$(call TIDY,$(PAYLOAD_FLAGS) $(PAYLOAD_INCLUDES) $(CLANG_INCLUDES))
 
 $(HOST_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(SETUP)
-	$(call TIDY,-std=gnu17 $(WARNINGS) -I.)
+	$(call TIDY,-std=gnu17 $(WARNINGS) -I. -isystem tests/unit/host)
 
 $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_KERNEL)/stamp $(GNULIB)/stamp
 	$(call TIDY,$(KERNEL_FLAGS) $(KERNEL_INCLUDES) $(CLANG_INCLUDES))
