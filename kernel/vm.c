@@ -10,8 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FOUR_GIB         0x100000000UL
-#define DESCRIPTOR_PAGES 8U
+#define FOUR_GIB 0x100000000UL
 
 struct vm vm;
 
@@ -164,11 +163,24 @@ static int build_tables(void)
     return error;
 }
 
+/* Room to remember as many table pages as the pool has pages. */
+static int init_cache(void)
+{
+    unsigned int pages, unused;
+    hpa_t descriptors;
+    memory_count(&pages, &unused);
+    const uint64_t size = (uint64_t)pages * sizeof(struct table_page);
+    int error =
+        memory_alloc_pages((unsigned int)((size + PAGE_SIZE - 1) / PAGE_SIZE), &descriptors);
+    if (error == 0)
+        table_cache_init(&vm.cache, &vm.env, memory_at(descriptors), pages);
+    return error;
+}
+
 int vm_build_memory(void)
 {
     struct backend_caps caps = {.format = NULL};
     struct table_format format;
-    hpa_t descriptors;
     backend_caps(&caps);
     vm.env = (struct mmu_env){.alloc_page = memory_env_alloc,
                               .free_page = memory_env_free,
@@ -181,10 +193,8 @@ int vm_build_memory(void)
     enum page_format id = strcmp(caps.format, "EPT") == 0 ? FORMAT_EPT : FORMAT_NPT;
     int error = format_init(&format, id, 4, caps.page_1g ? 3 : 2, caps.execute_only);
     if (error == 0)
-        error = memory_alloc_pages(DESCRIPTOR_PAGES, &descriptors);
+        error = init_cache();
     if (error == 0) {
-        table_cache_init(&vm.cache, &vm.env, memory_at(descriptors),
-                         DESCRIPTOR_PAGES * PAGE_SIZE / sizeof(struct table_page));
         read_mtrrs(&vm.mtrr);
         vm.filled = end_of_ram();
         vm.main_ram = find_main_ram();
@@ -209,6 +219,10 @@ int vm_renew_memory(void)
         vm.shadow.track = count_shadowed() == vm.vcpu_count;
     }
     int error = build_tables();
+    if (error == -ENOMEM) { /* the last generation has used it all */
+        direct_rebuild(&vm.direct);
+        error = build_tables();
+    }
     if (error == 0 && vm.icr_trapped)
         error = direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_READ_ONLY);
     return error;

@@ -86,6 +86,10 @@ int direct_root(struct direct *direct, union page_role role, struct table_page *
     if (direct->roots == DIRECT_ROOTS_MAX)
         return -ENOSPC;
     *root = table_cache_get(direct->cache, gfn(0), canonical);
+    if (!*root) {
+        direct_rebuild(direct);
+        *root = table_cache_get(direct->cache, gfn(0), canonical);
+    }
     if (!*root)
         return -ENOMEM;
     direct->root[direct->roots++] = *root;
@@ -176,6 +180,13 @@ static struct table_leaf largest_block(const struct direct *direct, const struct
     return leaf;
 }
 
+static int map_leaf(struct view *view, const struct table_leaf *leaf)
+{
+    return table_map(&view->space, leaf->address, leaf->page, leaf->size, leaf->access, leaf->type);
+}
+
+/* Run dry, all that is there goes: what the guest uses comes back by its touch, and what it does
+ * not, such as the splits about frames that were tracked once, does not. */
 int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
                 struct direct_result *result)
 {
@@ -189,8 +200,12 @@ int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
     if (!table_lookup(&view.space, address.raw, &result->leaf)) {
         struct table_leaf leaf =
             largest_block(direct, &part, address.raw, level_size(direct->format.max_leaf), 9);
-        int rc = table_map(&view.space, leaf.address, leaf.page, leaf.size, leaf.access, leaf.type);
+        int rc = map_leaf(&view, &leaf);
 
+        if (rc == -ENOMEM) {
+            direct_rebuild(direct);
+            rc = map_leaf(&view, &leaf);
+        }
         if (rc != 0)
             return rc;
         result->leaf = leaf;
@@ -241,7 +256,7 @@ int direct_build(struct direct *direct, struct table_page *root, gpa_t limit)
 
 /* Changing rights may take a table page to split a large one. Without it, drop whole pages of the
  * largest size, which needs no memory: the guest's next touch fills them by the map. */
-static int set_access(struct view *view, uint64_t start, uint64_t size, unsigned int access)
+static void set_access(struct view *view, uint64_t start, uint64_t size, unsigned int access)
 {
     uint64_t huge = level_size(3);
     uint64_t first = start & ~(huge - 1UL);
@@ -253,7 +268,6 @@ static int set_access(struct view *view, uint64_t start, uint64_t size, unsigned
         rc = table_protect(&view->space, start, size, access);
     if (rc == -ENOMEM)
         table_unmap(&view->space, first, ((start + size + huge - 1UL) & ~(huge - 1UL)) - first);
-    return rc;
 }
 
 /* Change the map alone; every part must be there already. */
@@ -291,14 +305,11 @@ int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum gues
         struct view view = view_of(direct, direct->root[i]);
         uint64_t reach = level_size(direct->format.levels + 1U);
         uint64_t end = start.raw + size < reach ? start.raw + size : reach;
-        int result = 0;
 
         if (start.raw < end)
-            result = set_access(&view, start.raw, end - start.raw, kind_access(kind));
-        if (result != 0)
-            rc = result;
+            set_access(&view, start.raw, end - start.raw, kind_access(kind));
     }
-    return rc;
+    return 0;
 }
 
 static void flush_later(void *ctx)
@@ -321,24 +332,19 @@ static int protect_under(struct direct *direct, struct table_page *root, uint64_
     return table_protect(&view.space, address, PAGE_SIZE, access);
 }
 
-int direct_protect(struct direct *direct, gfn_t frame, bool writable)
+/* Out of memory all is dropped, the frame too: its next touch finds whether it is tracked. */
+void direct_protect(struct direct *direct, gfn_t frame, bool writable)
 {
     uint64_t address = frame.raw << PAGE_SHIFT;
     unsigned int access = kind_access(guest_map_find(direct->map, gpa(address)).kind);
-    unsigned int wanted = writable ? access : access & ~(unsigned int)ACCESS_WRITE;
+    int rc = 0;
 
-    if (access == 0)
-        return 0;
-    for (unsigned int i = 0; i < direct->roots; i++) {
-        int rc = protect_under(direct, direct->root[i], address, wanted);
-
-        if (rc == 0)
-            continue;
-        while (i-- > 0)
-            protect_under(direct, direct->root[i], address, access);
-        return rc;
-    }
-    return 0;
+    if (!writable)
+        access &= ~(unsigned int)ACCESS_WRITE;
+    for (unsigned int i = 0; i < direct->roots && access != 0 && rc == 0; i++)
+        rc = protect_under(direct, direct->root[i], address, access);
+    if (rc == -ENOMEM)
+        direct_rebuild(direct);
 }
 
 void direct_rebuild(struct direct *direct)

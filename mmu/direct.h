@@ -11,6 +11,10 @@
  * whose own page tables the hardware does not see; in the others that range is as absent as the map
  * has it.
  *
+ * Memory is bounded by the cache and by what the environment gives. Where it runs dry all tables
+ * below the roots are dropped and built again on demand, but by direct_build(): that is never fatal
+ * as long as a root and the few tables to one page find room.
+ *
  * Locking: every function under the VM's table lock, which also guards the map, the MTRR copy and
  * the cache. CPUs may run the guest on the tables meanwhile.
  */
@@ -57,8 +61,8 @@ int direct_root(struct direct *direct, union page_role role, struct table_page *
 
 /*
  * Map the largest page that holds `address`, is wholly of one kind and one memory type, is aligned
- * in both spaces, lies below the model's limit, and is not writable if any of it is tracked. 0 also if it was mapped already, or is absent;
- * -ENOMEM.
+ * in both spaces, lies below the model's limit, and is not writable if any of it is tracked. 0 also
+ * if it was mapped already, or is absent; -ENOMEM.
  */
 int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
                 struct direct_result *result);
@@ -68,17 +72,17 @@ int direct_build(struct direct *direct, struct table_page *root, gpa_t limit);
 
 /*
  * Give a range of the map another kind, at the same place in the machine, in the map and under all
- * roots. Gaining rights needs no flush; losing them flushes. Errors of guest_map_set() and
- * table_map(); after -ENOMEM what could not be mapped is absent and is filled on demand.
+ * roots. Gaining rights needs no flush; losing them flushes. Errors of guest_map_set(); what cannot
+ * be mapped for want of memory is absent and is filled on demand.
  */
 int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum guest_kind kind);
 
 /*
  * Make one guest frame read-only, or as the map has it again, under all roots; what is not mapped
  * stays so, and direct->tracked() must know by its next fill. Does not flush: after rights were
- * lost the caller calls env->flush(), once for many frames. -ENOMEM: the frame is as it was.
+ * lost the caller calls env->flush(), once for many frames.
  */
-int direct_protect(struct direct *direct, gfn_t frame, bool writable);
+void direct_protect(struct direct *direct, gfn_t frame, bool writable);
 
 /* The MTRRs changed: drop everything below the roots, which stay, and flush. The guest fills it
  * again on demand, or the caller by direct_build(). */

@@ -171,18 +171,13 @@ static void track_frame(struct shadow *s, gfn_t frame)
 
 void shadow_track_candidates(struct shadow *s)
 {
-    struct shadow_link *next;
+    const struct shadow_link *list = &s->candidates;
 
-    if (link_empty(&s->candidates))
+    if (link_empty(list))
         return;
-    for (struct shadow_link *link = s->candidates.next; link != &s->candidates; link = next) {
-        next = link->next;
-        if (direct_protect(s->direct, page_of_sync(link)->frame, false) != 0)
-            shadow_set_unsynced(s, page_of_sync(link));
-    }
-    if (link_empty(&s->candidates))
-        return;
+    for (struct shadow_link *link = list->next; link != list; link = link->next)
+        direct_protect(s->direct, page_of_sync(link)->frame, false);
     s->env->flush(s->env->ctx);
-    while (!link_empty(&s->candidates))
-        track_frame(s, page_of_sync(s->candidates.next)->frame);
+    while (!link_empty(list))
+        track_frame(s, page_of_sync(list->next)->frame);
 }

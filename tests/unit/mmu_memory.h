@@ -20,13 +20,14 @@ struct memory {
     unsigned int flushes, frees;
     unsigned int bad_frees;
     unsigned int fail_after; /* allocations that still succeed; UINT32_MAX: all */
+    unsigned int limit;      /* pages that there can be at once */
 };
 
 static inline int memory_alloc(void *ctx, hpa_t *page)
 {
     struct memory *m = ctx;
 
-    if (m->fail_after == 0 || m->live == MEMORY_PAGES)
+    if (m->fail_after == 0 || m->live >= m->limit)
         return -ENOMEM;
     if (m->fail_after != UINT32_MAX)
         m->fail_after--;
@@ -87,6 +88,7 @@ static inline struct mmu_env memory_env(struct memory *m)
     memset(m->used, 0, sizeof(m->used));
     m->live = m->next = m->flushes = m->frees = m->bad_frees = 0;
     m->fail_after = UINT32_MAX;
+    m->limit = MEMORY_PAGES;
     return (struct mmu_env){.ctx = m,
                             .alloc_page = memory_alloc,
                             .free_page = memory_free,
