@@ -10,9 +10,17 @@ struct view {
     union page_role role; /* of the root; all others follow from it */
 };
 
+static union page_role role_at(const struct direct *direct, union page_role role, uint64_t address,
+                               unsigned int level)
+{
+    return role_at_nested_level(role, level, gfn(address >> PAGE_SHIFT),
+                                gfn(direct->tables_start >> PAGE_SHIFT),
+                                gfn(direct->tables_end >> PAGE_SHIFT));
+}
+
 static union page_role role_below(const struct view *view, uint64_t address, unsigned int level)
 {
-    return role_at_level(view->role, level, gfn(address >> PAGE_SHIFT));
+    return role_at(view->direct, view->role, address, level);
 }
 
 static struct table_page *page_below(const struct view *view, uint64_t address, unsigned int level)
@@ -74,7 +82,7 @@ void direct_set_tables(struct direct *direct, hpa_t first, uint64_t size)
 
 int direct_root(struct direct *direct, union page_role role, struct table_page **root)
 {
-    union page_role canonical = role_at_level(role, direct->format.levels, gfn(0));
+    union page_role canonical = role_at(direct, role, 0, direct->format.levels);
 
     if (!role.direct || role.format != direct->format.id)
         return -EINVAL;

@@ -9,7 +9,7 @@
  *
  * Roots come in two kinds. Those whose role has `tables` map Latch's shadow pages too, for vCPUs
  * whose own page tables the hardware does not see; in the others that range is as absent as the map
- * has it.
+ * has it. The two share all pages but those on the way to that range, and to the model's limit.
  *
  * Memory is bounded by the cache and by what the environment gives. Where it runs dry all tables
  * below the roots are dropped and built again on demand, but by direct_build(): that is never fatal

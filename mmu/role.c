@@ -26,7 +26,7 @@ union page_role role_from_state(const struct paging_state *state,
     role.wp = wp;
     role.smep_no_wp = !wp && (state->cr4 & CR4_SMEP);
     role.smap_no_wp = !wp && (state->cr4 & CR4_SMAP);
-    role.pke = long_mode && (state->cr4 & CR4_PKE);
+    role.pke_no_wp = !wp && long_mode && (state->cr4 & CR4_PKE);
     role.gbpages = props->gbpages;
     role.vendor = props->vendor == PAGING_AMD ? ROLE_VENDOR_AMD : ROLE_VENDOR_INTEL;
     role.cbit = props->cbit;
@@ -89,7 +89,7 @@ static void clear_for_32bit(union page_role *role)
     role->gbpages = 0;
     role->vendor = ROLE_VENDOR_ANY;
     role->cbit = 0;
-    role->pke = 0;
+    role->pke_no_wp = 0;
     /* A table of 1024 entries is shadowed by two, a directory by four. */
     if (role->level == 1)
         role->quadrant &= 1U;
@@ -124,7 +124,7 @@ static void clear_for_pae(union page_role *role)
     role->gbpages = 0;
     role->vendor = ROLE_VENDOR_ANY;
     role->pse36 = 0;
-    role->pke = 0;
+    role->pke_no_wp = 0;
 }
 
 static void clear_for_long(union page_role *role)
@@ -165,4 +165,15 @@ union page_role role_at_level(union page_role role, unsigned int level, gfn_t fr
         break;
     }
     return role;
+}
+
+union page_role role_at_nested_level(union page_role role, unsigned int level, gfn_t frame,
+                                     gfn_t first, gfn_t end)
+{
+    union page_role result = role_at_level(role, level, frame);
+    uint64_t covered = role_first_frame(level, frame).raw;
+
+    if (end.raw <= covered || first.raw >= covered + (1UL << 9U * level))
+        result.tables = 0;
+    return result;
 }

@@ -36,12 +36,13 @@ union page_role {
         uint64_t tables : 1;         /* nested tables that map Latch's shadow pages too */
 
         /* The guest's registers. */
-        uint64_t mode : 3;       /* enum paging_mode: also 4-byte entries, PSE, LA57 */
-        uint64_t nxe : 1;        /* EFER.NXE */
-        uint64_t wp : 1;         /* CR0.WP */
-        uint64_t smep_no_wp : 1; /* CR4.SMEP with WP=0: a user page made supervisor-writable … */
-        uint64_t smap_no_wp : 1; /* … must not become executable or readable to the supervisor */
-        uint64_t pke : 1;        /* CR4.PKE, long mode only */
+        uint64_t mode : 3; /* enum paging_mode: also 4-byte entries, PSE, LA57 */
+        uint64_t nxe : 1;  /* EFER.NXE */
+        uint64_t wp : 1;   /* CR0.WP */
+        /* With WP=0, as a user page that is made the supervisor's to write must not become … */
+        uint64_t smep_no_wp : 1; /* … executable: CR4.SMEP */
+        uint64_t smap_no_wp : 1; /* … readable: CR4.SMAP */
+        uint64_t pke_no_wp : 1;  /* … free of its key: CR4.PKE, long mode only */
 
         /* The guest's model. */
         uint64_t maxphyaddr : 6; /* paging_width() */
@@ -92,6 +93,13 @@ union page_role role_from_state(const struct paging_state *state,
  * the same. Quadrant and access are the caller's, and kept in shadow pages only.
  */
 union page_role role_at_level(union page_role role, unsigned int level, gfn_t frame);
+
+/*
+ * The same for nested tables, where the shadow pages' guest-physical frames are [first, end): a page
+ * that covers none of them is that of a model without a limit there, and `tables` 0.
+ */
+union page_role role_at_nested_level(union page_role role, unsigned int level, gfn_t frame,
+                                     gfn_t first, gfn_t end);
 
 /* Properties that read a table of this canonical role as those do that the role was made from. */
 struct paging_props role_props(union page_role role);

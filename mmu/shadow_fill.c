@@ -55,7 +55,7 @@ static struct shadow_entry leaf_for_access(struct shadow *s, const struct shadow
         return leaf;
     if (leaf.bits & SHADOW_USER) {
         if ((leaf.bits & SHADOW_WRITE) &&
-            !(cpu->role.pke && key_denies_write(cpu->state.pkru, guest)))
+            !(page->role.pke_no_wp && key_denies_write(cpu->state.pkru, guest)))
             return leaf;
         opened = shadow_wanted(s, page, index, guest, true);
         if (opened.bits == leaf.bits)
@@ -63,7 +63,7 @@ static struct shadow_entry leaf_for_access(struct shadow *s, const struct shadow
     } else if (!pks || !key_denies_write(cpu->state.pkrs, guest)) {
         return leaf;
     }
-    s->opened += page->role.smap_no_wp || page->role.pke || pks;
+    s->opened += page->role.smap_no_wp || page->role.pke_no_wp || pks;
     if (!pks || free_of_keys(cpu, &opened))
         return opened;
     *stuck = true;

@@ -74,6 +74,42 @@ static void direct_limit(void)
             }
 }
 
+/* Nested tables with and without shadow pages, which lie in one page, about a boundary, or end at
+ * one: equal roles if and only if equal limits, and the shadow pages in both or in neither. */
+static void shadow_pages_sound_and_thrifty(void)
+{
+    static const uint64_t ranges[][2] = {
+        {0x1234, 0x1235}, {0x3fff0, 0x40010}, {0xff800, 0x100000}, {0x1e800, 0x20800}};
+    static const unsigned int widths[] = {32, 33, 36, 40, 48, 52};
+    enum { MODELS = 2 * COUNT(widths) };
+
+    for (unsigned int n = 0; n < COUNT(ranges) * 5U * 41U * 3U; n++) {
+        const uint64_t *range = ranges[n % COUNT(ranges)];
+        unsigned int level = 1 + n / COUNT(ranges) % 5U, power = n / COUNT(ranges) / 15U;
+        uint64_t frame = (1UL << power) + n / COUNT(ranges) / 5U % 3U - 1U;
+        uint64_t span = 1UL << 9U * level, first = frame / span * span;
+        bool holds = range[0] < first + span && first < range[1];
+        union page_role role[MODELS];
+        uint64_t mapped[MODELS];
+        unsigned int differ = 0;
+
+        for (unsigned int a = 0; a < MODELS; a++) {
+            role[a] = direct_role_of(widths[a / 2], 5);
+            role[a].tables = a & 1U;
+            role[a] =
+                role_at_nested_level(role[a], level, gfn(frame), gfn(range[0]), gfn(range[1]));
+            mapped[a] =
+                a & 1U ? span << PAGE_SHIFT : mapped_bytes(widths[a / 2], level, gfn(frame));
+            for (unsigned int b = 0; b <= a; b++) {
+                bool same = mapped[a] == mapped[b] && (!holds || (a & 1U) == (b & 1U));
+
+                differ += same != role_equal(role[a], role[b]);
+            }
+        }
+        CHECK_EQ(differ, 0U);
+    }
+}
+
 /* Numbers for combinations of the registers' bits that paging depends on. */
 enum {
     PG = 1,
@@ -161,7 +197,7 @@ static void toggled_bits(void)
         /* Paging off: nothing; turning it on is another mode. */
         {MODE_OFF, true, CR0_PG, 0, 0},
         {MODE_OFF, false, CR0_PG, 0, 0},
-        /* SMEP and SMAP change shadow entries only where WP=0 makes them writable. */
+        /* SMEP, SMAP and PKE change shadow entries only where WP=0 makes them writable. */
         {MODE_32BIT, true, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE, EFER_LMA},
         {MODE_32BIT, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP, EFER_LMA},
         {MODE_32BIT_PSE, true, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE, EFER_LMA},
@@ -169,10 +205,10 @@ static void toggled_bits(void)
         /* From here on PSE is nothing; NXE makes bit 63 legal; LA57 and PKE need long mode. */
         {MODE_PAE, true, CR0_PG | CR0_WP, CR4_PAE, EFER_LMA | EFER_NXE},
         {MODE_PAE, false, CR0_PG | CR0_WP, CR4_PAE | CR4_SMEP | CR4_SMAP, EFER_LMA | EFER_NXE},
-        {MODE_4LEVEL, true, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE, EFER_LMA | EFER_NXE},
+        {MODE_4LEVEL, true, CR0_PG | CR0_WP, CR4_LA57, EFER_LMA | EFER_NXE},
         {MODE_4LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE | CR4_SMEP | CR4_SMAP,
          EFER_LMA | EFER_NXE},
-        {MODE_5LEVEL, true, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE, EFER_LMA | EFER_NXE},
+        {MODE_5LEVEL, true, CR0_PG | CR0_WP, CR4_LA57, EFER_LMA | EFER_NXE},
         {MODE_5LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE | CR4_SMEP | CR4_SMAP,
          EFER_LMA | EFER_NXE},
     };
@@ -227,8 +263,8 @@ static unsigned int contexts(unsigned int low_mode, unsigned int high_mode, unsi
 }
 
 /* How many contexts there are, by the manuals' rules. Everywhere five by CR0.WP: 1, or 0 with SMEP
- * and SMAP each on or off. Twice that by EFER.NXE where entries have a bit 63, and twice again by
- * CR4.PKE in long mode. */
+ * and SMAP each on or off; in long mode nine, with PKE as well. Twice that by EFER.NXE where entries
+ * have a bit 63. */
 static void contexts_by_mode(void)
 {
     struct paging_props no_pat = plain;
@@ -244,14 +280,14 @@ static void contexts_by_mode(void)
     for (unsigned int level = 1; level <= 3; level++)
         CHECK_EQ(contexts(MODE_PAE, MODE_PAE, level, &plain), 10U);
     for (unsigned int level = 1; level <= 4; level++) {
-        CHECK_EQ(contexts(MODE_4LEVEL, MODE_4LEVEL, level, &plain), 20U);
+        CHECK_EQ(contexts(MODE_4LEVEL, MODE_4LEVEL, level, &plain), 18U);
         CHECK_EQ(contexts(MODE_4LEVEL, MODE_5LEVEL, level, &plain),
-                 20U); /* LA57 only adds a root */
+                 18U); /* LA57 only adds a root */
     }
-    CHECK_EQ(contexts(MODE_5LEVEL, MODE_5LEVEL, 5, &plain), 20U);
+    CHECK_EQ(contexts(MODE_5LEVEL, MODE_5LEVEL, 5, &plain), 18U);
     /* No two of the formats share: 32-bit, PAE and long-mode entries mean different things. */
-    CHECK_EQ(contexts(MODE_32BIT, MODE_5LEVEL, 1, &plain), 5U + 10U + 20U);
-    CHECK_EQ(contexts(MODE_OFF, MODE_5LEVEL, 1, &plain), 1U + 5U + 10U + 20U);
+    CHECK_EQ(contexts(MODE_32BIT, MODE_5LEVEL, 1, &plain), 5U + 10U + 18U);
+    CHECK_EQ(contexts(MODE_OFF, MODE_5LEVEL, 1, &plain), 1U + 5U + 10U + 18U);
 }
 
 /* What a shadow page at `level` and all below depend on, put down without roles. */
@@ -277,7 +313,7 @@ static struct meaning meaning_of(const struct paging_state *state, unsigned int 
     meaning.rest = entries | (uint64_t)wp << 2;
     if (!wp)
         meaning.rest |= (state->cr4 & CR4_SMEP) >> 20 << 3 | (state->cr4 & CR4_SMAP) >> 21 << 4;
-    if (entries == 2)
+    if (!wp && entries == 2)
         meaning.rest |= (state->cr4 & CR4_PKE) >> 22 << 5;
     if (entries != 0)
         meaning.rest |= (uint64_t)state->props->cbit << 8;
@@ -438,7 +474,8 @@ static void callers_fields(void)
                 CHECK_EQ(kept(root, level, quadrant.raw | access.raw), quarters | access.raw);
             root = role_from_state(&state, &nested, 5);
             CHECK_EQ(kept(root, level, quadrant.raw | access.raw | leaf.raw), 0U);
-            /* With shadow pages mapped the width is theirs to keep to. */
+            /* With shadow pages mapped the width is theirs to keep to; where these lie decides who
+             * keeps `tables`: role_at_nested_level(). */
             CHECK_EQ(role_at_level(root, level, gfn(0)).maxphyaddr, 0U);
             CHECK_EQ(role_at_level(root, level, gfn(0)).tables, 1U);
         }
@@ -448,6 +485,7 @@ int main(void)
 {
     RUN(direct_sound_and_thrifty);
     RUN(direct_limit);
+    RUN(shadow_pages_sound_and_thrifty);
     RUN(direct_ignores_the_rest);
     RUN(toggled_bits);
     RUN(contexts_by_mode);
