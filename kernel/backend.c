@@ -166,6 +166,12 @@ void backend_flush_linear(struct vcpu *v)
         svm_flush_linear(v);
 }
 
+void backend_probe(struct vcpu *v, gpa_t address)
+{
+    if (intel)
+        vmx_probe(v, address);
+}
+
 uint64_t backend_read_cr4(struct vcpu *v)
 {
     return intel ? vmx_read_cr4(v) : svm_read_cr4(v);

@@ -28,7 +28,7 @@ struct preflight {
 /* What the chosen back end's hardware offers the table builders. */
 struct backend_caps {
     bool page_1g, execute_only, accessed_dirty, five_level;
-    bool narrow;        /* PAGED_NARROW: #PFs can be filtered by P=1, RSVD=0 */
+    bool narrow;        /* PAGED_NARROW: CR3 loads exit, and backend_probe() works */
     bool init_exits;    /* an INIT to a running guest reaches Latch by itself */
     const char *format; /* "EPT" or "NPT" */
 };
@@ -106,6 +106,12 @@ void backend_load_paging(struct vcpu *v, const struct hardware_paging *paging);
 /* Drop the linear translations of one address, global ones too; or all, global ones too. */
 void backend_flush_address(struct vcpu *v, gla_t address);
 void backend_flush_linear(struct vcpu *v);
+/*
+ * PAGED_NARROW, VMX only: let the guest try once more what made a walk of its tables read at `address`, where
+ * nothing is mapped, with zeros there. An EXIT_PAGE_FAULT with `probed` set then tells what the
+ * access was; whatever else comes, after one instruction all is as before. Under the table lock.
+ */
+void backend_probe(struct vcpu *v, gpa_t address);
 
 /* Whether the guest runs 64-bit code. */
 bool backend_in_64bit_code(struct vcpu *v);

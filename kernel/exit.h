@@ -67,6 +67,7 @@ struct exit {
             gla_t address;
             uint32_t error_code; /* the hardware's, by its own tables */
             bool delivering;     /* the access was made to deliver an event */
+            bool probed;         /* after backend_probe(), so perhaps for want of a table only */
         } page_fault;
         struct {
             gla_t address;   /* INVLPG: what is to be dropped; INVPCID: where its descriptor is */

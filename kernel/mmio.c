@@ -7,6 +7,7 @@
 #include "kernel/insn.h"
 #include "kernel/ipi.h"
 #include "kernel/memory.h"
+#include "kernel/narrow.h"
 #include "kernel/paging.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
@@ -183,7 +184,7 @@ enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
         reset_page != NULL && gfn_of(address).raw == vm.acpi->reset.address >> PAGE_SHIFT)
         return write_reset_page(v, exit);
     if (result.beyond_limit && v->paging == PAGED_NARROW && exit->memory.linear_valid)
-        return paging_beyond_limit(v, exit);
+        return narrow_beyond_limit(v, exit);
     if (result.kind == GUEST_ABSENT)
         return forbidden(v, exit);
     v->flush = true; /* it may come from a right that was lost in the TLB only */

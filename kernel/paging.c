@@ -3,6 +3,7 @@
 #include "kernel/backend.h"
 #include "kernel/insn.h"
 #include "kernel/mmio.h"
+#include "kernel/narrow.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include "mmu/registers.h"
@@ -25,7 +26,7 @@
 enum invpcid_type { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
 
 /* PKRU is the guest's all the time, the right to read it not; IA32_PKRS needs none. */
-static void read_keys(struct vcpu *v, struct paging_state *state)
+void paging_read_keys(struct vcpu *v, struct paging_state *state)
 {
     uint64_t guest = backend_read_cr4(v), cr4 = read_cr4();
     state->pkru = state->pkrs = 0;
@@ -184,7 +185,7 @@ enum exit_action paging_read_cr(struct vcpu *v, struct exit *exit)
     return EXIT_NEXT;
 }
 
-static enum exit_action page_fault(struct exit *exit, gla_t address, uint32_t error_code)
+enum exit_action paging_raise(struct exit *exit, gla_t address, uint32_t error_code)
 {
     (void)exit_fault_code(exit, VECTOR_PF, error_code);
     exit->event.cr2 = address.raw;
@@ -192,7 +193,7 @@ static enum exit_action page_fault(struct exit *exit, gla_t address, uint32_t er
 }
 
 /* At CPL 3 a supervisor's access is the CPU's own, to a descriptor or the like. */
-static unsigned int access_of(struct vcpu *v, uint32_t error_code)
+unsigned int paging_access(struct vcpu *v, uint32_t error_code)
 {
     unsigned int access = ACCESS_READ;
     if (error_code & PF_FETCH)
@@ -236,20 +237,20 @@ static enum exit_action shadow_page_fault(struct vcpu *v, struct exit *exit)
     const uint32_t error_code = exit->page_fault.error_code;
     struct shadow_cpu *cpu = v->shadow;
     struct walk_result result;
-    unsigned int access = access_of(v, error_code);
+    unsigned int access = paging_access(v, error_code);
     bool ac = backend_rflags(v) & RFLAGS_AC;
     if (is_implicit(error_code, ac))
         access |= WALK_IMPLICIT;
     vm_lock(v);
     cpu->state.ac = ac;
-    read_keys(v, &cpu->state);
+    paging_read_keys(v, &cpu->state);
     enum shadow_outcome outcome = shadow_fault(&v->vm->shadow, cpu, address, access, &result);
     if (cpu->changed)
         load_hardware(v);
     vm_unlock(v);
     switch (outcome) {
     case SHADOW_FAULT:
-        return page_fault(exit, address, result.error_code);
+        return paging_raise(exit, address, result.error_code);
     case SHADOW_ABSENT:
         return absent(v, exit, result.address, access);
     case SHADOW_RETRY:
@@ -258,72 +259,9 @@ static enum exit_action shadow_page_fault(struct vcpu *v, struct exit *exit)
     return EXIT_RETRY;
 }
 
-/* A walk by the model that leaves the guest's A and D bits to the hardware. */
-static int walk(struct vcpu *v, gla_t address, unsigned int access, struct walk_result *result)
-{
-    const struct walk_env env = {.ctx = v->vm, .read = vm_walk_read};
-    struct vcpu_state registers;
-    struct paging_state state;
-    backend_get_state(v, &registers);
-    vcpu_paging_state(v, &registers, &state);
-    read_keys(v, &state);
-    return guest_walk(&env, &state, address, access, result);
-}
-
-/* The hardware's finding holds, unless the model's limit comes first. */
-static enum exit_action narrow_page_fault(struct vcpu *v, struct exit *exit)
-{
-    const gla_t address = exit->page_fault.address;
-    const uint32_t error_code = exit->page_fault.error_code;
-    struct walk_result result;
-    unsigned int access = access_of(v, error_code);
-    if (!(access & (ACCESS_USER | ACCESS_EXECUTE)))
-        access |= WALK_IMPLICIT; /* which of the two it was shows nowhere else */
-    int error = walk(v, address, access, &result);
-    if (error == 0)
-        return EXIT_RETRY; /* the tables moved */
-    if (error == -EFAULT && (result.error_code & PF_RESERVED))
-        return page_fault(exit, address, result.error_code);
-    return page_fault(exit, address, error_code);
-}
-
 enum exit_action paging_fault(struct vcpu *v, struct exit *exit)
 {
     return v->paging == PAGED_SHADOW ? shadow_page_fault(v, exit) : narrow_page_fault(v, exit);
-}
-
-/* What the access was to which a walk of the CPU's belonged: the violation tells of the walk. */
-static unsigned int walked_access(struct vcpu *v, const struct exit *exit)
-{
-    struct vcpu_state state;
-    struct insn insn;
-    backend_get_state(v, &state);
-    uint64_t code = state.segment[SEG_CS].base + state.rip;
-    if (exit->memory.delivering)
-        return ACCESS_WRITE; /* its stack */
-    if (exit->memory.linear.raw - code < INSN_LENGTH_MAX)
-        return ACCESS_EXECUTE;
-    bool known = vcpu_decode(v, &state, &insn) != 0;
-    return known && insn.memory && insn.to_rm ? ACCESS_WRITE : ACCESS_READ;
-}
-
-enum exit_action paging_beyond_limit(struct vcpu *v, struct exit *exit)
-{
-    const gla_t address = exit->memory.linear;
-    struct walk_result result;
-    unsigned int access = ACCESS_READ;
-    if (exit->memory.walk)
-        access = walked_access(v, exit);
-    else if (exit->memory.fetch)
-        access = ACCESS_EXECUTE;
-    else if (exit->memory.write)
-        access = ACCESS_WRITE;
-    if (backend_cpl(v) == 3 && !exit->memory.delivering)
-        access |= ACCESS_USER;
-    if (walk(v, address, access, &result) == -EFAULT)
-        return page_fault(exit, address, result.error_code);
-    backend_flush_linear(v); /* the tables moved, and the CPU may hold what they were */
-    return EXIT_RETRY;
 }
 
 static bool is_canonical(struct vcpu *v, uint64_t address)
@@ -373,7 +311,7 @@ static int read_operand(struct vcpu *v, struct exit *exit, gla_t address, void *
     struct paging_state state;
     backend_get_state(v, &registers);
     vcpu_paging_state(v, &registers, &state);
-    read_keys(v, &state);
+    paging_read_keys(v, &state);
     for (unsigned int done = 0; done < size;) {
         struct walk_result result;
         const gla_t at = gla(address.raw + done);
@@ -382,7 +320,7 @@ static int read_operand(struct vcpu *v, struct exit *exit, gla_t address, void *
             part = size - done;
         int error = guest_walk(&v->vm->walk, &state, at, ACCESS_READ, &result);
         if (error == -EFAULT)
-            (void)page_fault(exit, at, result.error_code);
+            (void)paging_raise(exit, at, result.error_code);
         else if (error != 0)
             (void)exit_fault_code(exit, VECTOR_GP, 0);
         if (error != 0)

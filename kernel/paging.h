@@ -22,9 +22,6 @@ enum exit_action paging_fault(struct vcpu *v, struct exit *exit);
 enum exit_action paging_invlpg(struct vcpu *v, struct exit *exit);
 enum exit_action paging_invpcid(struct vcpu *v, struct exit *exit);
 
-/* An EXIT_MEMORY with a linear address, at or above the limit of a PAGED_NARROW vCPU. */
-enum exit_action paging_beyond_limit(struct vcpu *v, struct exit *exit);
-
 /* The nested tables that the vCPU runs on now. */
 struct table_page *paging_nested_root(struct vcpu *v);
 

@@ -61,6 +61,7 @@ static void decode_page_fault(struct exit *exit, const struct svm_vcpu *svm)
     exit->kind = EXIT_PAGE_FAULT;
     exit->page_fault.address = gla(exit->raw_info[1]);
     exit->page_fault.error_code = (uint32_t)exit->raw_info[0];
+    exit->page_fault.probed = false;
     exit->page_fault.delivering = svm->vmcb->control.event_injection & EVENT_CODE_VALID;
 }
 

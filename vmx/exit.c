@@ -24,8 +24,10 @@ static void read_vectoring(struct detail *detail)
     detail->vectoring = (vectoring & EVENT_INFO_VALID) ? vectoring : 0;
 }
 
-static void page_fault(uint32_t info, struct exit *exit, struct detail *detail)
+static void page_fault(struct vcpu *v, uint32_t info, struct exit *exit, struct detail *detail)
 {
+    exit->page_fault.probed = vmx_of(v)->probing;
+    vmx_end_probe(v);
     exit->kind = EXIT_PAGE_FAULT;
     exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
     exit->raw_info[1] = vmread32(VMCS_EXIT_EVENT_ERROR_CODE);
@@ -36,11 +38,11 @@ static void page_fault(uint32_t info, struct exit *exit, struct detail *detail)
     exit->page_fault.delivering = detail->vectoring != 0;
 }
 
-static void exception_or_nmi(struct exit *exit, struct detail *detail)
+static void exception_or_nmi(struct vcpu *v, struct exit *exit, struct detail *detail)
 {
     uint32_t info = vmread32(VMCS_EXIT_EVENT);
     if (event_is_exception(info, VECTOR_PF)) {
-        page_fault(info, exit, detail);
+        page_fault(v, info, exit, detail);
         return;
     }
     if (event_is_exception(info, VECTOR_MC)) {
@@ -66,6 +68,7 @@ static void invd(const struct exit *exit, struct detail *detail)
 
 static void ept(struct vcpu *v, struct exit *exit, struct detail *detail)
 {
+    vmx_end_probe(v);
     read_vectoring(detail);
     detail->rsp = v->regs.rsp = vmread(VMCS_GUEST_RSP);
     exit->raw_info[0] = vmread(VMCS_EXIT_QUALIFICATION);
@@ -109,13 +112,17 @@ static void read_detail(struct vcpu *v, uint32_t reason, struct exit *exit, stru
 {
     switch (reason) {
     case REASON_EXCEPTION_OR_NMI:
-        exception_or_nmi(exit, detail);
+        exception_or_nmi(v, exit, detail);
         break;
     case REASON_INVD:
         invd(exit, detail);
         break;
     case REASON_NMI_WINDOW:
         vmx_nmi_window(v);
+        break;
+    case REASON_MONITOR_TRAP: /* the instruction met nothing of what it was tried for */
+        vmx_end_probe(v);
+        detail->done = true;
         break;
     case REASON_SIPI:
         exit->sipi.vector = (uint8_t)vmread(VMCS_EXIT_QUALIFICATION);
@@ -249,6 +256,7 @@ bool vmx_attend(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
     vmx->nmis_open = false;
+    vmx_end_probe(v); /* its tables are copies of those that may have changed */
     if (atomic_exchange(&vmx->attend, false) && !attend_nmi(v))
         return false;
     if (atomic_exchange(&v->flush, false))

@@ -6,12 +6,17 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-#define EPTP_WB       6UL
-#define EPTP_4_LEVELS (3UL << 3)
+#define EPTP_WB           6UL
+#define EPTP_LEVELS_SHIFT 3U
+
+uint64_t vmx_eptp_of_levels(hpa_t root, unsigned int levels)
+{
+    return root.raw | (levels - 1UL) << EPTP_LEVELS_SHIFT | EPTP_WB;
+}
 
 uint64_t vmx_eptp(hpa_t root)
 {
-    return root.raw | EPTP_4_LEVELS | EPTP_WB;
+    return vmx_eptp_of_levels(root, 4);
 }
 
 uint64_t vmx_read_cr0(struct vcpu *v)

@@ -170,6 +170,15 @@ static uint32_t may_be_1(enum control_word word)
     return (uint32_t)(rdmsr(control_msr(word, rdmsr(MSR_VMX_BASIC) & BASIC_TRUE)) >> 32);
 }
 
+/* vmx_probe() has to reach each address that the guest's tables can hold. */
+static bool can_be_narrow(uint64_t cap)
+{
+    const uint32_t controls = paging_controls(PAGED_NARROW) | PROC_MONITOR_TRAP;
+    uint32_t a, b, c, d;
+    cpuid_raw(0x80000008U, 0, &a, &b, &c, &d);
+    return !(controls & ~may_be_1(WORD_PROC)) && ((a & 0xffU) <= 48 || (cap & EPT_CAP_5_LEVELS));
+}
+
 void vmx_caps(struct backend_caps *caps)
 {
     uint64_t cap = rdmsr(MSR_VMX_EPT_VPID);
@@ -178,7 +187,7 @@ void vmx_caps(struct backend_caps *caps)
         .execute_only = cap & EPT_CAP_EXECUTE_ONLY,
         .accessed_dirty = cap & EPT_CAP_ACCESSED_DIRTY,
         .five_level = cap & EPT_CAP_5_LEVELS,
-        .narrow = !(paging_controls(PAGED_NARROW) & ~may_be_1(WORD_PROC)),
+        .narrow = can_be_narrow(cap),
         .init_exits = rdmsr(MSR_VMX_MISC) & MISC_WAIT_FOR_SIPI,
         .format = "EPT",
     };

@@ -31,15 +31,19 @@ static void invvpid(uint64_t type, uint16_t vpid, uint64_t address)
         __builtin_trap();
 }
 
+void vmx_flush_eptp(const struct vmx_vcpu *vmx, uint64_t eptp)
+{
+    if (vmx->ept_cap & EPT_CAP_INVEPT_SINGLE)
+        invept(INVEPT_SINGLE, eptp);
+    else
+        invept(INVEPT_ALL, 0);
+}
+
 void vmx_flush_nested(const struct vmx_vcpu *vmx)
 {
-    if (!(vmx->ept_cap & EPT_CAP_INVEPT_SINGLE)) {
-        invept(INVEPT_ALL, 0);
-        return;
-    }
-    invept(INVEPT_SINGLE, vmx->eptp);
+    vmx_flush_eptp(vmx, vmx->eptp);
     if (vmx->other_eptp != 0)
-        invept(INVEPT_SINGLE, vmx->other_eptp);
+        vmx_flush_eptp(vmx, vmx->other_eptp);
 }
 
 /* Without VPID each entry and exit flushes. */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define LEAF7_ECX_RDPID (1U << 22)
+#define OWN_PAGES       (3U + PROBE_PAGES) /* struct vmx_vcpu, the MSR bitmap, the VMCS */
 #define MODELLED_CR0    (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 
 struct word {
@@ -183,20 +184,6 @@ static int fill(struct vcpu *v)
     return 0;
 }
 
-/* Three pages: this structure, the MSR bitmap, the VMCS. */
-static int allocate(hpa_t page[3])
-{
-    for (unsigned int i = 0; i < 3; i++) {
-        int error = memory_alloc_page(&page[i]);
-        if (error) {
-            while (i-- > 0)
-                memory_free_page(page[i]);
-            return error;
-        }
-    }
-    return 0;
-}
-
 /* The VMCS is no CPU's any more when its page is written. What the CPU still holds of the tables
  * before goes: the same roots come back, with other entries, and vmx->eptp forgets them here. */
 int vmx_vcpu_renew(struct vcpu *v, hpa_t root)
@@ -209,6 +196,7 @@ int vmx_vcpu_renew(struct vcpu *v, hpa_t root)
     memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
     *vmx = (struct vmx_vcpu){.vmcs = vmx->vmcs,
                              .msr_bitmap = vmx->msr_bitmap,
+                             .probe = vmx->probe,
                              .eptp = vmx_eptp(root),
                              .ept_cap = rdmsr(MSR_VMX_EPT_VPID)};
     return fill(v);
@@ -216,20 +204,21 @@ int vmx_vcpu_renew(struct vcpu *v, hpa_t root)
 
 int vmx_vcpu_create(struct vcpu *v, hpa_t root)
 {
-    hpa_t page[3];
-    int error = allocate(page);
+    hpa_t first;
+    int error = memory_alloc_pages(OWN_PAGES, &first);
     if (error)
         return error;
-    struct vmx_vcpu *vmx = memory_at(page[0]);
-    vmx->msr_bitmap = memory_at(page[1]);
-    vmx->vmcs = page[2];
+    struct vmx_vcpu *vmx = memory_at(first);
+    vmx->msr_bitmap = memory_at(hpa(first.raw + PAGE_SIZE));
+    vmx->vmcs = hpa(first.raw + 2 * PAGE_SIZE);
+    vmx->probe = hpa(first.raw + 3 * PAGE_SIZE);
     v->backend = vmx;
     error = vmx_vcpu_renew(v, root);
     if (!error)
         return 0;
     vmx_clear(vmx->vmcs);
     v->backend = NULL;
-    for (unsigned int i = 0; i < 3; i++)
-        memory_free_page(page[i]);
+    for (unsigned int i = 0; i < OWN_PAGES; i++)
+        memory_free_page(hpa(first.raw + i * PAGE_SIZE));
     return error;
 }

@@ -18,6 +18,8 @@ struct vmx_vcpu {
     uint64_t eptp;
     uint64_t other_eptp; /* the one before, of which translations may be cached still; or 0 */
     uint64_t ept_cap;    /* IA32_VMX_EPT_VPID_CAP */
+    hpa_t probe;         /* PROBE_PAGES: zeros, then tables of levels 1 to 5 (probe.c) */
+    bool probing;        /* on those tables, with all #PFs exiting, for one instruction */
     /* What stands in the VMCS, and only Latch changes: the masks, the guest's values of the bits
      * in them, and, with PAGED_SHADOW, CR3. */
     uint64_t cr0_owned, cr0_shadow, cr4_owned, cr4_shadow, shadow_cr3;
@@ -120,14 +122,20 @@ void vmx_restore_nmi_blocking(uint32_t qualification, uint32_t vectoring);
 /* tlb.c */
 void vmx_flush_nested(const struct vmx_vcpu *vmx); /* all that came from the vCPU's EPT */
 void vmx_flush_all(uint64_t ept_cap);              /* everything, after VMXON */
-void vmx_flush_local(struct vcpu *v);              /* what MOV to CR3 drops: global pages stay */
+void vmx_flush_eptp(const struct vmx_vcpu *vmx, uint64_t eptp); /* what came from these tables */
+void vmx_flush_local(struct vcpu *v); /* what MOV to CR3 drops: global pages stay */
 
 /* permissions.c */
 hpa_t vmx_io_bitmap(unsigned int half); /* 0: ports 0 to 7FFFH, 1: the rest */
 
+/* probe.c: backend_probe() has made the coming entry a special one; make the next a usual one. */
+#define PROBE_PAGES 6U
+void vmx_end_probe(struct vcpu *v);
+
 /* paging.c */
-/* EPTP for tables whose root is at `root`. */
+/* EPTP for tables whose root is at `root`: those that vCPUs share have four levels. */
 uint64_t vmx_eptp(hpa_t root);
+uint64_t vmx_eptp_of_levels(hpa_t root, unsigned int levels);
 /* The guest's registers, to where it and the hardware see them; `efer` with the mode that its LMA
  * says. */
 void vmx_put_cr0(struct vcpu *v, uint64_t cr0);

@@ -15,6 +15,7 @@
  *   paging.c         the guest's registers, the hardware's
  *   reason.c         exit reasons and errors by name     qualification.c  their details
  *   quick.c          the exits that need least            timed.c        exits with stats=on
+ *   probe.c          what a walk of the guest's tables was for
  *
  * The functions below are kernel/backend.h's, with the contracts that stand there.
  */
@@ -46,6 +47,7 @@ bool vmx_in_64bit_code(struct vcpu *v);
 void vmx_load_paging(struct vcpu *v, const struct hardware_paging *paging);
 void vmx_flush_address(struct vcpu *v, gla_t address);
 void vmx_flush_linear(struct vcpu *v);
+void vmx_probe(struct vcpu *v, gpa_t address);
 uint64_t vmx_read_efer(struct vcpu *v);
 unsigned int vmx_cpl(struct vcpu *v);
 void vmx_dump(struct vcpu *v, void (*line)(const char *text));

@@ -4,9 +4,9 @@
  * write and fetch, as supervisor and user, with WP, SMEP, SMAP and NXE both ways; and loads of CR3
  * and of PDPTEs. Each outcome is compared with the reference walker's.
  *
- * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults, bochs-faults, shadow-faults (known.c);
- * nothing=ones (memory.c); only=MODE; sample=N (of the trials in 32-bit modes one in N, of the others
- * one in N/8+1).
+ * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults and the like (known.c);
+ * nothing=ones (memory.c); only=MODE; print=all (each outcome, not the first differences alone);
+ * sample=N (of the trials in 32-bit modes one in N, of the others one in N/8+1).
  */
 #include "tests/guest/paging/trial.h"
 
@@ -156,6 +156,33 @@ static void try_accesses(struct trial *t, const struct mode *mode, struct tally 
     }
 }
 
+/* Other instructions than MOV, of which a hypervisor would have to know what they do. */
+static void try_forms(struct trial *t, const struct mode *mode, struct tally *tally)
+{
+    static const struct {
+        enum form form;
+        unsigned int access;
+    } ways[] = {
+        {FORM_PUSH, REFERENCE_WRITE | REFERENCE_USER},
+        {FORM_CALL, REFERENCE_WRITE | REFERENCE_USER},
+        {FORM_STOS, REFERENCE_WRITE | REFERENCE_USER},
+        {FORM_MOVS, REFERENCE_WRITE},
+        {FORM_SSE, REFERENCE_WRITE | REFERENCE_USER},
+        {FORM_INS, REFERENCE_WRITE},
+        {FORM_LAR, REFERENCE_READ | REFERENCE_IMPLICIT},
+    };
+    t->linear = mode->linear + DATA_OFFSET;
+    for (unsigned int i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        if (!is_sampled(t))
+            continue;
+        t->form = ways[i].form;
+        t->access = ways[i].access;
+        t->cpu.ac = false; /* which would not matter to LAR, but does on Bochs */
+        try_trial(t, tally);
+    }
+    t->form = FORM_MOV;
+}
+
 /* Each way to access after each other, with what that left in the TLB and in the entries. */
 static void try_pairs(struct trial *t, const struct mode *mode, struct tally *tally)
 {
@@ -191,6 +218,8 @@ static void try_entry(struct trial *t, const struct mode *mode, unsigned int lev
             try_accesses(t, mode, tally);
             if (!mode->legacy && t->bit < 3)
                 try_pairs(t, mode, tally);
+            if (!mode->legacy && (t->cpu.cr0 & CR0_WP) && (t->bit < 3 || t->bit >= 30))
+                try_forms(t, mode, tally);
         }
     }
     slot->value = usual;
@@ -279,8 +308,10 @@ static void try_cr3(const struct mode *mode, struct tally *tally)
             tally->skipped++;
             continue;
         }
-        if (faults && known_unchecked_cr3())
+        if (faults && known_unchecked_cr3()) {
+            tally->skipped++;
             continue;
+        }
         if (!faults && !cbit)
             memcpy(at(value & ~PAGE_OFFSET_BITS), at(t.cpu.cr3), 4096);
         unsigned int vector = fault_of(load_cr3, &value, &error_code, NULL);
@@ -331,6 +362,7 @@ int main(void)
     model_read(&model);
     model_print("exact", &model);
     known_faults_init();
+    trial_init();
     const char *value;
     if (boot_word("sample", &value)) {
         sample_legacy = (unsigned int)strtoul(value, NULL, 10);

@@ -71,6 +71,7 @@ bool boot_word(const char *word, const char **value);
 #define SELECTOR_USER_CODE32 0x23U
 #define SELECTOR_USER_DATA   0x2bU
 #define SELECTOR_USER_CODE   0x33U
+#define SELECTOR_TSS         0x38U /* the first processor's; each takes 16 bytes of the GDT */
 #define PROCESSORS_MAX       16U
 
 /* The registers as an exception or an interrupt found them. */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define SELECTOR_TSS        0x38U
 #define STACK_SIZE          16384U
 #define INTERRUPT_GATE      0x8eU
 #define INTERRUPT_GATE_USER 0xeeU

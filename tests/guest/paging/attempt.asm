@@ -11,6 +11,8 @@
 %define USER_CODE 0x23
 %define USER_DATA 0x2b
 %define TASK      0x30
+%define STUB_DATA 0x800
+%define STUB_PORT 0x80
 
 global attempt_enter, legacy_blob, legacy_entry, legacy_stub, legacy_blob_end
 
@@ -222,6 +224,36 @@ legacy_stub:
     int 0x80
 align 16
     mov [rdi], esi
+    int 0x80
+
+; In 64-bit mode only, in the order of enum form (paging.h).
+bits 64
+align 16
+    push rsi
+    int 0x80
+align 16
+    call .pushed
+.pushed:
+    int 0x80
+align 16
+    mov eax, esi
+    stosd
+    int 0x80
+align 16
+    lea rsi, [rel legacy_stub + STUB_DATA]
+    movsd
+    int 0x80
+align 16
+    movd xmm0, esi
+    movd [rdi], xmm0
+    int 0x80
+align 16
+    mov edx, STUB_PORT
+    insd
+    int 0x80
+align 16
+    mov eax, 7                  ; the LDT's first descriptor, RPL 3
+    lar eax, ax
     int 0x80
     times 4096 - ($ - legacy_stub) db 0xcc
 legacy_blob_end:

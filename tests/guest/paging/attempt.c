@@ -8,7 +8,11 @@
 #define VECTOR_DONE      0x80U
 #define LEGACY_USER_CODE 0x23U
 #define LEGACY_USER_DATA 0x2bU
-#define STUB_WRITE       16U
+#define STUB_STEP        16U /* from one access's code to the next's */
+#define STUB_DATA        0x800UL
+#define STUB_PORT        0x80U
+#define CALL_LENGTH      5U
+#define SELECTOR_LDT     (SELECTOR_TSS + 16U * (PROCESSORS_MAX - 1U)) /* the last processor's */
 #define STACK_SIZE       4096U
 
 extern uint8_t legacy_blob[], legacy_entry[], legacy_stub[], legacy_blob_end[];
@@ -48,12 +52,38 @@ uint64_t stub_page(void)
 }
 
 /* The offset of the code that makes such an access; a fetch goes to the address itself. */
-static uint64_t stub_offset(unsigned int access)
+static uint64_t stub_offset(enum form form, unsigned int access)
 {
-    return access & REFERENCE_WRITE ? STUB_WRITE : 0;
+    if (form != FORM_MOV)
+        return (1UL + form) * STUB_STEP;
+    return access & REFERENCE_WRITE ? STUB_STEP : 0;
+}
+
+uint32_t attempt_stores(enum form form, uint32_t value)
+{
+    if (form == FORM_CALL)
+        return (uint32_t)(STUB_LINEAR_LONG + stub_offset(form, 0) + CALL_LENGTH);
+    if (form == FORM_INS)
+        __asm__ volatile("inl %w1, %0" : "=a"(value) : "d"(STUB_PORT));
+    return value;
+}
+
+/* An LDT at a linear address, or none at 0. SDM vol. 3 §3.5.2. */
+static void load_ldt(uint64_t base)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) gdt;
+    __asm__ volatile("sgdt %0" : "=m"(gdt));
+    volatile uint64_t *descriptor = at(gdt.base + SELECTOR_LDT);
+    descriptor[0] = 15UL | (base & 0xffffffUL) << 16 | 0x82UL << 40 | (base >> 24 & 0xffUL) << 56;
+    descriptor[1] = base >> 32;
+    __asm__ volatile("lldt %w0" : : "r"(base != 0 ? SELECTOR_LDT : 0) : "memory");
 }
 
 struct request {
+    enum form form;
     const struct reference_cpu *cpu;
     uint64_t linear;
     unsigned int access;
@@ -64,27 +94,41 @@ static void enter(void *argument)
 {
     const struct request *r = argument;
     struct processor *here = this_processor();
-    bool user = r->access & REFERENCE_USER;
-    uint64_t stub = (user ? STUB_LINEAR_LONG : stub_page()) + stub_offset(r->access);
+    bool user = (r->access & REFERENCE_USER) || r->form == FORM_LAR;
+    bool pushes = r->form == FORM_PUSH || r->form == FORM_CALL;
+    uint64_t stub = (user ? STUB_LINEAR_LONG : stub_page()) + stub_offset(r->form, r->access);
+    uint64_t stack = pushes ? r->linear + 8U : (uint64_t)stacks[here->index] + STACK_SIZE;
     const uint64_t frame[5] = {
         r->access & REFERENCE_FETCH ? r->linear : stub, user ? SELECTOR_USER_CODE : SELECTOR_CODE64,
-        RFLAGS_FIXED1 | (r->cpu->ac ? RFLAGS_AC : 0),   (uint64_t)stacks[here->index] + STACK_SIZE,
+        RFLAGS_FIXED1 | (r->cpu->ac ? RFLAGS_AC : 0),   stack,
         user ? SELECTOR_USER_DATA : SELECTOR_DATA,
     };
     attempt_enter(frame, r->linear, r->value, &here->ring3_saved);
 }
 
-struct outcome attempt(const struct reference_cpu *cpu, uint64_t linear, unsigned int access,
-                       uint32_t value)
+struct outcome attempt_by(enum form form, const struct reference_cpu *cpu, uint64_t linear,
+                          unsigned int access, uint32_t value)
 {
-    struct request request = {.cpu = cpu, .linear = linear, .access = access, .value = value};
+    struct request request = {form, cpu, linear, access, value};
     struct outcome found = {.error_code = 0, .cr2 = 0};
+    if (form == FORM_MOVS)
+        *(volatile uint32_t *)at(stub_page() + STUB_DATA) = value;
+    if (form == FORM_LAR)
+        load_ldt(linear);
     found.vector = fault_of(enter, &request, &found.error_code, &found.cr2);
     if (found.vector == NO_FAULT && (access & REFERENCE_READ))
         found.value = value_read[this_processor()->index];
+    if (form == FORM_LAR)
+        load_ldt(0);
     if (found.vector != VECTOR_PF)
         found.cr2 = 0;
     return found;
+}
+
+struct outcome attempt(const struct reference_cpu *cpu, uint64_t linear, unsigned int access,
+                       uint32_t value)
+{
+    return attempt_by(FORM_MOV, cpu, linear, access, value);
 }
 
 static void run_legacy(void)
@@ -108,7 +152,7 @@ struct outcome attempt_legacy(const struct reference_cpu *cpu, uint64_t first_cr
                               unsigned int access, uint32_t value)
 {
     bool user = access & REFERENCE_USER;
-    uint64_t stub = (user ? STUB_LINEAR_LEGACY : stub_page()) + stub_offset(access);
+    uint64_t stub = (user ? STUB_LINEAR_LEGACY : stub_page()) + stub_offset(FORM_MOV, access);
     struct area *area = prepare();
     area->switch_only = 0;
     area->first_cr3 = (uint32_t)first_cr3;

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define BOCHS_WIDTH 40U /* MAXPHYADDR of all its CPUs */
+
 static const char *const known_names[KNOWN] = {
     [RESERVED_WITHOUT_PRESENT] = "reserved-without-present",
     [PML4E_BIT_8_IGNORED] = "pml4e-bit-8-ignored",
@@ -10,30 +12,40 @@ static const char *const known_names[KNOWN] = {
     [HUGE_ACCESSED_EARLY] = "1g-accessed-early",
     [UNCHECKED_AFTER_WP0] = "unchecked-after-wp0",
     [LEAF_MARKED_EARLY] = "leaf-marked-early",
-    [CR3_UNCHECKED] = "cr3-unchecked",
 };
 unsigned int known_allowed;
 static unsigned long met[KNOWN];
 
+unsigned int known_faults_of(unsigned int index)
+{
+    static const struct {
+        const char *word;
+        unsigned int faults;
+    } words[] = {
+        {"tcg-faults", 1U << RESERVED_WITHOUT_PRESENT | 1U << PML4E_BIT_8_IGNORED |
+                           1U << PDPTE_AS_TABLE | 1U << HUGE_ACCESSED_EARLY},
+        {"bochs-faults", 1U << PML4E_BIT_8_IGNORED},
+        {"shadow-faults", 1U << UNCHECKED_AFTER_WP0},
+        {"narrow-faults", 1U << LEAF_MARKED_EARLY},
+    };
+    unsigned int faults = 0;
+    for (unsigned int i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        char own[32];
+        snprintf(own, sizeof(own), "%s%u", words[i].word, index);
+        if (boot_word(words[i].word, NULL) || boot_word(own, NULL))
+            faults |= words[i].faults;
+    }
+    return faults;
+}
+
 void known_faults_init(void)
 {
-    if (boot_word("tcg-faults", NULL))
-        known_allowed = 1U << RESERVED_WITHOUT_PRESENT | 1U << PML4E_BIT_8_IGNORED |
-                        1U << PDPTE_AS_TABLE | 1U << HUGE_ACCESSED_EARLY | 1U << CR3_UNCHECKED;
-    if (boot_word("bochs-faults", NULL))
-        known_allowed = 1U << PML4E_BIT_8_IGNORED;
-    if (boot_word("shadow-faults", NULL))
-        known_allowed = 1U << UNCHECKED_AFTER_WP0;
-    if (boot_word("narrow-faults", NULL))
-        known_allowed = 1U << LEAF_MARKED_EARLY;
+    known_allowed = known_faults_of(0);
 }
 
 bool known_unchecked_cr3(void)
 {
-    if (!(known_allowed & 1U << CR3_UNCHECKED))
-        return false;
-    met[CR3_UNCHECKED]++;
-    return true;
+    return boot_word("tcg-faults", NULL);
 }
 
 void known_faults_print(void)
@@ -66,8 +78,21 @@ void known_bend_model(unsigned int faults, struct reference_cpu *cpu)
         cpu->cr4 &= ~(CR4_SMAP | CR4_PKE);
 }
 
-void known_bend_outcome(unsigned int faults, const struct reference_cpu *cpu,
-                        struct outcome *wanted, struct reference_result *walk)
+/* What the hardware marks in the leaf, if but for the model's limit it would let the access through. */
+static uint64_t marked_early(const struct reference_cpu *cpu, uint64_t linear, unsigned int access,
+                             const struct reference_result *narrow)
+{
+    struct reference_cpu wide = *cpu;
+    struct reference_result walk;
+    wide.props.maxphyaddr = BOCHS_WIDTH;
+    reference_walk(&wide, &physical_memory, linear, access, &walk);
+    if (walk.outcome != REFERENCE_OK || walk.entries != narrow->entries)
+        return 0;
+    return walk.entry[walk.entries - 1U].set;
+}
+
+void known_bend_outcome(unsigned int faults, const struct reference_cpu *cpu, uint64_t linear,
+                        unsigned int access, struct outcome *wanted, struct reference_result *walk)
 {
     if (wanted->vector != VECTOR_PF || walk->entries == 0)
         return;
@@ -75,9 +100,8 @@ void known_bend_outcome(unsigned int faults, const struct reference_cpu *cpu,
     bool huge = last->level == 3 && (last->value & PAGE_P) && (last->value & PAGE_PS);
     if ((faults & 1U << HUGE_ACCESSED_EARLY) && huge && high_bits_are_good(cpu, last->value))
         last->set |= PAGE_A & ~last->value;
-    bool leaf = last->level == 1 || (last->value & PAGE_PS);
-    if ((faults & 1U << LEAF_MARKED_EARLY) && leaf && (wanted->error_code & PF_RESERVED))
-        last->set |= (PAGE_A | (wanted->error_code & PF_WRITE ? PAGE_D : 0)) & ~last->value;
+    if ((faults & 1U << LEAF_MARKED_EARLY) && (wanted->error_code & PF_RESERVED))
+        last->set |= marked_early(cpu, linear, access, walk);
     if ((faults & 1U << RESERVED_WITHOUT_PRESENT) && (wanted->error_code & PF_RESERVED))
         wanted->error_code &= ~(uint64_t)PF_PRESENT;
 }

@@ -12,25 +12,26 @@ enum known {
     HUGE_ACCESSED_EARLY,      /* TCG: sets A in a 1 GiB page's entry, then refuses the access */
     UNCHECKED_AFTER_WP0,      /* shadow tables: SMAP and keys, where CR0.WP=0 let a write through */
     LEAF_MARKED_EARLY,        /* Bochs' EPT: A and D of a leaf, before its address is refused */
-    CR3_UNCHECKED,            /* TCG */
     KNOWN
 };
-#define WALK_FAULTS ((1U << CR3_UNCHECKED) - 1U) /* those that show in a walk */
+#define WALK_FAULTS ((1U << KNOWN) - 1U)
 
 extern unsigned int known_allowed; /* a bit for each */
-/* By the command line: tcg-faults, bochs-faults, shadow-faults,
- * narrow-faults (direct, with a smaller MAXPHYADDR). */
+/* By the command line: tcg-faults, bochs-faults, shadow-faults, narrow-faults (direct, with a smaller
+ * MAXPHYADDR); with a vCPU's number behind, that one's alone. Those of vCPU `index`, and the boot
+ * processor's into known_allowed. */
+unsigned int known_faults_of(unsigned int index);
 void known_faults_init(void);
 /* Counts each of a set. */
 void known_count(unsigned int faults);
 /* ", known NAME COUNT" of each that was met since the last time, on the current line. */
 void known_faults_print(void);
-/* TCG takes any value for CR3, after which nothing is mapped: so it is not tried there. Counts. */
+/* TCG takes any value for CR3, after which nothing is mapped: a bad one is not tried there. */
 bool known_unchecked_cr3(void);
 
 /* What a CPU with these faults makes of it: first the model is bent, then the outcome. */
 void known_bend_model(unsigned int faults, struct reference_cpu *cpu);
-void known_bend_outcome(unsigned int faults, const struct reference_cpu *cpu,
-                        struct outcome *wanted, struct reference_result *walk);
+void known_bend_outcome(unsigned int faults, const struct reference_cpu *cpu, uint64_t linear,
+                        unsigned int access, struct outcome *wanted, struct reference_result *walk);
 
 #endif

@@ -79,6 +79,21 @@ uint64_t stub_page(void);
 /* Under the registers as they are, in 64-bit mode. `cpu` says whether AC is to be set. */
 struct outcome attempt(const struct reference_cpu *cpu, uint64_t linear, unsigned int access,
                        uint32_t value);
+/* The same by another instruction than MOV: the order is that of the code in attempt.asm. */
+enum form {
+    FORM_MOV,
+    FORM_PUSH, /* with the stack at `linear`: users only */
+    FORM_CALL, /* the same */
+    FORM_STOS,
+    FORM_MOVS,
+    FORM_SSE,
+    FORM_INS, /* supervisors only */
+    FORM_LAR, /* at CPL 3 the CPU itself reads a descriptor there */
+};
+struct outcome attempt_by(enum form form, const struct reference_cpu *cpu, uint64_t linear,
+                          unsigned int access, uint32_t value);
+/* What it stores, given `value`. */
+uint32_t attempt_stores(enum form form, uint32_t value);
 /* In a 32-bit mode and back: entered with `first_cr3`, then CR3 loaded from cpu. */
 struct outcome attempt_legacy(const struct reference_cpu *cpu, uint64_t first_cr3, uint64_t linear,
                               unsigned int access, uint32_t value);

@@ -2,8 +2,17 @@
 #include "tests/guest/paging/trial.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define PRINTED 20U
+
+static bool print_all;
+
+void trial_init(void)
+{
+    const char *value;
+    print_all = boot_word("print", &value) && strncmp(value, "all", 3) == 0;
+}
 
 /* What an attempt should give, what it gave, and the entries that it went through. */
 struct comparison {
@@ -82,10 +91,10 @@ static void check_memory(const struct trial *t, struct comparison *c, uint32_t o
     if (c->wanted.vector != NO_FAULT || c->found.vector != NO_FAULT || !is_ram(c->walk.address))
         return;
     volatile uint32_t *word = at(c->walk.address);
-    if (t->access & REFERENCE_READ)
+    if ((t->access & REFERENCE_READ) && t->form != FORM_LAR)
         c->memory_is_wrong = c->found.value != old;
     if (t->access & REFERENCE_WRITE) {
-        c->memory_is_wrong = *word != value;
+        c->memory_is_wrong = *word != attempt_stores(t->form, value);
         *word = old;
     }
 }
@@ -125,7 +134,7 @@ static uint32_t prepare(const struct trial *t, unsigned int faults, struct compa
         expect_as_table(t, &cpu, c);
     else
         expect(t, &cpu, c);
-    known_bend_outcome(faults, &cpu, &c->wanted, &c->walk);
+    known_bend_outcome(faults, &cpu, t->linear, t->access, &c->wanted, &c->walk);
     return (uint32_t)old_content(t, c);
 }
 
@@ -148,7 +157,7 @@ static bool agrees(const struct trial *t, unsigned int faults, struct comparison
     } else {
         if (!t->second)
             invlpg(t->linear);
-        c->found = attempt(&t->cpu, t->linear, t->access, value);
+        c->found = attempt_by(t->form, &t->cpu, t->linear, t->access, value);
     }
     for (unsigned int i = 0; i < c->walk.entries; i++)
         c->after[i] = read_entry(t, c->walk.entry[i].address);
@@ -162,7 +171,7 @@ static bool is_known(const struct trial *t)
 {
     struct comparison c;
     unsigned int allowed = known_allowed & ~(t->second ? 0 : 1U << UNCHECKED_AFTER_WP0);
-    for (int count = 1; count <= CR3_UNCHECKED; count++)
+    for (int count = 1; count < KNOWN; count++)
         for (unsigned int faults = 1; faults <= WALK_FAULTS; faults++) {
             if ((faults & ~allowed) || __builtin_popcount(faults) != count ||
                 !agrees(t, faults, &c))
@@ -181,16 +190,18 @@ static void print_outcome(const char *which, const struct outcome *o)
         printf(" %s vector %u error %lx cr2 %lx", which, o->vector, o->error_code, o->cr2);
 }
 
-static void print_difference(const struct trial *t, const struct comparison *c)
+static void print_trial(const char *what, const struct trial *t, const struct comparison *c)
 {
-    printf("difference: %s %s bit %d, %s%s%s%s%s at %lx, cr0 %lx cr3 %lx cr4 %lx efer %lx pkru %x:",
+    static const char *const forms[] = {"",      " PUSH", " CALL", " STOS",
+                                        " MOVS", " SSE",  " INS",  " LAR"};
+    printf("%s: %s %s bit %d, %s%s%s%s%s%s at %lx, cr0 %lx cr3 %lx cr4 %lx efer %lx pkru %x:", what,
            t->mode, t->entry, t->bit, t->second ? "then " : "",
            t->access & REFERENCE_USER ? "user " : "supervisor ",
            t->access & REFERENCE_READ ? "read" : "", t->access & REFERENCE_WRITE ? "write" : "",
            t->access & REFERENCE_FETCH ? "fetch"
            : t->cpu.ac                 ? " (AC)"
                                        : "",
-           t->linear, t->cpu.cr0, t->cpu.cr3, t->cpu.cr4, t->cpu.efer, t->cpu.pkru);
+           forms[t->form], t->linear, t->cpu.cr0, t->cpu.cr3, t->cpu.cr4, t->cpu.efer, t->cpu.pkru);
     print_outcome("wanted", &c->wanted);
     print_outcome("found", &c->found);
     if (c->memory_is_wrong)
@@ -225,9 +236,12 @@ void try_trial(const struct trial *t, struct tally *tally)
         return;
     }
     tally->cases++;
-    if (agrees(t, 0, &c) || is_known(t))
+    bool agreed = agrees(t, 0, &c);
+    if (print_all)
+        print_trial("outcome", t, &c);
+    if (agreed || is_known(t))
         return;
     tally->differences++;
     if (printed++ < PRINTED)
-        print_difference(t, &c);
+        print_trial("difference", t, &c);
 }

@@ -22,6 +22,7 @@ struct trial {
     struct reference_cpu cpu;
     uint64_t linear;
     unsigned int access;
+    enum form form; /* other than MOV in long mode only */
     unsigned int slots;
     struct slot slot[REFERENCE_LEVELS];
 };
@@ -30,6 +31,8 @@ struct tally {
     unsigned long cases, skipped, differences;
 };
 
+/* With print=all on the command line each outcome is printed, right or wrong. */
+void trial_init(void);
 /* The walk that it should make, on a CPU with these known faults. Lays its entries. */
 void predict(const struct trial *trial, unsigned int faults, struct reference_result *walk);
 /* Makes the access and counts it; prints the first differences in full. A fetch from where no code
