@@ -23,7 +23,7 @@ $(B)/guest-obj/%.asm.o: %.asm | $(SETUP)
 
 # Those that compare the CPU with the manuals.
 REFERENCE_C := $(wildcard tests/reference/*.c)
-PAGING_PAYLOADS := exact unlike hostile
+PAGING_PAYLOADS := exact unlike hostile tlb
 PAGING_C := $(REFERENCE_C) $(wildcard tests/guest/paging/*.c tests/guest/paging/*.asm)
 $(PAGING_PAYLOADS:%=$(B)/guest/%.elf): $(PAGING_C:%=$(B)/guest-obj/%.o)
 
