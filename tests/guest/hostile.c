@@ -5,7 +5,7 @@
  * is decided by memory must come out as the reference walker says; the rest must be something that
  * a CPU may do, and Latch must survive it.
  *
- * Words: rounds=N; crash=ADDRESS (load CR3 with it, at last); vendor=, pdptes= (model.c);
+ * Words: rounds=N (tables in all); crash=ADDRESS (load CR3 with it, at last); vendor=, pdptes= (model.c);
  * tcg-faults, bochs-faults (known.c).
  */
 #include "tests/guest/paging/trial.h"
@@ -66,7 +66,7 @@ static uint64_t first_pdpt[4] __attribute__((aligned(32)));
 static uint64_t kernel_pml4[512] __attribute__((aligned(4096)));
 static volatile bool stop_changing;
 static const struct mode *volatile changed_mode;
-static unsigned long unstable, impossible;
+static unsigned long unstable, impossible, tables;
 
 static uint64_t next_random(uint64_t *from)
 {
@@ -195,8 +195,7 @@ static bool leaves_memory(const struct trial *t, unsigned int faults)
     predict(t, faults, &walk);
     for (unsigned int i = 0; i < walk.entries; i++) {
         uint64_t address = walk.entry[i].address;
-        if ((address >= latch_start && address < latch_end) ||
-            (address >= VIDEO && address < 0x100000UL))
+        if (is_latch(address) || (address >= VIDEO && address < 0x100000UL))
             return true;
     }
     return false;
@@ -252,6 +251,7 @@ static void try_round(struct trial *t, const struct mode *mode, struct tally *ta
 {
     bool stable = !one_in(&seed, 8);
     fill_tables(mode, stable);
+    tables++;
     choose_access(t, mode);
     t->slots = 0;
     if (leaves_memory(t, 0) || leaves_memory(t, known_allowed)) {
@@ -330,6 +330,7 @@ static void print_forbidden(void)
     if (latch_end != 0)
         printf("hostile: %ld accesses to Latch's memory were refused\n",
                latch_hypercall(HYPERCALL_FORBIDDEN, 0, 0, 0, 0));
+    printf("hostile: %lu random tables\n", tables);
 }
 
 /* The end of this guest: nothing is mapped any more. */
@@ -360,11 +361,12 @@ int main(void)
     __asm__ volatile("sti");
     check_equal("hostile.vcpus", processor_count, processor_start_all());
     __asm__ volatile("cli");
+    const unsigned long possible = model.props.la57 ? MODES : MODES - 1U;
     for (unsigned int i = 0; i < MODES; i++) {
         if (modes[i].levels == 5 && !model.props.la57)
             check_absent("hostile.5level", "CPUID has no LA57");
         else
-            try_mode(&modes[i], rounds / MODES);
+            try_mode(&modes[i], rounds / possible);
     }
     print_forbidden();
     if (boot_word("crash", &value))

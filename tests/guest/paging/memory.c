@@ -18,9 +18,14 @@ void *at(uint64_t address)
     return (void *)address;
 }
 
+bool is_latch(uint64_t address)
+{
+    return address >= latch_start && address < latch_end;
+}
+
 bool is_ram(uint64_t address)
 {
-    if (address >= IDENTITY_END || (address >= latch_start && address < latch_end))
+    if (address >= IDENTITY_END || is_latch(address))
         return false;
     for (unsigned int i = 0; i < boot.ranges; i++) {
         const struct ram_range *range = &boot.range[i];

@@ -53,6 +53,8 @@ void model_print(const char *who, const struct model *model);
 
 /* RAM by the boot loader's map, below 4 GiB and not Latch's: the payload reads and writes it. */
 bool is_ram(uint64_t address);
+/* Latch's own, of which a guest reads ones; after find_nothing(). */
+bool is_latch(uint64_t address);
 /* For reference_walk(): RAM as it is; all else as find_nothing() found it. */
 extern const struct reference_memory physical_memory;
 /* Finds out whether addresses without memory read as ones or zeros, under the runtime's own tables;

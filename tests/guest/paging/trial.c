@@ -88,7 +88,11 @@ static uint64_t old_content(const struct trial *t, struct comparison *c)
 
 static void check_memory(const struct trial *t, struct comparison *c, uint32_t old, uint32_t value)
 {
-    if (c->wanted.vector != NO_FAULT || c->found.vector != NO_FAULT || !is_ram(c->walk.address))
+    if (c->wanted.vector != NO_FAULT || c->found.vector != NO_FAULT)
+        return;
+    if ((t->access & REFERENCE_READ) && is_latch(c->walk.address))
+        c->memory_is_wrong = c->found.value != UINT32_MAX;
+    if (!is_ram(c->walk.address))
         return;
     volatile uint32_t *word = at(c->walk.address);
     if ((t->access & REFERENCE_READ) && t->form != FORM_LAR)
