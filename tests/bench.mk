@@ -21,12 +21,12 @@ $(BENCH)/payload.elf $(BENCH)/null.elf: $(BENCH_ROWS:%=$(B)/guest-obj/%.o) $(PAY
 
 # --- KVM: Debian's modules, and a monitor of ours, in an initramfs
 
-BENCH_KVM_C := $(wildcard tests/bench/kvm/*.c)
+BENCH_KVM_C := $(wildcard tests/bench/kvm/*.c tests/bench/entry/*.c)
 BENCH_WHOLE_C := $(wildcard tests/bench/whole/*.c)
 BENCH_LINUX_C := $(BENCH_KVM_C) $(BENCH_WHOLE_C)
 BENCH_KVM_FLAGS := -std=gnu17 -D_GNU_SOURCE -O2 $(WARNINGS) -I. -pthread
 
-$(BENCH)/monitor: $(BENCH_KVM_C) $(wildcard tests/bench/kvm/*.h) | $(SETUP)
+$(BENCH)/monitor: $(BENCH_KVM_C) $(wildcard tests/bench/kvm/*.h tests/bench/entry/*.h) | $(SETUP)
 	@mkdir -p $(@D)
 	@$(CC) $(BENCH_KVM_FLAGS) -static -s $(BENCH_KVM_C) -o $@
 

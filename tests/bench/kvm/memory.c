@@ -1,64 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/bench/kvm/monitor.h"
 
-#include <elf.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOW_END      0xa0000U
-#define HIGH_START   0x100000U
-#define COMMAND_LINE 0x2000U
-#define COMMAND_MAX  512U
-#define RSDP         0xe0000U /* where a BIOS keeps it (ACPI 6.5 §5.2.5.1) */
-#define RSDT         0xe0100U
-#define MADT         0xe0200U
-#define LAPIC        0xfee00000U
-#define FRESH        (64UL << 20) /* as in the payload's bench.h */
-#define FRESH_SIZE   (128UL << 20)
+#define FRESH_SIZE (128UL << 20)
 
-struct multiboot_info {
-    uint32_t flags, mem_lower, mem_upper, boot_device, command_line, mods_count, mods_address;
-    uint32_t syms[4], mmap_length, mmap_address;
-    struct {
-        uint32_t size;
-        uint64_t start, length;
-        uint32_t type;
-    } __attribute__((packed)) map[2];
-} __attribute__((packed));
-
-struct acpi_header {
-    char signature[4];
-    uint32_t length;
-    uint8_t revision, checksum;
-    char oem[22];
-    uint32_t creator_revision;
-} __attribute__((packed));
-
-struct rsdp {
-    char signature[8];
-    uint8_t checksum;
-    char oem[6];
-    uint8_t revision;
-    uint32_t rsdt;
-} __attribute__((packed));
-
-struct madt {
-    struct acpi_header header;
-    uint32_t lapic, flags;
-    struct {
-        uint8_t type, length, uid, apic_id;
-        uint32_t flags;
-    } __attribute__((packed)) cpu[VCPUS_MAX];
-} __attribute__((packed));
+static uint8_t *memory;
 
 uint8_t *memory_create(void)
 {
-    uint8_t *memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED || madvise(memory, MEMORY_SIZE, MADV_NOHUGEPAGE) != 0)
         fail("guest memory");
     for (size_t i = 0; i < FRESH_SIZE; i += 4096)
@@ -66,7 +22,14 @@ uint8_t *memory_create(void)
     return memory;
 }
 
-uint32_t memory_load(uint8_t *memory, const char *path)
+/* The memory is new, so the zeros are there. */
+static void put(uint64_t address, const uint8_t *bytes, size_t size, size_t whole)
+{
+    (void)whole;
+    memcpy(memory + address, bytes, size);
+}
+
+uint32_t memory_load(const char *path)
 {
     struct stat status;
     int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -76,74 +39,8 @@ uint32_t memory_load(uint8_t *memory, const char *path)
     close(file);
     if (image == MAP_FAILED)
         fail("%s", path);
-    const Elf64_Ehdr *head = (const void *)image;
-    const Elf64_Phdr *part = (const void *)(image + head->e_phoff);
-    for (unsigned int i = 0; i < head->e_phnum; i++)
-        if (part[i].p_type == PT_LOAD) {
-            if (part[i].p_paddr + part[i].p_memsz > FRESH)
-                fail("%s: too large", path);
-            memcpy(memory + part[i].p_paddr, image + part[i].p_offset, part[i].p_filesz);
-        }
-    return (uint32_t)head->e_entry;
-}
-
-static void describe_boot(uint8_t *memory, char *const *words)
-{
-    struct multiboot_info *info = (void *)(memory + MULTIBOOT_INFO);
-    char *line = (char *)memory + COMMAND_LINE;
-    size_t used = 0;
-    for (; *words != NULL; words++) {
-        size_t length = strlen(*words);
-        if (used + length + 2 > COMMAND_MAX)
-            fail("the command line is too long");
-        memcpy(line + used, *words, length);
-        used += length;
-        line[used++] = ' ';
-    }
-    *info = (struct multiboot_info){
-        .flags = 1U << 2 | 1U << 6,
-        .command_line = COMMAND_LINE,
-        .mmap_length = sizeof(info->map),
-        .mmap_address = MULTIBOOT_INFO + offsetof(struct multiboot_info, map),
-        .map = {{.size = 20, .length = LOW_END, .type = 1},
-                {.size = 20, .start = HIGH_START, .length = MEMORY_SIZE - HIGH_START, .type = 1}},
-    };
-}
-
-static uint8_t checksum(const void *table, size_t length)
-{
-    const uint8_t *bytes = table;
-    uint8_t sum = 0;
-    for (size_t i = 0; i < length; i++)
-        sum = (uint8_t)(sum + bytes[i]);
-    return (uint8_t)-sum;
-}
-
-static void describe_cpus(uint8_t *memory, unsigned int cpus)
-{
-    struct rsdp *rsdp = (void *)(memory + RSDP);
-    struct acpi_header *rsdt = (void *)(memory + RSDT);
-    struct madt *madt = (void *)(memory + MADT);
-    memcpy(rsdp->signature, "RSD PTR ", sizeof(rsdp->signature));
-    rsdp->rsdt = RSDT;
-    rsdp->checksum = checksum(rsdp, sizeof(*rsdp));
-    memcpy(rsdt->signature, "RSDT", sizeof(rsdt->signature));
-    rsdt->length = sizeof(*rsdt) + sizeof(uint32_t);
-    *(uint32_t *)(rsdt + 1) = MADT;
-    rsdt->checksum = checksum(rsdt, rsdt->length);
-    memcpy(madt->header.signature, "APIC", sizeof(madt->header.signature));
-    madt->header.length = (uint32_t)(offsetof(struct madt, cpu) + cpus * sizeof(madt->cpu[0]));
-    madt->lapic = LAPIC;
-    for (unsigned int i = 0; i < cpus; i++) {
-        madt->cpu[i].length = sizeof(madt->cpu[0]);
-        madt->cpu[i].uid = madt->cpu[i].apic_id = (uint8_t)i;
-        madt->cpu[i].flags = 1;
-    }
-    madt->header.checksum = checksum(madt, madt->header.length);
-}
-
-void memory_describe(uint8_t *memory, unsigned int cpus, char *const *words)
-{
-    describe_boot(memory, words);
-    describe_cpus(memory, cpus);
+    uint32_t entry = entry_load(image, put);
+    if (entry == 0)
+        fail("%s: too large", path);
+    return entry;
 }

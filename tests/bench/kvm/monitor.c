@@ -174,8 +174,9 @@ int main(int argc, char **argv)
     if (count == 0 || count > VCPUS_MAX)
         fail("wanted 1 to %u vCPUs", VCPUS_MAX);
     uint8_t *memory = memory_create();
-    uint32_t entry = memory_load(memory, argv[1]);
-    memory_describe(memory, (unsigned int)count, argv + 3);
+    uint32_t entry = memory_load(argv[1]);
+    if (!entry_describe(memory, (unsigned int)count, argv + 3))
+        fail("the command line is too long");
     create_vm(memory);
     for (unsigned int i = 0; i < count; i++)
         create_vcpu(i);

@@ -2,12 +2,7 @@
 #ifndef LATCH_TESTS_BENCH_KVM_MONITOR_H
 #define LATCH_TESTS_BENCH_KVM_MONITOR_H
 /* The parts of the monitor: memory.c makes the guest's memory, monitor.c runs it. */
-#include <stdint.h>
-
-#define VCPUS_MAX       8U
-#define MEMORY_SIZE     (256UL << 20)
-#define MULTIBOOT_MAGIC 0x2badb002U
-#define MULTIBOOT_INFO  0x1000U
+#include "tests/bench/entry/entry.h"
 
 /* Prints `broken: monitor: ...` with errno's text and the verdict, and exits. */
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -15,8 +10,6 @@ _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)
 /* The guest's memory, by 4 KiB pages; those that the bench touches first are resident. */
 uint8_t *memory_create(void);
 /* Loads an ELF at its physical addresses; returns its entry. */
-uint32_t memory_load(uint8_t *memory, const char *path);
-/* The multiboot information, with the words as command line, and ACPI tables that name the CPUs. */
-void memory_describe(uint8_t *memory, unsigned int cpus, char *const *words);
+uint32_t memory_load(const char *path);
 
 #endif
