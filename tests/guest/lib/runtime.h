@@ -15,7 +15,7 @@ struct found_at_start {
 };
 extern struct found_at_start found_at_start;
 
-/* COM1 as it is used here (console.c). */
+/* COM1 or another port as it is used here, after the command line is known (console.c). */
 void console_init(void);
 /* Descriptor tables of the processor that booted (processor.c). */
 void processor_init(void);
