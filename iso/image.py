@@ -70,10 +70,12 @@ def latch_entry(latch, conf, guest, arguments, initrd, modules, model_files):
     return entry
 
 
-def bare_entry(guest, arguments, initrd, modules):
+def bare_entry(guest, arguments, initrd, modules, multiboot1=False):
     """The guest alone, as GRUB itself boots it."""
     entry = Entry()
     kind = kind_of(guest)
+    if multiboot1 and kind == "multiboot2":
+        kind = "multiboot"
     if kind == "flat":
         raise Refused(f"{guest}: GRUB cannot boot a flat image, so there is no --bare for it")
     entry.add(kind, guest, arguments)
