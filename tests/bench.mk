@@ -39,6 +39,19 @@ $(BENCH)/kvm.gz: tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(B)
 	@cd $(BENCH)/kvm && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../kvm.gz.new
 	@mv $(BENCH)/kvm.gz.new $@
 
+# --- Xen: a dom0 of ours
+
+BENCH_XEN_C := $(wildcard tests/bench/xen/*.c)
+BENCH_XEN := $(wildcard tests/bench/xen/*.c tests/bench/xen/*.asm tests/bench/entry/*.c)
+BENCH_XEN_INCLUDES := -isystem $(B)/debian/include -D__XEN_TOOLS__
+$(BENCH_XEN_C:%=$(B)/guest-obj/%.o): PAYLOAD_INCLUDES += $(BENCH_XEN_INCLUDES)
+$(BENCH_XEN_C:%=$(B)/guest-obj/%.o): | $(B)/debian/stamp
+
+$(BENCH)/dom0.elf: $(BENCH_XEN:%=$(B)/guest-obj/%.o) tests/bench/xen/dom0.ld
+	@mkdir -p $(@D)
+	@ld -nostdlib -static -z max-page-size=4096 -z noexecstack -T tests/bench/xen/dom0.ld \
+	    -o $@ $(filter %.o,$^) $(NEWLIB_GUEST)/lib/libc.a
+
 # --- the whole: the default guest, with the bench's loads in place of its report
 
 $(BENCH)/whole.gz: $(BENCH_WHOLE_C) tests/bench/whole/whole.h $(B)/initramfs.gz
@@ -53,16 +66,16 @@ $(BENCH)/whole.gz: $(BENCH_WHOLE_C) tests/bench/whole/whole.h $(B)/initramfs.gz
 BENCH_QUICK := $(B)/latch.elf $(BENCH)/payload.elf $(BENCH)/null.elf
 
 .PHONY: bench bench-quick bench-check
-bench: $(BENCH_QUICK) $(BENCH)/kvm.gz $(BENCH)/whole.gz ## Latch, KVM and the limit, in instructions
+bench: $(BENCH_QUICK) $(BENCH)/kvm.gz $(BENCH)/dom0.elf $(BENCH)/whole.gz ## Latch, KVM, Xen and the limit, in instructions
 	@tests/bench/run $(ARGS)
 
-bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux first
+bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux or Xen first
 	@tests/bench/run --quick $(ARGS)
 
 bench-check: ## what grew by more than 2 % between two results (A=OLD.json B=NEW.json)
 	@tests/bench/check $(A) $(if $(filter build,$(B)),$(BENCH)/bench.json,$(B))
 
-test: $(BENCH)/payload.elf $(BENCH)/null.elf $(BENCH)/whole.gz
+test: $(BENCH)/payload.elf $(BENCH)/null.elf $(BENCH)/dom0.elf $(BENCH)/whole.gz
 
 # --- lint
 
@@ -72,5 +85,9 @@ $(BENCH_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUEST)
 $(BENCH_LINUX_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(SETUP)
 	$(call TIDY,$(BENCH_KVM_FLAGS))
 
-LINTED += $(BENCH_C) $(BENCH_LINUX_C)
-lint $(B)/lint/cppcheck: $(patsubst %,$(B)/lint/%.tidy,$(BENCH_C) $(BENCH_LINUX_C))
+$(BENCH_XEN_C:%=$(B)/lint/%.tidy): $(B)/lint/%.tidy: % .clang-tidy | $(NEWLIB_GUEST)/stamp \
+    $(B)/debian/stamp
+	$(call TIDY,$(PAYLOAD_FLAGS) $(PAYLOAD_INCLUDES) $(BENCH_XEN_INCLUDES) $(CLANG_INCLUDES))
+
+LINTED += $(BENCH_C) $(BENCH_LINUX_C) $(BENCH_XEN_C)
+lint $(B)/lint/cppcheck: $(patsubst %,$(B)/lint/%.tidy,$(BENCH_C) $(BENCH_LINUX_C) $(BENCH_XEN_C))

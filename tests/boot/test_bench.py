@@ -60,6 +60,14 @@ def test_null(boot, machine, flavour):
     assert ("hypercall" in rows) == (flavour != "floor")
 
 
+def test_xen(boot):
+    """Debian's Xen starts the same guest by a dom0 of ours, and its console has the rows."""
+    column, = [column for column in configurations.COLUMNS if column.name == "xen"]
+    *arguments, words = column.boots[0]
+    rows = rows_of(boot("--machine", "qemu-amd", *arguments, f"{words} {ROUNDS}"))
+    assert {"cpuid-0", "hypercall", "halt-to-timer", "x2apic-self-ipi"} <= rows.keys()
+
+
 def test_linux_rows(boot):
     """Debian's guest tells what a process costs, in rows like the payload's."""
     booted = boot("--machine", "qemu-amd", "--vcpus", 1, "--append", "bench.rows",
