@@ -64,9 +64,10 @@ $(BENCH)/whole.gz: $(BENCH_WHOLE_C) tests/bench/whole/whole.h $(B)/initramfs.gz
 # ---
 
 BENCH_QUICK := $(B)/latch.elf $(BENCH)/payload.elf $(BENCH)/null.elf
+BENCH_SLOW := $(BENCH)/kvm.gz $(BENCH)/dom0.elf $(BENCH)/whole.gz
 
 .PHONY: bench bench-quick bench-check
-bench: $(BENCH_QUICK) $(BENCH)/kvm.gz $(BENCH)/dom0.elf $(BENCH)/whole.gz ## Latch, KVM, Xen and the limit, in instructions
+bench: $(BENCH_QUICK) $(BENCH_SLOW) ## Latch, KVM, Xen and the limit, in instructions
 	@tests/bench/run $(ARGS)
 
 bench-quick: $(BENCH_QUICK) ## the same without what boots a Linux or Xen first

@@ -121,8 +121,8 @@ def boot(machine, arguments, log, counted=True):
 
 
 # Xen puts the guest's name before its lines.
-ROW = re.compile(r"^(?:\(d\d+\) )?bench: (\S+) (?:median (-?\d+) min (-?\d+) rounds (\d+)(?: exits (\d+))?"
-                 r"|absent (.*))$", re.M)
+ROW = re.compile(r"^(?:\(d\d+\) )?bench: (\S+)"
+                 r" (?:median (-?\d+) min (-?\d+) rounds (\d+)(?: exits (\d+))?|absent (.*))$", re.M)
 REFUSED = re.compile(r"[Ll]atch: refused: (.*)|^iso/run: (.*)$", re.M)
 
 

@@ -2,8 +2,8 @@
 #ifndef LATCH_TESTS_BENCH_ENTRY_ENTRY_H
 #define LATCH_TESTS_BENCH_ENTRY_ENTRY_H
 /*
- * How each monitor of ours starts the bench's guest: as GRUB does, by multiboot 1 in 32-bit protected
- * mode, with EAX and EBX as below and flat segments.
+ * How each monitor of ours starts the bench's guest: as GRUB does, by multiboot 1 in 32-bit
+ * protected mode, with EAX and EBX as below and flat segments.
  */
 #include <stdbool.h>
 #include <stddef.h>

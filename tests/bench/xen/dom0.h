@@ -2,8 +2,8 @@
 #ifndef LATCH_TESTS_BENCH_XEN_DOM0_H
 #define LATCH_TESTS_BENCH_XEN_DOM0_H
 /*
- * The least dom0 that Xen can have: a 64-bit paravirtual kernel that makes one PVH guest, the bench's,
- * and ends the machine after it. Xen's public headers are Debian's libxen-dev.
+ * The least dom0 that Xen can have: a 64-bit paravirtual kernel that makes one PVH guest, the
+ * bench's, and ends the machine after it. Xen's public headers are those of Debian's libxen-dev.
  */
 #include "tests/bench/entry/entry.h"
 

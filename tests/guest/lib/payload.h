@@ -34,8 +34,8 @@ _Noreturn void broken(const char *format, ...) __attribute__((format(printf, 1, 
 /* Ends the run with the worst verdict so far. Returning from main() does the same. */
 _Noreturn void finish(void);
 
-/* ---- The console (console.c): COM1, polled, or the debug port that `console=0xPORT` on the command
- * line names; printf() comes here. ---- */
+/* ---- The console (console.c): COM1, polled, or the debug port that `console=0xPORT` on the
+ * command line names; printf() comes here. ---- */
 
 void console_write(const char *text, size_t length);
 /* Waits until the last bit has left. */
