@@ -60,12 +60,36 @@ bool format_is_leaf(const struct table_format *format, uint64_t entry, unsigned 
     return level == 1 || (level <= format->max_leaf && (entry & ENTRY_LEAF));
 }
 
+uint64_t format_root(const struct table_format *format, hpa_t root)
+{
+    return root.raw | encryption_bit(format->encryption, root);
+}
+
+hpa_t format_page(const struct table_format *format, uint64_t entry, unsigned int level)
+{
+    uint64_t cbit = format->encryption ? format->encryption->cbit : 0;
+
+    return hpa(entry & ENTRY_ADDRESS & ~cbit & ~(level_size(level) - 1UL));
+}
+
+hpa_t format_table(const struct table_format *format, uint64_t entry)
+{
+    return format_page(format, entry, 1);
+}
+
+bool format_encrypted(const struct table_format *format, uint64_t entry)
+{
+    return format->encryption && (entry & format->encryption->cbit);
+}
+
 uint64_t format_table_entry(const struct table_format *format, hpa_t table)
 {
+    uint64_t address = format_root(format, table);
+
     if (format->id == FORMAT_EPT)
-        return table.raw | EPT_RIGHTS;
+        return address | EPT_RIGHTS;
     /* A nested walk is a user access at every level (APM vol. 2 §15.25.5). */
-    return table.raw | LONG_PRESENT | LONG_WRITE | LONG_ACCESSED |
+    return address | LONG_PRESENT | LONG_WRITE | LONG_ACCESSED |
            (format->id == FORMAT_NPT ? LONG_USER : 0);
 }
 
@@ -112,13 +136,13 @@ static uint64_t long_leaf(const struct table_format *format, hpa_t page, unsigne
 uint64_t format_leaf_entry(const struct table_format *format, hpa_t page, unsigned int level,
                            unsigned int access, enum cache_type type)
 {
-    uint64_t large = level > 1 ? ENTRY_LEAF : 0;
+    uint64_t common = (level > 1 ? ENTRY_LEAF : 0) | encryption_bit(format->encryption, page);
 
     if (!(access & ACCESS_RWX))
         return 0;
     if (format->id == FORMAT_EPT)
-        return ept_leaf(format, page, access, type) | large;
-    return long_leaf(format, page, access, type) | large;
+        return ept_leaf(format, page, access, type) | common;
+    return long_leaf(format, page, access, type) | common;
 }
 
 unsigned int format_access(const struct table_format *format, uint64_t entry)

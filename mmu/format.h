@@ -4,8 +4,10 @@
 /*
  * How entries look in each kind of table that Latch builds: its own (SDM vol. 3 §4.5, APM vol. 2
  * §5.3), EPT (SDM vol. 3 §29.3.2) and NPT (APM vol. 2 §15.25). All have 512 entries of 8 bytes a
- * table, the address in bits 51:12, and bit 7 for a leaf above level 1.
+ * table, the address in bits 51:12 but for the C-bit (encryption.h), and bit 7 for a leaf above
+ * level 1.
  */
+#include "mmu/encryption.h"
 #include "mmu/role.h"
 
 #define TABLE_ENTRIES 512U
@@ -17,6 +19,9 @@ struct table_format {
     unsigned int levels;   /* 4 or 5 */
     unsigned int max_leaf; /* highest level at which a leaf may stand: 1, 2 or 3 */
     bool execute_only;     /* EPT: EXECUTE without READ can be granted */
+    /* What memory entries lead to with the C-bit; NULL: none. After a change of it
+     * table_map() maps anew what changed. */
+    const struct encryption *encryption;
 };
 
 /* Check and fill a format; -EINVAL for one that is none of the three or out of range. */
@@ -40,13 +45,15 @@ uint64_t format_table_entry(const struct table_format *format, hpa_t table);
  */
 uint64_t format_leaf_entry(const struct table_format *format, hpa_t page, unsigned int level,
                            unsigned int access, enum cache_type type);
+/* What CR3 and its like take for this root. */
+uint64_t format_root(const struct table_format *format, hpa_t root);
+/* Where an entry leads: to a table, or to a leaf at `level`. */
+hpa_t format_table(const struct table_format *format, uint64_t entry);
+hpa_t format_page(const struct table_format *format, uint64_t entry, unsigned int level);
+/* Whether an entry has the C-bit. */
+bool format_encrypted(const struct table_format *format, uint64_t entry);
 /* The rights (without USER) and the type that a leaf grants. */
 unsigned int format_access(const struct table_format *format, uint64_t entry);
 enum cache_type format_type(const struct table_format *format, uint64_t entry);
-
-static inline hpa_t entry_address(uint64_t entry, unsigned int level)
-{
-    return hpa(entry & ENTRY_ADDRESS & ~(level_size(level) - 1UL));
-}
 
 #endif

@@ -7,6 +7,7 @@
  *   reserved.h   which bits of an entry a correct CPU faults on
  *   role.h       what, besides guest memory, decides a table page that Latch builds
  *   cache.h      table pages by (gfn, role), so that equal ones are shared
+ *   encryption.h which memory has the host's C-bit
  *   format.h     how entries of each kind of table look
  *   table.h      the one builder and walker of tables, for the host's and for nested ones
  *   guest_map.h  which guest-physical memory is what

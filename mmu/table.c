@@ -47,7 +47,7 @@ static void free_table(struct table_space *space, struct position at)
 
         if (format_present(&space->format, entry) &&
             !format_is_leaf(&space->format, entry, at.level))
-            free_table(space, (struct position){.table = entry_address(entry, 1),
+            free_table(space, (struct position){.table = format_table(&space->format, entry),
                                                 .level = at.level - 1,
                                                 .first = address});
     }
@@ -79,7 +79,7 @@ static bool table_empty(const struct table_space *space, struct position at)
 /* Make a table that maps what the leaf `entry`, one level above it, maps. */
 static void fill_from_leaf(struct table_space *space, struct position at, uint64_t entry)
 {
-    uint64_t page = entry_address(entry, at.level + 1).raw;
+    uint64_t page = format_page(&space->format, entry, at.level + 1).raw;
     unsigned int access = format_access(&space->format, entry);
     enum cache_type type = format_type(&space->format, entry);
     volatile uint64_t *table = space->env->map(space->env->ctx, at.table);
@@ -100,7 +100,7 @@ static int enter_table(struct table_space *space, volatile uint64_t *place, stru
     int rc;
 
     if (present && !format_is_leaf(&space->format, entry, child->level + 1)) {
-        child->table = entry_address(entry, 1);
+        child->table = format_table(&space->format, entry);
         return 0;
     }
     rc = get_table(space, child->first, child->level, &child->table);
@@ -126,7 +126,8 @@ static void set_leaf(struct table_space *space, volatile uint64_t *place, unsign
     *place = entry;
     if (format_present(format, old) &&
         (!format_present(format, entry) ||
-         entry_address(old, level).raw != entry_address(entry, level).raw ||
+         format_page(format, old, level).raw != format_page(format, entry, level).raw ||
+         format_encrypted(format, old) != format_encrypted(format, entry) ||
          format_type(format, old) != format_type(format, entry) ||
          (format_access(format, old) & ~format_access(format, entry))))
         change->lost = true;
@@ -163,14 +164,15 @@ static int change_entry(struct table_space *space, volatile uint64_t *place, uns
     if (change->kind == CHANGE_MAP) {
         uint64_t page = change->page.raw + (address - change->start);
 
-        if (!whole || level > format->max_leaf || (page & (size - 1UL)))
+        if (!whole || level > format->max_leaf || (page & (size - 1UL)) ||
+            !encryption_uniform(format->encryption, hpa(page), size))
             return change_below(space, place, child, change);
         new_entry = format_leaf_entry(format, hpa(page), level, change->access, change->type);
     } else if (!present) {
         return 0;
     } else if (change->kind == CHANGE_PROTECT) {
         if (leaf)
-            new_entry = format_leaf_entry(format, entry_address(entry, level), level,
+            new_entry = format_leaf_entry(format, format_page(format, entry, level), level,
                                           change->access, format_type(format, entry));
         if (leaf && new_entry == entry)
             return 0;
@@ -180,7 +182,7 @@ static int change_entry(struct table_space *space, volatile uint64_t *place, uns
         return change_below(space, place, child, change);
     }
     if (present && !leaf) {
-        child.table = entry_address(entry, 1);
+        child.table = format_table(format, entry);
         replace_table(space, child, place, new_entry);
     } else {
         set_leaf(space, place, level, new_entry, change);
@@ -264,9 +266,9 @@ int table_map(struct table_space *space, uint64_t address, hpa_t page, uint64_t 
               unsigned int access, enum cache_type type)
 {
     struct change change = {.kind = CHANGE_MAP, .page = page, .access = access, .type = type};
+    const uint64_t reach = encryption_reach(space->format.encryption);
 
-    if (!(access & ACCESS_RWX) || page.raw > ENTRY_ADDRESS || size > ENTRY_ADDRESS + PAGE_SIZE ||
-        page.raw > ENTRY_ADDRESS + PAGE_SIZE - size)
+    if (!(access & ACCESS_RWX) || page.raw >= reach || size > reach || page.raw > reach - size)
         return -EINVAL;
     return change_range(space, address, size, &change);
 }
@@ -291,7 +293,7 @@ static struct table_leaf leaf_of(const struct table_space *space, uint64_t entry
                                  unsigned int level, uint64_t address)
 {
     return (struct table_leaf){.address = extend(space, address),
-                               .page = entry_address(entry, level),
+                               .page = format_page(&space->format, entry, level),
                                .size = level_size(level),
                                .access = format_access(&space->format, entry),
                                .type = format_type(&space->format, entry)};
@@ -315,7 +317,7 @@ bool table_lookup(const struct table_space *space, uint64_t address, struct tabl
             return true;
         }
         at = (struct position){
-            .table = entry_address(entry, 1), .level = at.level - 1, .first = first};
+            .table = format_table(&space->format, entry), .level = at.level - 1, .first = first};
     }
 }
 
@@ -339,7 +341,7 @@ static int visit_table(const struct table_space *space, struct position at,
             continue;
         if (!format_is_leaf(&space->format, entry, at.level)) {
             rc = visit_table(space,
-                             (struct position){.table = entry_address(entry, 1),
+                             (struct position){.table = format_table(&space->format, entry),
                                                .level = at.level - 1,
                                                .first = address},
                              visit);

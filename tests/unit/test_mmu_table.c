@@ -268,6 +268,97 @@ static void page_sizes(void)
     table_space_destroy(&space);
 }
 
+#define CBIT (1UL << 47)
+
+/* The leaf that maps an address, and its level; each entry above it leads to a table with the C-bit
+ * that `encryption` gives that. */
+static uint64_t raw_leaf(const struct encryption *e, uint64_t address, unsigned int *level)
+{
+    uint64_t entry = format_root(&space.format, space.root);
+
+    for (*level = space.format.levels;; --*level) {
+        const uint64_t table = entry & ENTRY_ADDRESS & ~CBIT;
+
+        CHECK_EQ((entry & CBIT) != 0, table >= e->start && table < e->end);
+        entry = ((uint64_t *)memory_at_page(
+            &memory, hpa(table)))[address / level_size(*level) % TABLE_ENTRIES];
+        if (format_is_leaf(&space.format, entry, *level))
+            return entry;
+    }
+}
+
+/* Leaf by leaf: wholly inside of the range with the C-bit, or wholly outside without. */
+static void check_encrypted(const struct encryption *e, uint64_t size)
+{
+    for (uint64_t address = 0; address < size;) {
+        unsigned int level;
+        const uint64_t leaf = raw_leaf(e, address, &level), end = address + level_size(level);
+        struct table_leaf found;
+
+        CHECK_EQ((leaf & CBIT) != 0, address >= e->start && address < e->end);
+        CHECK(end <= e->start || address >= e->end || (address >= e->start && end <= e->end));
+        CHECK(table_lookup(&space, address, &found));
+        CHECK_EQ(found.page.raw, address);
+        CHECK_EQ(found.size, end - address);
+        address = end;
+    }
+}
+
+#define MAPPED 0x100000000UL
+
+/* Part of what was encrypted is so no longer, and is mapped again. */
+static void shrink(struct encryption *e)
+{
+    const uint64_t changed = e->start, half = (e->end - e->start) / 2 & ~PAGE_OFFSET_MASK;
+    const unsigned int flushes = memory.flushes;
+
+    e->start += half;
+    CHECK_EQ(table_map(&space, changed, hpa(changed), half, ACCESS_READ | ACCESS_WRITE, CACHE_WB),
+             0);
+    CHECK(memory.flushes > flushes);
+    check_encrypted(e, MAPPED);
+}
+
+static void follow_range(enum page_format id, struct encryption *e)
+{
+    struct table_format format;
+
+    CHECK_EQ(format_init(&format, id, 4, 3, false), 0);
+    format.encryption = e;
+    CHECK_EQ(table_space_init(&space, &env, &format), 0);
+    CHECK_EQ(table_map(&space, 0, hpa(0), MAPPED, ACCESS_READ | ACCESS_WRITE, CACHE_WB), 0);
+    check_encrypted(e, MAPPED);
+    CHECK_EQ(table_protect(&space, 0x40001000, 0x5000, ACCESS_READ), 0);
+    CHECK_EQ(table_protect(&space, 0x40300000, PAGE_SIZE, ACCESS_READ), 0);
+    check_encrypted(e, MAPPED);
+    if (e->start < MAPPED && e->end - e->start > PAGE_SIZE)
+        shrink(e);
+    CHECK_EQ(table_map(&space, 0, hpa((1UL << 43) - PAGE_SIZE), 2 * PAGE_SIZE, 1, CACHE_WB),
+             -EINVAL);
+    CHECK_EQ(table_map(&space, 0, hpa(CBIT), PAGE_SIZE, 1, CACHE_WB), -EINVAL);
+    table_space_destroy(&space);
+    CHECK_EQ(memory.live, 0);
+}
+
+/* For ranges in any position to large pages; in the last but one lie the tables themselves. */
+static void the_cbit_follows_the_range(void)
+{
+    static const uint64_t ranges[][2] = {{0x40003000, 0x40007000},   {0x3ffff000, 0x40001000},
+                                         {0x40200000, 0x40600000},   {0x3fe00000, 0x80001000},
+                                         {0x40000000, 0x80000000},   {0x7fffe000, 0x7ffff000},
+                                         {0x100000000, 0x104000000}, {0, 0}};
+
+    env = memory_env(&memory);
+    for (unsigned int i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+        struct encryption e = {
+            .cbit = CBIT, .width = 43, .start = ranges[i][0], .end = ranges[i][1]};
+
+        follow_range(FORMAT_NPT, &e);
+        e.start = ranges[i][0];
+        follow_range(FORMAT_HOST, &e);
+    }
+}
+
 static void bad_arguments(void)
 {
     struct table_format format;
@@ -372,6 +463,7 @@ int main(void)
     RUN(host_5level_4k);
     RUN(out_of_memory);
     RUN(page_sizes);
+    RUN(the_cbit_follows_the_range);
     RUN(bad_arguments);
     RUN(leaves_and_wx);
     RUN(entries_are_legal);

@@ -130,9 +130,9 @@ static bool nested_step(void *ctx, uint64_t table, unsigned int level, uint64_t 
     *step = (struct step){.leaf = format_is_leaf(format, entry, level),
                           .size = level_size(level),
                           .rights = ~0U,
-                          .to = entry_address(entry, 1).raw};
+                          .to = format_table(format, entry).raw};
     if (step->leaf) {
-        step->to = entry_address(entry, level).raw;
+        step->to = format_page(format, entry, level).raw;
         step->rights = format_access(format, entry) | format_type(format, entry) << TYPE_SHIFT;
     }
     return true;
