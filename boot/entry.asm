@@ -18,7 +18,7 @@ CR4_PAE equ 1 << 5
 MSR_EFER equ 0xc0000080
 EFER_LME equ 1 << 8
 
-global boot_entry
+global boot_entry, boot_directories
 extern main
 
 section .boot.text progbits alloc exec nowrite align=16

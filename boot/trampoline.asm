@@ -1,7 +1,8 @@
 ; SPDX-License-Identifier: BSD-2-Clause
 ; Where a SIPI starts an application processor: from real mode to ap_entry() in 64-bit mode.
 ; smp.c copies trampoline..trampoline_end to a page below 1 MiB, which the page tables map at its
-; own address for the time, and fills in the mailbox.
+; own address for the time, the root of the page tables to the page behind it, and fills in the
+; mailbox.
 
 CR0_PE equ 1 << 0
 CR0_WP equ 1 << 16
@@ -45,7 +46,16 @@ in_protected_mode:
     mov eax, cr4
     or eax, CR4_PAE
     mov cr4, eax
-    mov eax, [ebx + AT(mailbox_cr3)]
+    mov ecx, [ebx + AT(mailbox_msr)]
+    jecxz .tables
+    rdmsr
+    mov esi, eax
+    or eax, [ebx + AT(mailbox_msr_bits)]
+    cmp eax, esi
+    je .tables
+    wrmsr
+.tables:
+    mov eax, [ebx + AT(mailbox_root)]
     mov cr3, eax
     mov ecx, MSR_EFER
     rdmsr
@@ -60,6 +70,8 @@ in_protected_mode:
 
 bits 64
 in_long_mode:
+    mov rax, [rbx + AT(mailbox_cr3)]
+    mov cr3, rax                    ; which has bits above 31 if memory is encrypted
     mov rsp, [rbx + AT(mailbox_stack)]
     mov rdi, [rbx + AT(mailbox_cpu)]
     mov rax, [rbx + AT(mailbox_entry)]
@@ -90,6 +102,9 @@ mailbox_efer: dq 0
 mailbox_stack: dq 0
 mailbox_cpu: dq 0
 mailbox_entry: dq 0
+mailbox_root: dd 0                  ; what mailbox_cr3 points to, copied to below 4 GiB
+mailbox_msr: dd 0                   ; has these bits before paging is on; 0: none
+mailbox_msr_bits: dd 0
 trampoline_end:
 
 section .note.GNU-stack noalloc noexec nowrite progbits

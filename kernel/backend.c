@@ -30,6 +30,25 @@ void backend_caps(struct backend_caps *caps)
         svm_caps(caps);
 }
 
+void backend_encryption(struct encryption *e)
+{
+    *e = (struct encryption){.cbit = 0};
+    if (!intel)
+        svm_encryption(e);
+}
+
+void backend_start_msr(uint32_t *msr, uint32_t *bits)
+{
+    *msr = *bits = 0;
+    if (!intel)
+        svm_start_msr(msr, bits);
+}
+
+uint64_t backend_shown_msr(const struct vcpu *v, uint32_t msr, uint64_t host)
+{
+    return intel ? host : svm_shown_msr(v, msr, host);
+}
+
 int backend_enable(struct cpu *cpu)
 {
     return intel ? vmx_enable(cpu) : svm_enable(cpu);

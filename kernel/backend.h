@@ -8,6 +8,7 @@
  */
 #include "kernel/msr.h"
 #include "kernel/vcpu.h"
+#include "mmu/encryption.h"
 #include "mmu/role.h"
 #include <stddef.h>
 
@@ -40,6 +41,15 @@ const char *backend_name(void);
 /* Fill the table, changing nothing; 0, or -ENODEV if a required row is not ok. */
 int backend_preflight(struct preflight *table);
 void backend_caps(struct backend_caps *caps);
+/* Which C-bit and width of addresses the CPU has now, with no memory encrypted yet; after
+ * backend_present(). All zeros if memory encryption is off, or unfit for use, which the preflight
+ * then refuses. */
+void backend_encryption(struct encryption *e);
+/* An MSR in which an application processor must have these bits before it can load memory_cr3(); 0
+ * for none. */
+void backend_start_msr(uint32_t *msr, uint32_t *bits);
+/* What the guest reads where a rule says MSR_READ_HOST and the hardware has `host`. */
+uint64_t backend_shown_msr(const struct vcpu *v, uint32_t msr, uint64_t host);
 /* Enter and leave VMX root operation, or set and clear EFER.SVME, on this CPU. -errno with nothing
  * changed; allocates what it needs from memory_alloc_page(). */
 int backend_enable(struct cpu *cpu);
@@ -99,7 +109,8 @@ uint64_t backend_read_efer(struct vcpu *v);
 struct hardware_paging {
     bool shadow;
     hpa_t nested;          /* root of the nested tables */
-    hpa_t cr3;             /* root of the shadow tables: PAE's below 4 GiB, or long mode's */
+    hpa_t cr3;             /* root of the shadow tables: PAE's below 4 GiB, or long mode's; to the
+                            * hardware this one is a guest-physical address */
     const uint64_t *pdpte; /* PAE: its four entries, which VMX holds in the VMCS */
 };
 void backend_load_paging(struct vcpu *v, const struct hardware_paging *paging);

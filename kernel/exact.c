@@ -3,6 +3,7 @@
 #include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/machine.h"
+#include "kernel/memory.h"
 #include "kernel/vm.h"
 #include <stdio.h>
 #include <string.h>
@@ -107,11 +108,20 @@ static void say_paging(const struct vcpu *v, const char *vcpus, const char *form
     }
 }
 
+/* The host's own, which guests' tables know nothing of, only where there is one. */
+static void describe_cbit(const struct paging_props *props, char *text, size_t size)
+{
+    const uint64_t host = memory_encryption.cbit;
+    int used = snprintf(text, size, props->cbit == 0 ? "no" : "%u", props->cbit);
+    if (host != 0)
+        snprintf(text + used, size - (size_t)used, " (the host's: %d)", __builtin_ctzl(host));
+}
+
 static void say_model(const struct vcpu *v, const char *vcpus)
 {
     const struct paging_props *props = &v->props;
-    char cbit[16];
-    snprintf(cbit, sizeof(cbit), props->cbit == 0 ? "no" : "%u", props->cbit);
+    char cbit[32];
+    describe_cbit(props, cbit, sizeof(cbit));
     console_line(
         "model: vcpu %s: MAXPHYADDR %u, 1 GiB pages %s, NX %s, LA57 %s, C-bit %s, rules %s", vcpus,
         props->maxphyaddr, props->gbpages ? "yes" : "no", props->nx ? "yes" : "no",

@@ -6,6 +6,7 @@
 #include "kernel/x86.h"
 #include "mmu/table.h"
 #include <errno.h>
+#include <string.h>
 
 /* Stacks: a slot of STACK_SLOT bytes for each CPU, in it four stacks, each above a guard page. */
 #define STACKS_BASE 0xffffffffc0000000UL
@@ -81,6 +82,7 @@ int memory_build_tables(const struct boot_info *info)
 {
     struct table_format format;
     int error = format_init(&format, FORMAT_HOST, 4, has_1g_pages() ? 3 : 2, false);
+    format.encryption = &memory_encryption;
     if (error == 0)
         error = table_space_init(&tables, &env, &format);
     if (error == 0)
@@ -103,7 +105,7 @@ void memory_move(void (*go)(void))
     const void *from = image_start;
     void *to = memory_at(hpa(latch_range.home));
     latch_range.image = latch_range.home;
-    move_to_top(to, from, (uint64_t)(image_end - image_start), tables.root.raw, boot_stack, go);
+    move_to_top(to, from, (uint64_t)(image_end - image_start), memory_cr3(), boot_stack, go);
 }
 
 uint64_t memory_stack(unsigned int cpu, unsigned int which)
@@ -187,6 +189,22 @@ int memory_protect(hpa_t first, unsigned int pages, bool writable)
     return error;
 }
 
+/* Nobody has written there. The guest's memory is not encrypted, so Latch's view of it changes. */
+int memory_release_shadow(void)
+{
+    const uint64_t start = latch_range.start;
+    const uint64_t size = latch_range.home - start;
+    latch_range.start = memory_encryption.start = latch_range.home;
+    if (memory_encryption.cbit == 0 || size == 0)
+        return 0;
+    lock(&tables_lock);
+    int error = table_map(&tables, PHYSMAP_BASE + start, hpa(start), size,
+                          ACCESS_READ | ACCESS_WRITE, CACHE_WB);
+    unlock(&tables_lock);
+    wbinvd();
+    return error;
+}
+
 int memory_check_wx(uint64_t *bad, unsigned int *leaves)
 {
     struct table_leaf leaf = {.address = 0};
@@ -209,7 +227,12 @@ int memory_check_read_only(const struct table_frames *frames, unsigned int count
 
 uint64_t memory_cr3(void)
 {
-    return tables.root.raw;
+    return memory_register(tables.root);
+}
+
+void memory_copy_root(hpa_t to)
+{
+    memcpy(memory_at(to), memory_at(tables.root), PAGE_SIZE);
 }
 
 void memory_protect_cpu(void)

@@ -77,6 +77,8 @@ static void read_configuration(void)
 static void move_to_top_of_ram(void (*go)(void))
 {
     const uint32_t shadow = config.paging == PAGING_DIRECT ? 0 : config.shadow;
+    if (backend_present())
+        backend_encryption(&memory_encryption);
     require(memory_place(&info, shadow, config.pool, &why));
     if (memory_build_tables(&info) != 0)
         end_refuse("page tables: wanted more than the %u MiB of pool=; set it higher", config.pool);
@@ -92,6 +94,11 @@ static void check_memory(void)
         end_refuse("page tables: the page at 0x%lx is both writable and executable", bad);
     console_line("memory: Latch at 0x%lx-0x%lx, %u mappings, none writable and executable",
                  latch_range.home, latch_range.end, leaves);
+    if (memory_encryption.cbit != 0)
+        console_line(
+            "memory: Latch's is encrypted (C-bit %d, addresses of %u bits), the guest's is "
+            "not: its devices could not read it",
+            __builtin_ctzl(memory_encryption.cbit), memory_encryption.width);
 }
 
 static void read_acpi(void)
@@ -196,8 +203,8 @@ static void choose_paging(void)
         if (vm.vcpu[i]->paging == PAGED_SHADOW)
             return;
     }
-    if (config.generation2[0] == '\0') /* else that may need them */
-        memory_release_shadow();
+    if (config.generation2[0] == '\0' && memory_release_shadow() != 0) /* else that may need them */
+        end_refuse("shadow=: no memory to give it up; set pool= to more MiB");
 }
 
 static void build_guest_tables(void)
@@ -320,7 +327,7 @@ static _Noreturn void main_at_top(void)
 void main(uint32_t boot_information)
 {
     stats_begin();
-    smp_init_boot_cpu();           /* the C library wants to know its CPU */
+    smp_init_boot_cpu();           /* the C library wants to know its CPU; MSRs may be missing */
     console_init(COM1);            /* a refusal must be seen, whatever else is missing */
     tsc_calibrate_pit();           /* the lines' dates */
     stats_stage("console and clock");

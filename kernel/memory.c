@@ -2,6 +2,7 @@
 #include "kernel/memory.h"
 #include "kernel/lock.h"
 #include "kernel/multiboot2.h"
+#include "kernel/x86.h"
 #include <errno.h>
 #include <string.h>
 
@@ -10,8 +11,10 @@
 #define LOAD_ADDRESS 0x200000UL
 
 extern char image_start[], image_end[];
+extern uint64_t boot_directories[]; /* boot/entry.asm: the lowest 4 GiB by 2 MiB, in all views */
 
 struct latch_range latch_range = {.image = LOAD_ADDRESS};
+struct encryption memory_encryption;
 
 /* The pool: pages given back form a list through their first bytes; the rest was never taken. */
 static struct lock pool_lock;
@@ -37,6 +40,34 @@ hpa_t memory_address_of(const void *pointer)
     return hpa(address - PHYSMAP_BASE);
 }
 
+static int check_reach(const struct memory_map *map, struct refusal *why)
+{
+    const uint64_t reach = encryption_reach(&memory_encryption);
+    for (unsigned int i = 0; i < map->count; i++) {
+        const enum memory_type type = map->range[i].type;
+        if (type != MEMORY_RESERVED && type != MEMORY_BAD && map->range[i].end > reach)
+            return refuse(
+                why, ENOTSUP,
+                "memory: wanted RAM below 0x%lx, where addresses end with encryption on, "
+                "found it up to 0x%lx; switch \"SMEE\" off in the firmware's CPU settings",
+                reach, map->range[i].end);
+    }
+    return 0;
+}
+
+/* Nothing of what is in the range counts any more. Caches may hold its lines of before, and need not
+ * know them for the same memory with the C-bit (APM vol. 2 §7.10.6). */
+static void encrypt_range(void)
+{
+    memory_encryption.start = latch_range.start;
+    memory_encryption.end = latch_range.end;
+    if (memory_encryption.cbit == 0)
+        return;
+    encryption_mark(&memory_encryption, boot_directories);
+    write_cr3(read_cr3());
+    wbinvd();
+}
+
 int memory_place(struct boot_info *info, unsigned int shadow_mib, unsigned int pool_mib,
                  struct refusal *why)
 {
@@ -51,7 +82,11 @@ int memory_place(struct boot_info *info, unsigned int shadow_mib, unsigned int p
         error = memory_map_set(&map, info->module[i].start & ~PAGE_OFFSET_MASK,
                                page_up(info->module[i].end), MEMORY_RESERVED);
     }
+    if (memory_encryption.cbit != 0) /* whole pages of boot_directories */
+        size = (size + LARGE_PAGE_SIZE - 1) & ~(LARGE_PAGE_SIZE - 1);
     uint64_t start = 0;
+    if (check_reach(&info->map, why) != 0)
+        return -ENOTSUP;
     if (error == 0)
         error = memory_map_find_high(&map, size, LARGE_PAGE_SIZE, LOWEST, BELOW, &start);
     if (error != 0)
@@ -63,6 +98,7 @@ int memory_place(struct boot_info *info, unsigned int shadow_mib, unsigned int p
     latch_range.start = start;
     latch_range.end = start + size;
     latch_range.home = start + shadow;
+    encrypt_range();
     uint64_t next = latch_range.home + image_size();
     for (unsigned int i = 0; i < info->module_count; i++) {
         struct boot_module *module = &info->module[i];
@@ -75,11 +111,6 @@ int memory_place(struct boot_info *info, unsigned int shadow_mib, unsigned int p
     latch_range.pool = next;
     pool_next = next;
     return 0;
-}
-
-void memory_release_shadow(void)
-{
-    latch_range.start = latch_range.home;
 }
 
 int memory_alloc_pages(unsigned int count, hpa_t *first)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/smp.h"
 #include "kernel/apic.h"
+#include "kernel/backend.h"
 #include "kernel/console.h"
 #include "kernel/interrupts.h"
 #include "kernel/memory.h"
@@ -22,6 +23,7 @@
 /* What boot/trampoline.asm reads, at its label trampoline_mailbox. */
 struct mailbox {
     uint64_t cr3, efer, stack, cpu, entry;
+    uint32_t root, msr, msr_bits;
 };
 
 extern const uint8_t trampoline[], trampoline_end[], trampoline_mailbox[];
@@ -37,7 +39,8 @@ void smp_init_boot_cpu(void)
     cpus[0] = &boot_cpu;
     cpu_count = 1;
     boot_cpu.online = true;
-    interrupts_load_early(&boot_cpu);
+    interrupts_init();
+    interrupts_load(&boot_cpu);
 }
 
 static int make_stacks(struct cpu *cpu)
@@ -53,10 +56,8 @@ static int make_stacks(struct cpu *cpu)
 int smp_load_boot_cpu(void)
 {
     int error = make_stacks(&boot_cpu);
-    if (error == 0) {
-        interrupts_init();
+    if (error == 0)
         interrupts_load(&boot_cpu);
-    }
     return error;
 }
 
@@ -114,6 +115,7 @@ static bool answers(const struct cpu *cpu, uint64_t microseconds)
 static int start_cpu(struct cpu *cpu, hpa_t trampoline_page, struct refusal *why)
 {
     struct mailbox mailbox = {
+        .root = (uint32_t)(trampoline_page.raw + PAGE_SIZE),
         .cr3 = memory_cr3(),
         .efer = rdmsr(MSR_EFER) & EFER_NXE,
         .stack = cpu->stack_top,
@@ -127,6 +129,7 @@ static int start_cpu(struct cpu *cpu, hpa_t trampoline_page, struct refusal *why
                       "CPU with APIC id %u: wanted at most %u while the APICs are in xAPIC mode; "
                       "turn x2APIC on in firmware, or disable the CPU there",
                       cpu->apic_id, XAPIC_ID_MAX);
+    backend_start_msr(&mailbox.msr, &mailbox.msr_bits);
     memcpy((uint8_t *)memory_at(trampoline_page) + (trampoline_mailbox - trampoline), &mailbox,
            sizeof(mailbox));
     apic_send(cpu->apic_id, ICR_MODE_INIT | ICR_ASSERT);
@@ -146,11 +149,11 @@ static int start_cpu(struct cpu *cpu, hpa_t trampoline_page, struct refusal *why
 
 int smp_start(const struct acpi_info *acpi, const struct memory_map *map, struct refusal *why)
 {
-    static uint8_t saved[PAGE_SIZE];
+    static uint8_t saved[2 * PAGE_SIZE];
     uint64_t low;
-    if (memory_map_find_low(map, PAGE_SIZE, PAGE_SIZE, TRAMPOLINE_LOWEST, TRAMPOLINE_END, &low))
+    if (memory_map_find_low(map, sizeof(saved), PAGE_SIZE, TRAMPOLINE_LOWEST, TRAMPOLINE_END, &low))
         return refuse(why, ENOMEM,
-                      "trampoline: wanted a page of RAM at 0x%lx-0x%lx, found none; "
+                      "trampoline: wanted two pages of RAM at 0x%lx-0x%lx, found none; "
                       "update the firmware",
                       TRAMPOLINE_LOWEST, TRAMPOLINE_END);
     void *page = memory_at(hpa(low));
@@ -161,6 +164,7 @@ int smp_start(const struct acpi_info *acpi, const struct memory_map *map, struct
         return refuse(why, ENOMEM, "no memory for the trampoline's page table; set pool= to more");
     memcpy(saved, page, sizeof(saved));
     memcpy(page, trampoline, (size_t)(trampoline_end - trampoline));
+    memory_copy_root(hpa(low + PAGE_SIZE));
     for (unsigned int i = 0; i < acpi->cpu_count && error == 0; i++) {
         struct cpu *cpu = NULL;
         if (!acpi->cpu[i].enabled || acpi->cpu[i].apic_id == boot_cpu.apic_id)

@@ -65,7 +65,8 @@ static void read_mtrrs(struct mtrr_state *mtrr)
 
 static int build_guest_map(void)
 {
-    int error = guest_map_set(&vm.guest_map, gpa(0), GUEST_MAP_END, hpa(0), GUEST_PASS);
+    int error = guest_map_set(&vm.guest_map, gpa(0), encryption_reach(&memory_encryption), hpa(0),
+                              GUEST_PASS);
     if (error == 0)
         error = guest_map_set(&vm.guest_map, gpa(latch_range.start),
                               latch_range.end - latch_range.start, hpa(0), GUEST_ABSENT);
@@ -192,6 +193,7 @@ int vm_build_memory(void)
                                 .ram = walk_ram};
     enum page_format id = strcmp(caps.format, "EPT") == 0 ? FORMAT_EPT : FORMAT_NPT;
     int error = format_init(&format, id, 4, caps.page_1g ? 3 : 2, caps.execute_only);
+    format.encryption = &memory_encryption;
     if (error == 0)
         error = init_cache();
     if (error == 0) {

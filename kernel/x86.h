@@ -178,6 +178,10 @@ static inline uint32_t inl(uint16_t port)
     return value;
 }
 
+static inline void wbinvd(void)
+{
+    __asm__ volatile("wbinvd" : : : "memory");
+}
 static inline void cpu_pause(void)
 {
     __asm__ volatile("pause" : : : "memory");

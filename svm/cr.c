@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/memory.h"
 #include "kernel/paging.h"
 #include "kernel/x86.h"
 #include "svm/internal.h"
@@ -173,6 +174,7 @@ unsigned int svm_cpl(struct vcpu *v)
 void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging)
 {
     struct svm_vcpu *svm = svm_of(v);
+    const uint64_t nested = memory_register(paging->nested);
 
     if (svm->shadow != paging->shadow) {
         const struct control_registers guest = read_all(v);
@@ -181,7 +183,7 @@ void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging)
     }
     svm->cr3 = paging->shadow ? paging->cr3.raw : 0;
     vmcb_set_cr3(svm->vmcb, svm->cr3);
-    if (svm->vmcb->control.nested_cr3 != paging->nested.raw)
-        vmcb_set_nested_cr3(svm->vmcb, paging->nested.raw);
+    if (svm->vmcb->control.nested_cr3 != nested)
+        vmcb_set_nested_cr3(svm->vmcb, nested);
     svm_tlb_flush(v);
 }

@@ -103,9 +103,23 @@ static bool redirect_init(bool on)
     return vm_cr & VM_CR_R_INIT;
 }
 
+/* It must be on in all CPUs or in none (§7.10.2). */
+static bool encrypts_alike(const struct cpu *cpu)
+{
+    bool here = svm_encrypts(), wanted = memory_encryption.cbit != 0;
+
+    if (here != wanted)
+        console_line("latch: CPU %u has SME %s, the boot processor %s: update the firmware",
+                     cpu->index, here ? "on" : "off", wanted ? "on" : "off");
+    return here == wanted;
+}
+
 int svm_enable(struct cpu *cpu)
 {
     struct svm_cpu *svm;
+
+    if (!encrypts_alike(cpu))
+        return -EIO;
     int error = allocate(&svm);
 
     if (error)
@@ -122,9 +136,9 @@ int svm_enable(struct cpu *cpu)
         return error;
     }
     svm->efer = accepted_efer();
-    wrmsr(MSR_VM_HSAVE_PA, svm->host_save.raw);
+    wrmsr(MSR_VM_HSAVE_PA, memory_register(svm->host_save));
     svm->init_redirected = redirect_init(true);
-    svm_vmsave(svm->host_vmcb);
+    svm_vmsave(memory_register(svm->host_vmcb));
     cpu->backend = svm;
     return 0;
 }

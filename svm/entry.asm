@@ -108,15 +108,15 @@ section .text
     ret
 %endmacro
 
-; void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
+; void svm_loop(struct vcpu *v, uint64_t vmcb, uint64_t host_vmcb)
 svm_loop:
     run_guest svm_exit, 1, 0
 
-; void svm_loop_measured(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
+; void svm_loop_measured(struct vcpu *v, uint64_t vmcb, uint64_t host_vmcb)
 svm_loop_measured:
     run_guest svm_exit, 1, 1
 
-; void svm_loop_timed(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
+; void svm_loop_timed(struct vcpu *v, uint64_t vmcb, uint64_t host_vmcb)
 svm_loop_timed:
     run_guest svm_exit_timed, 0, 1
 
@@ -132,7 +132,7 @@ svm_close_gif:
     clgi
     ret
 
-; void svm_vmsave(hpa_t vmcb)
+; void svm_vmsave(uint64_t vmcb)
 svm_vmsave:
     mov rax, rdi
     vmsave

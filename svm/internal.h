@@ -16,6 +16,7 @@
 #define SVM_EDX_DECODE_ASSISTS (1U << 7)
 
 /* AMD's own MSRs (§15.30). */
+#define MSR_SYSCFG      0xc0010010U
 #define MSR_VM_CR       0xc0010114U
 #define MSR_VM_HSAVE_PA 0xc0010117U
 #define VM_CR_R_INIT    (1UL << 1)
@@ -69,7 +70,6 @@ enum svm_quick {
 struct svm_vcpu {
     struct vmcb *vmcb;         /* (c) */
     hpa_t vmcb_address;        /* (c) */
-    hpa_t host_vmcb;           /* (c) */
     uint8_t *msrpm;            /* (c) two pages */
     const struct svm_cpu *cpu; /* (c) */
     uint32_t clean;            /* (c) the clean bits that the CPU knows */
@@ -117,16 +117,17 @@ static inline bool svm_in_64_bit_mode(const struct vmcb *vmcb)
     return (vmcb->save.efer & EFER_LMA) && (vmcb->save.cs.attributes & SEGMENT_L);
 }
 
-/* entry.asm: CLGI, then VMRUN until svm_quick() and svm_exit() say no, then STGI. */
-void svm_loop(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
+/* entry.asm: CLGI, then VMRUN until svm_quick() and svm_exit() say no, then STGI. Addresses here and
+ * below are memory_register()'s. */
+void svm_loop(struct vcpu *v, uint64_t vmcb, uint64_t host_vmcb);
 /* entry.asm: the same where v->measures asks for some. */
-void svm_loop_measured(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
+void svm_loop_measured(struct vcpu *v, uint64_t vmcb, uint64_t host_vmcb);
 /* entry.asm: the same with svm_exit_timed(). */
-void svm_loop_timed(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb);
+void svm_loop_timed(struct vcpu *v, uint64_t vmcb, uint64_t host_vmcb);
 /* entry.asm: let in the NMI or INIT that an exit announced: GIF to 1 and back to 0. */
 void svm_open_gif(void);
 /* entry.asm: VMSAVE to the VMCB at this address. */
-void svm_vmsave(hpa_t vmcb);
+void svm_vmsave(uint64_t vmcb);
 
 /* exit.c: handle one exit; true: enter again. */
 bool svm_exit(struct vcpu *v);
@@ -156,6 +157,15 @@ void svm_step_msw(struct vcpu *v, bool write);
 /* An exception was intercepted that only a step intercepts, so the step is over: NMIs are open again
  * behind an IRET, and an exception of the guest's own is delivered to it. */
 void svm_step_done(struct vcpu *v);
+
+/* encryption.c */
+/* Whether this CPU has SME on (§7.10.2), whatever Latch makes of it. */
+bool svm_encrypts(void);
+/* Add what the preflight wants of it, if it is on. */
+void svm_preflight_encryption(struct preflight *table);
+
+/* preflight.c: add a row to the table. */
+void svm_preflight_add(struct preflight *table, const struct preflight_row *row);
 
 /* cr.c */
 /* Have the guest read these, and the hardware what it needs besides. */

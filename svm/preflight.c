@@ -51,7 +51,7 @@ void svm_caps(struct backend_caps *caps)
     };
 }
 
-static struct preflight_row *add(struct preflight *table, const struct preflight_row *row)
+void svm_preflight_add(struct preflight *table, const struct preflight_row *row)
 {
     struct preflight_row *slot = &table->row[table->rows];
 
@@ -60,14 +60,13 @@ static struct preflight_row *add(struct preflight *table, const struct preflight
     else
         slot = &table->row[PREFLIGHT_ROWS - 1];
     *slot = *row;
-    return slot;
 }
 
 static void add_bit(struct preflight *table, bool found, struct preflight_row row)
 {
     row.ok = found;
     snprintf(row.found, sizeof(row.found), "%u", found);
-    add(table, &row);
+    svm_preflight_add(table, &row);
 }
 
 /* VM_CR is missing on emulators, and then nothing can have disabled SVM. */
@@ -86,7 +85,7 @@ static void add_firmware(struct preflight *table)
     snprintf(row.found, sizeof(row.found), "%s%s",
              exists ? (row.ok ? "0" : "1") : "0 (no such MSR)",
              !row.ok && (vm_cr & VM_CR_LOCK) ? ", locked" : "");
-    add(table, &row);
+    svm_preflight_add(table, &row);
 }
 
 static void add_asids(struct preflight *table, uint32_t asids)
@@ -99,7 +98,7 @@ static void add_asids(struct preflight *table, uint32_t asids)
         .ok = asids >= ASIDS_MIN,
     };
     snprintf(row.found, sizeof(row.found), "%u", asids);
-    add(table, &row);
+    svm_preflight_add(table, &row);
 }
 
 static void add_options(struct preflight *table, const struct features *f)
@@ -146,6 +145,7 @@ int svm_preflight(struct preflight *table)
                                    .advice = "use a CPU with NPT; in QEMU -cpu max, host or EPYC",
                                    .required = true});
     add_asids(table, f.asids);
+    svm_preflight_encryption(table);
     add_options(table, &f);
     for (unsigned int i = 0; i < table->rows; i++)
         if (table->row[i].required && !table->row[i].ok)

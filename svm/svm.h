@@ -3,11 +3,12 @@
 #define LATCH_SVM_SVM_H
 /*
  * svm/: all that is AMD's alone. The VMCB and who may write it (vmcb.h), the preflight table,
- * enabling (enable.c), a vCPU's control structures (vcpu.c) and its state (state.c), the entry
- * stub (entry.asm), the decoding of exits (exit.c), those that need least (quick.c, code.c)
- * and their timing (timed.c), events and NMI blocking (event.c), the permission maps (permissions.c), control registers (cr.c,
- * control_registers.h) and what their instructions move (operand.c, cr_code.h), TLB control (tlb.c)
- * and what is printed of a VMCB (dump.c).
+ * memory encryption (encryption.c), enabling (enable.c), a vCPU's control structures (vcpu.c) and
+ * its state (state.c), the entry stub (entry.asm), the decoding of exits (exit.c), those that need
+ * least (quick.c, code.c) and their timing (timed.c), events and NMI blocking (event.c), the
+ * permission maps (permissions.c), control registers (cr.c, control_registers.h) and what their
+ * instructions move (operand.c, cr_code.h), TLB control (tlb.c) and what is printed of a VMCB
+ * (dump.c).
  *
  * The guest runs with its own interrupts, its own CR3, CR0, DRs, FPU and HLT; GIF is 0 from before
  * VMRUN until an exit is handled, so that no NMI, INIT or machine check comes in between
@@ -27,6 +28,9 @@
 /* The functions of kernel/backend.h, whose contracts hold here. */
 bool svm_present(void);
 int svm_preflight(struct preflight *table);
+void svm_encryption(struct encryption *e);
+void svm_start_msr(uint32_t *msr, uint32_t *bits);
+uint64_t svm_shown_msr(const struct vcpu *v, uint32_t msr, uint64_t host);
 void svm_caps(struct backend_caps *caps);
 int svm_enable(struct cpu *cpu);
 void svm_disable(struct cpu *cpu);

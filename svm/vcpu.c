@@ -161,14 +161,13 @@ int svm_vcpu_renew(struct vcpu *v, hpa_t root)
                              .vmcb_address = svm->vmcb_address,
                              .msrpm = svm->msrpm,
                              .cpu = v->cpu->backend};
-    svm->host_vmcb = svm->cpu->host_vmcb;
     svm->clean = svm->cpu->clean_bits ? CLEAN_ALL : 0;
     memset(svm->vmcb, 0, PAGE_SIZE);
     memset(svm->msrpm, 0xff, MSRPM_PAGES * PAGE_SIZE);
-    vmcb_set_msrpm(svm->vmcb, memory_address_of(svm->msrpm).raw);
-    vmcb_set_iopm(svm->vmcb, svm_iopm().raw);
+    vmcb_set_msrpm(svm->vmcb, memory_register(memory_address_of(svm->msrpm)));
+    vmcb_set_iopm(svm->vmcb, memory_register(svm_iopm()));
     vmcb_set_nested_control(svm->vmcb, NESTED_ENABLE);
-    vmcb_set_nested_cr3(svm->vmcb, root.raw);
+    vmcb_set_nested_cr3(svm->vmcb, memory_register(root));
     int error = svm_tlb_init(v);
     return error ? error : intercept(v);
 }
@@ -183,15 +182,17 @@ int svm_vcpu_create(struct vcpu *v, hpa_t root)
 void svm_run(struct vcpu *v)
 {
     struct svm_vcpu *svm = svm_of(v);
+    const uint64_t vmcb = memory_register(svm->vmcb_address);
+    const uint64_t host_vmcb = memory_register(svm->cpu->host_vmcb);
 
     svm->vmcb->save.rax = v->regs.rax;
     svm->vmcb->save.rsp = v->regs.rsp;
     svm_tlb_follow(v);
     svm->quick = QUICK_NOT;
     if (v->stats)
-        svm_loop_timed(v, svm->vmcb_address, svm->host_vmcb);
+        svm_loop_timed(v, vmcb, host_vmcb);
     else if (v->measures)
-        svm_loop_measured(v, svm->vmcb_address, svm->host_vmcb);
+        svm_loop_measured(v, vmcb, host_vmcb);
     else
-        svm_loop(v, svm->vmcb_address, svm->host_vmcb);
+        svm_loop(v, vmcb, host_vmcb);
 }
