@@ -89,8 +89,11 @@ static void fill_slot(const struct vcpu *v, uint32_t msr, struct msr_slot *slot)
         return;
     slot->constant = rule->action == MSR_CONSTANT || rule->action == MSR_READ_HOST;
     slot->value = rule->value;
-    if (rule->action == MSR_READ_HOST && rdmsr_safe(msr, &slot->value) != 0)
+    if (rule->action != MSR_READ_HOST)
+        return;
+    if (rdmsr_safe(msr, &slot->value) != 0)
         slot->value = 0;
+    slot->value = backend_shown_msr(v, msr, slot->value);
 }
 
 static const struct msr_rule *find(struct vcpu *v, uint32_t msr)

@@ -6,7 +6,7 @@
 #define ANY MSR_ANY_GROUP
 
 static const struct msr_rule rules[] = {
-    MSR_RULE(0xc0010010, 0xc0010010, ANY, MSR_READ_HOST, "SYSCFG: memory's layout is the host's"),
+    MSR_RULE(0xc0010010, 0xc0010010, ANY, MSR_READ_HOST, "SYSCFG: the host's, but for SME"),
     MSR_RULE(0xc0010015, 0xc0010015, ANY, MSR_READ_HOST, "HWCR: the core's setup is the host's"),
     MSR_RULE(0xc001001a, 0xc001001a, ANY, MSR_READ_HOST, "TOP_MEM: memory's layout"),
     MSR_RULE(0xc001001d, 0xc001001d, ANY, MSR_READ_HOST, "TOP_MEM2: memory's layout"),

@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MSR_SYSCFG        0xc0010010U
+#define SYSCFG_ENCRYPTION (1UL << 23)
+
 /* The page under test, and the tables of levels 1 to 5. Any two differ in three address bits or
  * more, so that no change of one bit leads from one to another or to the same neighbour. */
 #define PAGE 0x0d540000UL
@@ -355,12 +358,24 @@ static bool is_wanted(const struct mode *mode)
     return strncmp(only, mode->name, length) == 0 && (only[length] == ' ' || only[length] == '\0');
 }
 
+/* A C-bit counts while SYSCFG.MemEncryptionModEn is 1 (APM vol. 2 §7.10.2). */
+static void check_syscfg(void)
+{
+    uint64_t syscfg = 0;
+    if (!under_latch() || !vendor_is_amd())
+        return;
+    int error = rdmsr_safe(MSR_SYSCFG, &syscfg);
+    check(error == 0 && (syscfg & SYSCFG_ENCRYPTION ? 1 : 0) == (model.props.cbit != 0),
+          "exact.syscfg", "SYSCFG %lx (error %d) with C-bit %u", syscfg, error, model.props.cbit);
+}
+
 int main(void)
 {
     attempt_init();
     find_nothing();
     model_read(&model);
     model_print("exact", &model);
+    check_syscfg();
     known_faults_init();
     trial_init();
     const char *value;
