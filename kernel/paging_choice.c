@@ -57,7 +57,7 @@ static void cbit_text(const struct paging_question *q, char text[TEXT])
     if (model->cbit == 0)
         snprintf(text, TEXT, "no C-bit where the host has %u", host->cbit);
     else if (host->cbit == 0)
-        snprintf(text, TEXT, "C-bit %u where the host has none", model->cbit);
+        snprintf(text, TEXT, "C-bit %u, an address bit to the hardware", model->cbit);
     else
         snprintf(text, TEXT, "C-bit %u where the host has %u", model->cbit, host->cbit);
 }

@@ -50,8 +50,8 @@ CHOICES = {
                 "shadow, .*: 1 GiB pages hidden"),
     "vendor": ("host,vendor={other}", "shadow, .*: Intel's rules on AMD",
                "shadow, .*: AMD's rules on Intel"),
-    "cbit": ("host,cbit=35", "shadow, .*: C-bit 35 where the host has none",
-             "shadow, .*: C-bit 35 where the host has none"),
+    "cbit": ("host,cbit=35", "shadow, .*: C-bit 35, an address bit to the hardware",
+             "shadow, .*: C-bit 35, an address bit to the hardware"),
     "pse36": ("host,pse36=off", "shadow, .*: PSE36 hidden", "shadow, .*: PSE36 hidden"),
     "pat": ("host,pat=off", "shadow, .*: PAT hidden", "shadow, .*: PAT hidden"),
 }

@@ -108,7 +108,7 @@ static void what_the_hardware_ignores_is_shadowed(void)
     check_ignored("PAT hidden");
     begin();
     model.cbit = 39;
-    check_ignored("C-bit 39 where the host has none");
+    check_ignored("C-bit 39, an address bit to the hardware");
 }
 
 static void the_reduction_counts_with_a_cbit_only(void)
@@ -117,8 +117,8 @@ static void the_reduction_counts_with_a_cbit_only(void)
     model.reduction = 4;
     check(true, WANTED_AUTO, PAGED_DIRECT, "", "");
     model.cbit = 39;
-    check(true, WANTED_AUTO, PAGED_SHADOW, "MAXPHYADDR 36 of 40, C-bit 39 where the host has none",
-          "");
+    check(true, WANTED_AUTO, PAGED_SHADOW,
+          "MAXPHYADDR 36 of 40, C-bit 39, an address bit to the hardware", "");
 }
 
 static void several_at_once(void)
