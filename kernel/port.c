@@ -93,13 +93,23 @@ static void fill(unsigned int rule, uint64_t port, uint16_t size)
     }
 }
 
-static const struct port_rule *find(unsigned int port)
+/* For each port below PCI devices', where most of those are that exit, its rule's number and 1. */
+static uint8_t rule_of[PCI_PORTS];
+_Static_assert(RULES < UINT8_MAX, "a rule's number fits");
+
+static unsigned int search(unsigned int port)
 {
     for (unsigned int i = 0; i < RULES; i++) {
         if (port >= rules[i].first && port <= rules[i].last)
-            return &rules[i];
+            return i + 1;
     }
-    return NULL;
+    return 0;
+}
+
+static const struct port_rule *find(unsigned int port)
+{
+    const unsigned int number = port < PCI_PORTS ? rule_of[port] : search(port);
+    return number != 0 ? &rules[number - 1] : NULL;
 }
 
 void port_trap_all(void)
@@ -123,8 +133,11 @@ void port_trap_all(void)
     for (unsigned int i = RULES; i-- > 0;) {
         const bool trap = rules[i].action != PORT_PASS;
         for (unsigned int port = rules[i].first;
-             port <= rules[i].last && (trap || port < PCI_PORTS); port++)
+             port <= rules[i].last && (trap || port < PCI_PORTS); port++) {
             backend_trap_port((uint16_t)port, trap);
+            if (port < PCI_PORTS)
+                rule_of[port] = (uint8_t)(i + 1);
+        }
     }
 }
 
@@ -166,6 +179,7 @@ static void trap_keyboard_output(bool trap)
 {
     rules[RULE_KEYBOARD_OUTPUT].first = trap ? KEYBOARD_DATA : 1;
     rules[RULE_KEYBOARD_OUTPUT].last = trap ? KEYBOARD_DATA : 0;
+    rule_of[KEYBOARD_DATA] = (uint8_t)search(KEYBOARD_DATA);
     backend_trap_port(KEYBOARD_DATA, trap);
 }
 
