@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/insn.h"
 #include "kernel/vm.h"
 #include "mmu/walk.h"
 #include "svm/internal.h"
@@ -25,7 +26,8 @@ static int read_and_remember(void *ctx, gpa_t address, unsigned int size, uint64
     return 0;
 }
 
-void svm_remember_code(struct vcpu *v, const struct vcpu_state *state)
+/* Walk to the page at RIP; forgets the one before. */
+static void remember(struct vcpu *v, const struct vcpu_state *state)
 {
     const struct walk_env env = {.ctx = v, .read = read_and_remember};
     struct svm_code *code = code_of(v);
@@ -40,11 +42,36 @@ void svm_remember_code(struct vcpu *v, const struct vcpu_state *state)
                               .cr3 = state->cr3,
                               .cr4 = state->cr4,
                               .efer = state->efer};
-    if (!svm_in_64_bit_mode(vmcb_of(v)))
-        return;
     vcpu_paging_state(v, state, &paging);
     if (guest_walk(&env, &paging, gla(code->page << PAGE_SHIFT), access, &result) == 0)
         code->bytes = vm_memory(v->vm, result.address, PAGE_SIZE);
     if (!code->bytes)
         code->entries = 0;
+}
+
+/* From the page that is remembered. */
+static unsigned int decode_there(const struct svm_code *code, uint64_t offset, struct insn *insn)
+{
+    uint8_t bytes[INSN_LENGTH_MAX];
+    for (unsigned int i = 0; i < sizeof(bytes); i++)
+        bytes[i] = code->bytes[offset + i];
+    return insn_decode(bytes, sizeof(bytes), INSN_MODE_64, insn) == 0 ? insn->length : 0;
+}
+
+unsigned int svm_decode(struct vcpu *v, bool stays, struct insn *insn)
+{
+    const struct svm_vcpu *svm = svm_of(v);
+    const uint64_t offset = svm->vmcb->save.rip & PAGE_OFFSET_MASK;
+    const bool within_page = svm_in_64_bit_mode(svm->vmcb) && offset <= PAGE_SIZE - INSN_LENGTH_MAX;
+    struct vcpu_state state;
+
+    if (within_page && svm_code_stands(v, svm))
+        return decode_there(&svm->code, offset, insn);
+    svm_get_state(v, &state);
+    if (within_page && stays) {
+        remember(v, &state);
+        if (svm->code.entries)
+            return decode_there(&svm->code, offset, insn);
+    }
+    return vcpu_decode(v, &state, insn);
 }

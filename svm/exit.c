@@ -193,12 +193,10 @@ static void skip(struct vcpu *v, const struct exit *exit)
     unsigned int length = exit->length;
 
     if (!length) {
-        struct vcpu_state state;
-        svm_get_state(v, &state);
-        length = vcpu_decode(v, &state, NULL);
+        struct insn insn;
+        length = svm_decode(v, true, &insn);
         if (!length)
             return;
-        svm_remember_code(v, &state);
     }
     vmcb->save.rip += length;
     if (!svm_in_64_bit_mode(vmcb))

@@ -117,6 +117,22 @@ static inline bool svm_in_64_bit_mode(const struct vmcb *vmcb)
     return (vmcb->save.efer & EFER_LMA) && (vmcb->save.cs.attributes & SEGMENT_L);
 }
 
+/* True if RIP lies in the page that is remembered, and a walk would lead there again. */
+static inline bool svm_code_stands(const struct vcpu *v, const struct svm_vcpu *svm)
+{
+    const struct svm_code *code = &svm->code;
+    const struct vmcb_save *save = &svm->vmcb->save;
+
+    if (code->entries == 0 || save->rip >> PAGE_SHIFT != code->page || save->cpl != code->cpl ||
+        svm_read_cr3(v) != code->cr3 || (save->cr0 ^ svm->differ.cr0) != code->cr0 ||
+        (save->cr4 ^ svm->differ.cr4) != code->cr4 || (save->efer ^ svm->differ.efer) != code->efer)
+        return false;
+    for (unsigned int i = 0; i < code->entries; i++)
+        if (*code->entry[i].at != code->entry[i].value)
+            return false;
+    return true;
+}
+
 /* entry.asm: CLGI, then VMRUN until svm_quick() and svm_exit() say no, then STGI. Addresses here and
  * below are memory_register()'s. */
 void svm_loop(struct vcpu *v, uint64_t vmcb, uint64_t host_vmcb);
@@ -134,8 +150,9 @@ bool svm_exit(struct vcpu *v);
 /* quick.c: handle one exit while FS, GS, TR and the MSRs with them are the guest's; false: nothing
  * is done, svm_exit() is to. */
 bool svm_quick(struct vcpu *v);
-/* code.c: walk to the page at RIP and remember that, if it is 64-bit code; forgets the one before. */
-void svm_remember_code(struct vcpu *v, const struct vcpu_state *state);
+/* code.c: the instruction at RIP, as vcpu_decode(). The way to it is remembered if `stays`: if the
+ * instruction is none that changes it. */
+unsigned int svm_decode(struct vcpu *v, bool stays, struct insn *insn);
 /* timed.c: both, and tell how long it took. */
 bool svm_exit_timed(struct vcpu *v);
 

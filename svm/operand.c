@@ -11,14 +11,13 @@
 /* Where an exit does not tell the operands: from the instruction itself. */
 static bool decode_access(struct vcpu *v, struct exit *exit)
 {
-    struct vcpu_state state;
     struct insn insn;
 
-    svm_get_state(v, &state);
-    exit->length = (uint8_t)vcpu_decode(v, &state, &insn);
+    exit->length = (uint8_t)svm_decode(v, exit->kind == EXIT_CR_READ, &insn);
     if (!exit->length)
         return false;
-    switch (cr_code_decode(&insn, v->regs.r, state.cr0, svm_in_64_bit_mode(vmcb_of(v)), exit)) {
+    switch (
+        cr_code_decode(&insn, v->regs.r, svm_read_cr0(v), svm_in_64_bit_mode(vmcb_of(v)), exit)) {
     case CR_CODE_DECODED:
         return true;
     case CR_CODE_STEP_MSW:
@@ -47,20 +46,38 @@ bool svm_decode_cr(struct vcpu *v, struct exit *exit)
     return true;
 }
 
-/* In 64-bit mode only FS and GS have a base; outside it a linear address has 32 bits. */
-static gla_t linear(const struct vcpu *v, const struct vcpu_state *state, const struct insn *insn)
+static uint64_t base_of(const struct vmcb_save *save, enum insn_segment segment)
 {
-    uint64_t offset = insn_offset(insn, v->regs.r, state->rip + insn->length);
-    uint64_t base = state->segment[insn->segment].base;
+    switch (segment) {
+    case INSN_ES:
+        return save->es.base;
+    case INSN_CS:
+        return save->cs.base;
+    case INSN_SS:
+        return save->ss.base;
+    case INSN_DS:
+        return save->ds.base;
+    case INSN_FS:
+        return save->fs.base;
+    case INSN_GS:
+        break;
+    }
+    return save->gs.base;
+}
 
-    if (!svm_in_64_bit_mode(((const struct svm_vcpu *)v->backend)->vmcb))
+/* In 64-bit mode only FS and GS have a base; outside it a linear address has 32 bits. */
+static gla_t linear(const struct vcpu *v, const struct vmcb *vmcb, const struct insn *insn)
+{
+    uint64_t offset = insn_offset(insn, v->regs.r, vmcb->save.rip + insn->length);
+    uint64_t base = base_of(&vmcb->save, insn->segment);
+
+    if (!svm_in_64_bit_mode(vmcb))
         return gla((uint32_t)(base + offset));
     return gla(insn->segment >= INSN_FS ? base + offset : offset);
 }
 
 bool svm_decode_invlpg(struct vcpu *v, struct exit *exit)
 {
-    struct vcpu_state state;
     struct insn insn;
 
     exit->kind = EXIT_INVLPG;
@@ -69,12 +86,11 @@ bool svm_decode_invlpg(struct vcpu *v, struct exit *exit)
     exit->invalidate.address = gla(exit->raw_info[0]);
     if (svm_of(v)->cpu->decode_assists)
         return true;
-    svm_get_state(v, &state);
-    if (!vcpu_decode(v, &state, &insn) || insn.kind != INSN_INVLPG) {
+    if (!svm_decode(v, true, &insn) || insn.kind != INSN_INVLPG) {
         exit->invalidate.everything = true;
         return exit->length != 0;
     }
     exit->length = insn.length;
-    exit->invalidate.address = linear(v, &state, &insn);
+    exit->invalidate.address = linear(v, vmcb_of(v), &insn);
     return true;
 }

@@ -19,28 +19,13 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-static inline bool same_walk(const struct vcpu *v, const struct svm_vcpu *svm)
-{
-    const struct svm_code *code = &svm->code;
-    const struct vmcb_save *save = &svm->vmcb->save;
-
-    if (code->entries == 0 || save->rip >> PAGE_SHIFT != code->page || save->cpl != code->cpl ||
-        svm_read_cr3(v) != code->cr3 || (save->cr0 ^ svm->differ.cr0) != code->cr0 ||
-        (save->cr4 ^ svm->differ.cr4) != code->cr4 || (save->efer ^ svm->differ.efer) != code->efer)
-        return false;
-    for (unsigned int i = 0; i < code->entries; i++)
-        if (*code->entry[i].at != code->entry[i].value)
-            return false;
-    return true;
-}
-
 /* The end of the instruction if it is the one without prefixes, else 0. */
 static uint64_t decoded_rip(const struct vcpu *v, const struct svm_vcpu *svm, uint32_t opcode)
 {
     const struct vmcb *vmcb = svm->vmcb;
     uint64_t rip = vmcb->save.rip, offset = rip & PAGE_OFFSET_MASK;
 
-    if (!svm_in_64_bit_mode(vmcb) || offset > PAGE_SIZE - OPCODE_MAX || !same_walk(v, svm))
+    if (!svm_in_64_bit_mode(vmcb) || offset > PAGE_SIZE - OPCODE_MAX || !svm_code_stands(v, svm))
         return 0;
     const volatile uint8_t *bytes = svm->code.bytes + offset;
     if (bytes[0] != (opcode & 0xffU) || bytes[1] != opcode >> 8)
