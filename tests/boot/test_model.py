@@ -139,7 +139,7 @@ def walk(boot, machine, names):
 @pytest.mark.long
 @pytest.mark.parametrize("machine", MACHINES if "LATCH_TEST_ALL" in os.environ else ["qemu-amd"])
 def test_each_feature(boot, machine):
-    """Each feature hidden alone, on a vCPU of its own: it goes with what follows, nothing else does.
+    """Each feature hidden alone, on a vCPU of its own: it goes with what follows, and nothing else.
 
     All of the vCPU's CPUID is compared, its control bits, MSRs and instructions.
     """
