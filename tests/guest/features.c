@@ -76,8 +76,10 @@ static void walk(const char *names)
     for (unsigned int i = 1; i < processor_count && *names != '\0'; i++) {
         size_t length = strcspn(names, ", ");
         const struct policy_feature *f = policy_find(names, length);
-        if (f == NULL || !processor_start(i))
-            broken("vCPU %u does not start, or there is no feature %s", i, names);
+        if (f == NULL)
+            broken("there is no feature %s", names);
+        if (!processor_start(i))
+            broken("vCPU %u does not start", i);
         printf("walk %s\n", f->name);
         run_on(i, walk_here, (void *)f);
         names += length + (names[length] == ',');
