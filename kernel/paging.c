@@ -20,7 +20,7 @@
  * vol. 2 §5.5.2. Without paging none of it does. */
 #define CR0_PAGING (CR0_PG | CR0_WP)
 #define CR4_PAGING                                                                                 \
-    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS)
 #define EFER_PAGING (EFER_LMA | EFER_NXE)
 
 enum invpcid_type { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
@@ -303,22 +303,33 @@ enum exit_action paging_invlpg(struct vcpu *v, struct exit *exit)
     return EXIT_NEXT;
 }
 
-/* Read the guest's memory as its instruction does. 0, or -EFAULT with the fault in exit->event. */
+/* As the guest's instruction would: A bits are set like any others, since they may be in a table
+ * that another vCPU's shadow follows. */
+static int walk_operand(struct vcpu *v, gla_t address, struct walk_result *result)
+{
+    struct shadow_cpu *cpu = v->shadow;
+    vm_lock(v);
+    cpu->state.ac = backend_rflags(v) & RFLAGS_AC;
+    paging_read_keys(v, &cpu->state);
+    int error = shadow_walk(&v->vm->shadow, cpu, address, ACCESS_READ, result);
+    vm_unlock(v);
+    return error;
+}
+
+/* Read the guest's memory as its instruction does. 0; -EFAULT with the fault in exit->event; -EAGAIN:
+ * the tables moved, and the instruction is to run again. */
 static int read_operand(struct vcpu *v, struct exit *exit, gla_t address, void *buffer,
                         unsigned int size)
 {
-    struct vcpu_state registers;
-    struct paging_state state;
-    backend_get_state(v, &registers);
-    vcpu_paging_state(v, &registers, &state);
-    paging_read_keys(v, &state);
     for (unsigned int done = 0; done < size;) {
         struct walk_result result;
         const gla_t at = gla(address.raw + done);
         unsigned int part = (unsigned int)(PAGE_SIZE - (at.raw & PAGE_OFFSET_MASK));
         if (part > size - done)
             part = size - done;
-        int error = guest_walk(&v->vm->walk, &state, at, ACCESS_READ, &result);
+        int error = walk_operand(v, at, &result);
+        if (error == -EAGAIN)
+            return error;
         if (error == -EFAULT)
             (void)paging_raise(exit, at, result.error_code);
         else if (error != 0)
@@ -342,8 +353,9 @@ enum exit_action paging_invpcid(struct vcpu *v, struct exit *exit)
     const bool one_pcid = type == INVPCID_ADDRESS || type == INVPCID_PCID;
     if (type > INVPCID_ALL_BUT_GLOBAL)
         return exit_fault_code(exit, VECTOR_GP, 0);
-    if (read_operand(v, exit, exit->invalidate.address, &what, sizeof(what)) != 0)
-        return EXIT_FAULT;
+    int error = read_operand(v, exit, exit->invalidate.address, &what, sizeof(what));
+    if (error != 0)
+        return error == -EAGAIN ? EXIT_RETRY : EXIT_FAULT;
     bool pcids = backend_read_cr4(v) & CR4_PCIDE;
     if ((what.pcid & ~CR3_PCID) || (one_pcid && !pcids && what.pcid != 0) ||
         (type == INVPCID_ADDRESS && !is_canonical(v, what.address)))

@@ -93,7 +93,7 @@ struct shadow {
 };
 
 /* One vCPU's part. `state` is the caller's, changed only before shadow_load() or _unload(), but for
- * PKRU, PKRS and AC, which are those of the access before each shadow_fault(). */
+ * PKRU, PKRS and AC, which are those of the access before each shadow_fault() and _walk(). */
 struct shadow_cpu {
     struct paging_state state; /* the guest's registers, as it reads them, PDPTEs held if Intel's */
     struct role_context context;
@@ -155,6 +155,12 @@ enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t
                                  unsigned int access, struct walk_result *result);
 
 /* The guest's INVLPG. The caller flushes the address on this vCPU, or all if cpu->changed. */
+/* An access that Latch makes for the guest's instruction: the walk of the guest's own tables, which
+ * sets A and D, and puts nothing into the shadow. State and errors as for guest_walk(); after -EAGAIN
+ * the instruction is to run again. */
+int shadow_walk(struct shadow *s, const struct shadow_cpu *cpu, gla_t address, unsigned int access,
+                struct walk_result *result);
+
 void shadow_invalidate(struct shadow *s, struct shadow_cpu *cpu, gla_t address);
 
 /* The guest is about to write a page that the nested tables have read-only. True if that was

@@ -174,12 +174,19 @@ static int mark_entry(void *ctx, gpa_t address, unsigned int size, uint64_t expe
     return s->guest->compare_exchange(s->guest->ctx, address, size, expected, value);
 }
 
-enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
-                                 unsigned int access, struct walk_result *result)
+int shadow_walk(struct shadow *s, const struct shadow_cpu *cpu, gla_t address, unsigned int access,
+                struct walk_result *result)
 {
     const struct walk_env env = {
         .ctx = s, .read = read_entry, .compare_exchange = mark_entry, .reserved = cpu->reserved};
-    int rc = guest_walk(&env, &cpu->state, address, access, result);
+
+    return guest_walk(&env, &cpu->state, address, access, result);
+}
+
+enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
+                                 unsigned int access, struct walk_result *result)
+{
+    int rc = shadow_walk(s, cpu, address, access, result);
 
     if (rc == -EFAULT)
         return SHADOW_FAULT;

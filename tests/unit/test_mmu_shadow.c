@@ -211,6 +211,16 @@ static void linked_again_by_pdpte(void)
     CHECK_EQ(go(&m.cpu[1], PAGE_SIZE, ACCESS_READ), 42 * PAGE_SIZE);
 }
 
+static int lost_race(void *ctx, gpa_t address, unsigned int size, uint64_t expected, uint64_t value)
+{
+    (void)ctx;
+    (void)address;
+    (void)size;
+    (void)expected;
+    (void)value;
+    return -EAGAIN;
+}
+
 /* A table of 8-byte entries that another vCPU walks as one of 4-byte entries: its A bits are address
  * bits here, and no store of the guest's tells. */
 static void marks_of_another_size(void)
@@ -229,6 +239,32 @@ static void marks_of_another_size(void)
     flush_all(other);
     CHECK_EQ(go(other, 1UL << 22, ACCESS_READ), 44 * PAGE_SIZE);
     CHECK_EQ(*ram_at(4 * PAGE_SIZE), 40 * PAGE_SIZE | ALL | (P | W | U | A) << 32);
+    flush_all(c);
+    CHECK_EQ(go(c, 0, ACCESS_READ), (39UL << 32) + 40 * PAGE_SIZE);
+}
+
+/* The same where Latch reads an operand for the other vCPU; and tables that never keep still. */
+static void marks_of_a_walk(void)
+{
+    struct vcpu *c = simple_guest(POOL), *other = &m.cpu[1];
+    struct walk_result result;
+
+    put(4, 0, 40 * PAGE_SIZE | ALL | (P | W | U) << 32);
+    put(0, 0, 44 * PAGE_SIZE | ALL);
+    for (unsigned int i = 0; i < 8; i++) {
+        flush_all(c);
+        CHECK_EQ(go(c, 0, ACCESS_READ), (7UL << 32) + 40 * PAGE_SIZE);
+    }
+    CHECK(shadow_is_tracked(&m.shadow, gfn(4), 1));
+    other->shadow.state.cr0 = CR0_PG | CR0_WP;
+    other->shadow.state.cr3 = 4 * PAGE_SIZE;
+    flush_all(other);
+    m.guest.compare_exchange = lost_race;
+    CHECK_EQ(shadow_walk(&m.shadow, &other->shadow, gla(1UL << 22), ACCESS_READ, &result), -EAGAIN);
+    m.guest.compare_exchange = guest_mark;
+    CHECK_EQ(shadow_walk(&m.shadow, &other->shadow, gla(1UL << 22), ACCESS_READ, &result), 0);
+    CHECK_EQ(result.address.raw, 44 * PAGE_SIZE);
+    CHECK(!shadow_is_tracked(&m.shadow, gfn(4), 1));
     flush_all(c);
     CHECK_EQ(go(c, 0, ACCESS_READ), (39UL << 32) + 40 * PAGE_SIZE);
 }
@@ -458,3 +494,4 @@ int main(void)
     RUN(wrong_entries);
     return unit_end();
 }
+    RUN(marks_of_a_walk);
