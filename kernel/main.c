@@ -32,7 +32,6 @@
 #define COM1            0x3f8
 #define IDENTITY_MAPPED 0x100000000UL
 #define RSDP_OEM        9
-#define TABLES_TEXT     200U
 
 extern char image_start[], image_end[];
 void main(uint32_t boot_information);
@@ -209,13 +208,11 @@ static void choose_paging(void)
 
 static void build_guest_tables(void)
 {
-    char text[TABLES_TEXT];
     if (vm_build_memory() != 0)
         end_refuse("page tables of the guest: wanted more than the %u MiB of pool= or the %u of "
                    "shadow=; set them higher",
                    config.pool, config.shadow);
-    vm_describe_tables(text, sizeof(text));
-    console_line("tables: %s", text);
+    vm_print_tables();
 }
 
 static int create_here(void *vcpu)

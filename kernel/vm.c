@@ -7,7 +7,6 @@
 #include "kernel/mmio.h"
 #include "kernel/x86.h"
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #define FOUR_GIB 0x100000000UL
@@ -228,22 +227,6 @@ int vm_renew_memory(void)
     if (error == 0 && vm.icr_trapped)
         error = direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_READ_ONLY);
     return error;
-}
-
-void vm_describe_tables(char *text, size_t size)
-{
-    struct direct_stats stats;
-    direct_count(&vm.direct, &stats);
-    int used = snprintf(text, size, "%s: %u pages in all, %u shared",
-                        format_name(vm.direct.format.id), stats.pages, stats.shared);
-    for (unsigned int i = 0; i < vm.vcpu_count && (size_t)used < size; i++) {
-        unsigned int first = 0;
-        while (vm.vcpu[first]->root != vm.vcpu[i]->root)
-            first++;
-        if (first == i)
-            used += snprintf(text + used, size - (size_t)used, ", vcpu %u: %u", i,
-                             direct_count_root(&vm.direct, vm.vcpu[i]->root));
-    }
 }
 
 /* NPT leaves the types to the hardware's MTRRs; EPT entries carry them. The new tables are filled at

@@ -53,8 +53,9 @@ void vm_flush(void *ctx);
 /* Nested tables, the guest map, and shadow tables where a vCPU wants them; before the first entry.
  * -ENOMEM, -ENOSPC. */
 int vm_build_memory(void);
-/* How many pages the tables have, in words, in all and for each model. */
-void vm_describe_tables(char *text, size_t size);
+/* Print how many pages the tables have: in all, of more than one model, and of each; of the shadow
+ * tables what the vCPUs reach at this moment. Also what made these inexact, if anything did. */
+void vm_print_tables(void);
 /* The same for a next generation: the models changed, and no vCPU runs. Tables that the new models
  * share with the last ones stay. -ENOMEM, -ENOSPC. */
 int vm_renew_memory(void);

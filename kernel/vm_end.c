@@ -57,32 +57,11 @@ static void print_exits(const struct vcpu *v)
         console_line("exits: vcpu %u:%s", v->index, used == 0 ? " none" : text);
 }
 
-static void print_tables(void)
-{
-    char text[200];
-    struct shadow_stats stats;
-    vm_describe_tables(text, sizeof(text));
-    console_line("tables: %s", text);
-    if (vm.shadow.count == 0)
-        return;
-    shadow_count(&vm.shadow, &stats);
-    console_line("tables: shadow: %u pages of %u, %u at most, %u tracked, %u unsynced, %lu fills, "
-                 "%lu evictions",
-                 stats.pages, stats.capacity, stats.peak, stats.tracked, stats.unsynced,
-                 stats.fills, stats.evictions);
-    if (stats.opened == 0)
-        return;
-    console_line("paging: inexact: SMAP or a key was not checked on a page that CR0.WP=0 had "
-                 "written, %lu times",
-                 stats.opened);
-    end_mark_inexact();
-}
-
 static void print_summary(void)
 {
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         print_exits(vm.vcpu[i]);
-    print_tables();
+    vm_print_tables();
     models_print_digest();
     exact_report();
     if (vm.forbidden != 0)

@@ -1,70 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmu/direct.h"
+#include "mmu/direct_view.h"
 #include <errno.h>
 #include <stddef.h>
-
-/* The tables below one root, as table.h sees them. */
-struct view {
-    struct table_space space; /* first: the source's functions are given this */
-    struct direct *direct;
-    union page_role role; /* of the root; all others follow from it */
-};
-
-static union page_role role_at(const struct direct *direct, union page_role role, uint64_t address,
-                               unsigned int level)
-{
-    return role_at_nested_level(role, level, gfn(address >> PAGE_SHIFT),
-                                gfn(direct->tables_start >> PAGE_SHIFT),
-                                gfn(direct->tables_end >> PAGE_SHIFT));
-}
-
-static union page_role role_below(const struct view *view, uint64_t address, unsigned int level)
-{
-    return role_at(view->direct, view->role, address, level);
-}
-
-static struct table_page *page_below(const struct view *view, uint64_t address, unsigned int level)
-{
-    return table_cache_find(view->direct->cache, gfn(address >> PAGE_SHIFT),
-                            role_below(view, address, level));
-}
-
-static int source_get(struct table_space *space, uint64_t address, unsigned int level, hpa_t *page)
-{
-    struct view *view = (struct view *)space;
-    struct table_page *found = table_cache_get(view->direct->cache, gfn(address >> PAGE_SHIFT),
-                                               role_below(view, address, level));
-
-    if (!found)
-        return -ENOMEM;
-    *page = found->page;
-    return found->users > 1;
-}
-
-static bool source_shared(struct table_space *space, uint64_t address, unsigned int level)
-{
-    return page_below((struct view *)space, address, level)->users > 1;
-}
-
-static void source_put(struct table_space *space, uint64_t address, unsigned int level)
-{
-    struct view *view = (struct view *)space;
-
-    table_cache_put(view->direct->cache, page_below(view, address, level));
-}
-
-static const struct table_source source = {
-    .get = source_get, .shared = source_shared, .put = source_put};
-
-static struct view view_of(struct direct *direct, const struct table_page *root)
-{
-    return (struct view){.space = {.env = direct->env,
-                                   .source = &source,
-                                   .format = direct->format,
-                                   .root = root->page},
-                         .direct = direct,
-                         .role = root->role};
-}
 
 void direct_init(struct direct *direct, const struct mmu_env *env, struct table_cache *cache,
                  const struct table_format *format, struct guest_map *map,
@@ -80,9 +17,17 @@ void direct_set_tables(struct direct *direct, hpa_t first, uint64_t size)
     direct->tables_end = first.raw + size;
 }
 
+/* Run dry, all that is there goes: what the guest uses comes back by its touch, and what it does
+ * not, such as the splits about frames that were tracked once, does not. */
+static void make_room(struct direct *direct)
+{
+    direct->rebuilds++;
+    direct_rebuild(direct);
+}
+
 int direct_root(struct direct *direct, union page_role role, struct table_page **root)
 {
-    union page_role canonical = role_at(direct, role, 0, direct->format.levels);
+    union page_role canonical = direct_role(direct, role, 0, direct->format.levels);
 
     if (!role.direct || role.format != direct->format.id)
         return -EINVAL;
@@ -95,7 +40,7 @@ int direct_root(struct direct *direct, union page_role role, struct table_page *
         return -ENOSPC;
     *root = table_cache_get(direct->cache, gfn(0), canonical);
     if (!*root) {
-        direct_rebuild(direct);
+        make_room(direct);
         *root = table_cache_get(direct->cache, gfn(0), canonical);
     }
     if (!*root)
@@ -188,18 +133,16 @@ static struct table_leaf largest_block(const struct direct *direct, const struct
     return leaf;
 }
 
-static int map_leaf(struct view *view, const struct table_leaf *leaf)
+static int map_leaf(struct direct_view *view, const struct table_leaf *leaf)
 {
     return table_map(&view->space, leaf->address, leaf->page, leaf->size, leaf->access, leaf->type);
 }
 
-/* Run dry, all that is there goes: what the guest uses comes back by its touch, and what it does
- * not, such as the splits about frames that were tracked once, does not. */
 int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
                 struct direct_result *result)
 {
     struct part part = part_at(direct, root, address);
-    struct view view = view_of(direct, root);
+    struct direct_view view = direct_view(direct, root);
 
     *result = (struct direct_result){.kind = GUEST_ABSENT};
     result->beyond_limit = address.raw >= root_limit(direct, root);
@@ -211,7 +154,7 @@ int direct_fill(struct direct *direct, struct table_page *root, gpa_t address,
         int rc = map_leaf(&view, &leaf);
 
         if (rc == -ENOMEM) {
-            direct_rebuild(direct);
+            make_room(direct);
             rc = map_leaf(&view, &leaf);
         }
         if (rc != 0)
@@ -236,7 +179,7 @@ static uint64_t aligned_size(const struct direct *direct, uint64_t address, uint
 /* By blocks of many pages: what is the same for all of them is found out once. */
 int direct_build(struct direct *direct, struct table_page *root, gpa_t limit)
 {
-    struct view view = view_of(direct, root);
+    struct direct_view view = direct_view(direct, root);
     uint64_t end = root_limit(direct, root);
     uint64_t address = 0;
 
@@ -264,7 +207,7 @@ int direct_build(struct direct *direct, struct table_page *root, gpa_t limit)
 
 /* Changing rights may take a table page to split a large one. Without it, drop whole pages of the
  * largest size, which needs no memory: the guest's next touch fills them by the map. */
-static void set_access(struct view *view, uint64_t start, uint64_t size, unsigned int access)
+static void set_access(struct direct_view *view, uint64_t start, uint64_t size, unsigned int access)
 {
     uint64_t huge = level_size(3);
     uint64_t first = start & ~(huge - 1UL);
@@ -310,7 +253,7 @@ int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum gues
     if (rc != 0)
         return rc;
     for (unsigned int i = 0; i < direct->roots; i++) {
-        struct view view = view_of(direct, direct->root[i]);
+        struct direct_view view = direct_view(direct, direct->root[i]);
         uint64_t reach = level_size(direct->format.levels + 1U);
         uint64_t end = start.raw + size < reach ? start.raw + size : reach;
 
@@ -329,7 +272,7 @@ static void flush_later(void *ctx)
 static int protect_under(struct direct *direct, struct table_page *root, uint64_t address,
                          unsigned int access)
 {
-    struct view view = view_of(direct, root);
+    struct direct_view view = direct_view(direct, root);
     struct mmu_env env = *direct->env;
     struct table_leaf leaf;
 
@@ -352,13 +295,13 @@ void direct_protect(struct direct *direct, gfn_t frame, bool writable)
     for (unsigned int i = 0; i < direct->roots && access != 0 && rc == 0; i++)
         rc = protect_under(direct, direct->root[i], address, access);
     if (rc == -ENOMEM)
-        direct_rebuild(direct);
+        make_room(direct);
 }
 
 void direct_rebuild(struct direct *direct)
 {
     for (unsigned int i = 0; i < direct->roots; i++) {
-        struct view view = view_of(direct, direct->root[i]);
+        struct direct_view view = direct_view(direct, direct->root[i]);
 
         table_unmap(&view.space, 0, level_size(direct->format.levels + 1U));
     }
@@ -370,43 +313,4 @@ void direct_destroy(struct direct *direct)
     for (unsigned int i = 0; i < direct->roots; i++)
         table_cache_put(direct->cache, direct->root[i]);
     direct->roots = 0;
-}
-
-/* Mark each page once for each root that reaches it; returns how many this one does. */
-static unsigned int mark_tables(const struct view *view, struct table_page *page,
-                                unsigned int level)
-{
-    const uint64_t *table = view->space.env->map(view->space.env->ctx, page->page);
-    unsigned int reached = 1;
-
-    page->mark++;
-    for (unsigned int i = 0; i < TABLE_ENTRIES && level > 1; i++)
-        if (format_present(&view->space.format, table[i]) &&
-            !format_is_leaf(&view->space.format, table[i], level))
-            reached += mark_tables(
-                view,
-                page_below(view, (page->frame.raw << PAGE_SHIFT) + i * level_size(level),
-                           level - 1),
-                level - 1);
-    return reached;
-}
-
-unsigned int direct_count_root(struct direct *direct, struct table_page *root)
-{
-    struct view view = view_of(direct, root);
-
-    return mark_tables(&view, root, direct->format.levels);
-}
-
-void direct_count(struct direct *direct, struct direct_stats *stats)
-{
-    const struct table_cache *cache = direct->cache;
-
-    *stats = (struct direct_stats){.pages = cache->pages};
-    for (unsigned int i = 0; i < cache->capacity; i++)
-        cache->pool[i].mark = 0;
-    for (unsigned int i = 0; i < direct->roots; i++)
-        direct_count_root(direct, direct->root[i]);
-    for (unsigned int i = 0; i < cache->capacity; i++)
-        stats->shared += cache->pool[i].mark > 1;
 }

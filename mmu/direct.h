@@ -34,6 +34,7 @@ struct direct {
     unsigned int roots;
     struct table_page *root[DIRECT_ROOTS_MAX]; /* each once, with one user of its own */
     uint64_t tables_start, tables_end;         /* the shadow pages; empty without */
+    unsigned int rebuilds;                     /* because it ran dry */
     /* Whether any of `count` frames is write-tracked; NULL: none ever is. */
     bool (*tracked)(const void *ctx, gfn_t first, uint64_t count);
     const void *tracked_ctx;
@@ -91,13 +92,17 @@ void direct_rebuild(struct direct *direct);
 /* Give all pages back, the roots too (guest reset). Nothing may use them any more. */
 void direct_destroy(struct direct *direct);
 
-/* Figures for the console: table pages in all, and of them those that more than one root reaches. */
+/* Figures for the console: begin to count. */
+void direct_count_begin(struct direct *direct);
+
+/* Table pages that one root reaches, itself included, and that no root counted for `model` (1 or
+ * more) has reached since then. */
+unsigned int direct_count_root(struct direct *direct, struct table_page *root, unsigned int model);
+
+/* Table pages in all, and of them those that were counted for more than one model. */
 struct direct_stats {
     unsigned int pages, shared;
 };
-void direct_count(struct direct *direct, struct direct_stats *stats);
-
-/* Table pages that one root reaches, itself included. */
-unsigned int direct_count_root(struct direct *direct, struct table_page *root);
+void direct_count(const struct direct *direct, struct direct_stats *stats);
 
 #endif

@@ -207,16 +207,3 @@ void shadow_clear(struct shadow *s)
     }
     pool_clear(s);
 }
-
-void shadow_count(const struct shadow *s, struct shadow_stats *stats)
-{
-    *stats = (struct shadow_stats){.capacity = s->count,
-                                   .pages = s->count - s->unused_count - s->limbo_count,
-                                   .peak = s->peak,
-                                   .tracked = s->tracked,
-                                   .fills = s->fills,
-                                   .evictions = s->evictions,
-                                   .opened = s->opened};
-    for (unsigned int i = 0; i < s->fresh; i++)
-        stats->unsynced += s->pages[i].live && !s->pages[i].role.direct && !s->pages[i].tracked;
-}

@@ -64,6 +64,7 @@ struct shadow_page {
     uint8_t used;              /* a bit for each 64 entries: one may be there */
     uint8_t looks;             /* in a row that found it as it was */
     uint8_t patience;          /* looks after which it is to be tracked */
+    uint8_t mark;              /* of a count */
     bool live, many, tracked;
 };
 
@@ -154,13 +155,13 @@ void shadow_unload(struct shadow *s, struct shadow_cpu *cpu);
 enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
                                  unsigned int access, struct walk_result *result);
 
-/* The guest's INVLPG. The caller flushes the address on this vCPU, or all if cpu->changed. */
 /* An access that Latch makes for the guest's instruction: the walk of the guest's own tables, which
  * sets A and D, and puts nothing into the shadow. State and errors as for guest_walk(); after -EAGAIN
  * the instruction is to run again. */
 int shadow_walk(struct shadow *s, const struct shadow_cpu *cpu, gla_t address, unsigned int access,
                 struct walk_result *result);
 
+/* The guest's INVLPG. The caller flushes the address on this vCPU, or all if cpu->changed. */
 void shadow_invalidate(struct shadow *s, struct shadow_cpu *cpu, gla_t address);
 
 /* The guest is about to write a page that the nested tables have read-only. True if that was
@@ -175,9 +176,16 @@ bool shadow_is_tracked(const struct shadow *s, gfn_t first, uint64_t count);
  * vCPU has been unloaded, and none runs before it has flushed all linear translations. */
 void shadow_clear(struct shadow *s);
 
-/* Figures for the console. */
+/* Figures for the console: begin to count. */
+void shadow_count_begin(struct shadow *s);
+
+/* Table pages that a vCPU reaches now, and that none counted for `model` (1 to 64) has reached since
+ * then; its page of PDPTEs among them. */
+unsigned int shadow_count_cpu(struct shadow *s, const struct shadow_cpu *cpu, unsigned int model);
+
 struct shadow_stats {
     unsigned int capacity, pages, peak; /* of table pages */
+    unsigned int shared;                /* that were counted for more than one model */
     unsigned int tracked, unsynced;
     uint64_t fills, evictions;
     uint64_t opened; /* pages opened for WP=0 while SMAP or keys guarded them: inexact if not 0 */

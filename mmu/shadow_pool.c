@@ -168,7 +168,7 @@ static struct shadow_page *make(struct shadow *s, gfn_t frame, union page_role r
     page->parent = NULL;
     page->users = 0;
     page->patience = PATIENCE;
-    page->looks = page->used = 0;
+    page->looks = page->used = page->mark = 0;
     page->live = true;
     page->many = page->tracked = false;
     page->next = *bucket;

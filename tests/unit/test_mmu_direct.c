@@ -217,8 +217,10 @@ static void budget(void)
     usual_map();
     root = root_of(40);
     CHECK_EQ(direct_build(&direct, root, gpa(4 * GIB)), 0);
-    CHECK(direct_count_root(&direct, root) <= 8);
-    CHECK_EQ(direct_count_root(&direct, root), cache.pages);
+    CHECK(cache.pages <= 8);
+    direct_count_begin(&direct);
+    CHECK_EQ(direct_count_root(&direct, root, 1), cache.pages);
+    CHECK_EQ(direct_count_root(&direct, root, 1), 0U);
     CHECK_EQ(memory.live, cache.pages);
     for (uint64_t address = 0; address < 4 * GIB; address += 37 * PAGE_SIZE) {
         struct table_space space = space_of(root);
@@ -258,11 +260,16 @@ static void models_share(void)
         CHECK_EQ(direct_build(&direct, root_of(model[i].width), gpa(1024 * GIB)), 0);
         CHECK_EQ(cache.pages - before, model[i].cost);
     }
+    direct_count_begin(&direct);
+    for (unsigned int i = 0; model[i].width != 52; i++) { /* which has the root of 48 */
+        unsigned int pages = direct_count_root(&direct, root_of(model[i].width), i + 1);
+
+        CHECK(i > 1 || pages == first - i);
+    }
     direct_count(&direct, &stats);
     CHECK_EQ(stats.pages, cache.pages);
     /* All of the first model's but its root, and the one for the second 512 GiB. */
     CHECK_EQ(stats.shared, first - 1);
-    CHECK_EQ(direct_count_root(&direct, root_of(36)), first - 1);
     direct_destroy(&direct);
     CHECK_EQ(memory.live, 0U);
     CHECK_EQ(memory.bad_frees, 0U);
@@ -590,6 +597,43 @@ static void shadow_pages(void)
     CHECK_EQ(memory.live, 0U);
 }
 
+/* Roots with and without them share the rest: a root, and one page at each level on the way to where
+ * the range begins, one more where it ends, are all that is there twice. */
+static void shadow_pages_cost_little(void)
+{
+    static const uint64_t first = 0x2345000, size = 0x600000;
+    struct paging_props props = {.maxphyaddr = 40, .pat = true};
+    struct paging_state state = {.props = &props};
+    struct role_context context = {.format = FORMAT_NPT, .direct = true, .tables = true};
+    struct table_page *root[2];
+    struct direct_stats stats;
+    unsigned int plain;
+
+    machine(FORMAT_NPT, 2);
+    set(0, 16 * GIB, 0, GUEST_PASS);
+    set(first, size, 0, GUEST_ABSENT);
+    direct_set_tables(&direct, hpa(first), size);
+    root[0] = root_of(40);
+    CHECK_EQ(direct_build(&direct, root[0], gpa(16 * GIB)), 0);
+    plain = cache.pages;
+    CHECK(plain > 16);
+    CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root[1]), 0);
+    CHECK_EQ(direct_build(&direct, root[1], gpa(16 * GIB)), 0);
+    CHECK_EQ(cache.pages - plain, 5U);
+    direct_count_begin(&direct);
+    CHECK_EQ(direct_count_root(&direct, root[0], 1), plain);
+    CHECK_EQ(direct_count_root(&direct, root[1], 2), plain);
+    direct_count(&direct, &stats);
+    CHECK_EQ(stats.shared, plain - 5);
+    direct_count_begin(&direct);
+    CHECK_EQ(direct_count_root(&direct, root[0], 1), plain);
+    CHECK_EQ(direct_count_root(&direct, root[1], 1), 5U);
+    direct_count(&direct, &stats);
+    CHECK_EQ(stats.shared, 0U);
+    direct_destroy(&direct);
+    CHECK_EQ(memory.live, 0U);
+}
+
 static void wrong_roles(void)
 {
     struct table_page *root;
@@ -618,6 +662,7 @@ int main(void)
     RUN(fills_respect_tracking);
     RUN(running_dry);
     RUN(shadow_pages);
+    RUN(shadow_pages_cost_little);
     RUN(wrong_roles);
     return unit_end();
 }

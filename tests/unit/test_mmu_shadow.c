@@ -367,6 +367,30 @@ static void sharing(void)
     CHECK(root == c->root[1]);
 }
 
+/* What a model's vCPUs reach, and what another's do too: of unlike models that walk the same tables
+ * the page on which they differ, that for 1 GiB pages, with what is above it. */
+static void counting(void)
+{
+    struct vcpu *c = simple_guest(POOL), *like = &m.cpu[1], *unlike = &m.cpu[2];
+    struct shadow_stats stats;
+
+    put(1, 1, 5 * PAGE_SIZE | ALL);
+    put(5, 0, 3 * PAGE_SIZE | ALL);
+    unlike->props.gbpages = false;
+    run_long(like, 1);
+    run_long(unlike, 1);
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    CHECK_EQ(go(like, 1UL << 39, ACCESS_READ), 40 * PAGE_SIZE);
+    CHECK_EQ(go(unlike, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    shadow_count_begin(&m.shadow);
+    CHECK_EQ(shadow_count_cpu(&m.shadow, &c->shadow, 1), 6U);
+    CHECK_EQ(shadow_count_cpu(&m.shadow, &like->shadow, 1), 1U);
+    CHECK_EQ(shadow_count_cpu(&m.shadow, &unlike->shadow, 2), 5U);
+    shadow_count(&m.shadow, &stats);
+    CHECK_EQ(stats.shared, 2U);
+    CHECK_EQ(stats.pages, 6U + 1U + 5U - stats.shared);
+}
+
 /* A guest reset gives all back, and lets the guest write to all. */
 static void clearing(void)
 {
@@ -483,10 +507,12 @@ int main(void)
     RUN(invlpg_of_an_unused_part);
     RUN(linked_again_by_pdpte);
     RUN(marks_of_another_size);
+    RUN(marks_of_a_walk);
     RUN(spaces_at_rest);
     RUN(large_pages);
     RUN(without_wp);
     RUN(sharing);
+    RUN(counting);
     RUN(clearing);
     RUN(clearing_at_once);
     RUN(freed_and_not_tracked);
@@ -494,4 +520,3 @@ int main(void)
     RUN(wrong_entries);
     return unit_end();
 }
-    RUN(marks_of_a_walk);
