@@ -73,15 +73,26 @@ struct machine {
     unsigned long flushes, exits, marks;
     bool busy; /* another CPU stores while Latch reads */
     uint64_t seed;
+    const uint8_t *choice; /* what a fuzzer chose instead, while there is any of it */
+    size_t choices;
 };
 
 enum access_end { END_DONE, END_FAULT, END_ABSENT, END_LOOP };
 
 static struct machine m;
 
+/* As many bytes of the fuzzer's as the number needs. */
 static inline uint64_t draw(uint64_t below)
 {
-    return random_below(&m.seed, below);
+    uint64_t value = 0;
+
+    if (m.choices == 0)
+        return random_below(&m.seed, below);
+    for (uint64_t left = below - 1; left != 0 && m.choices != 0; left >>= 8) {
+        value = value << 8 | *m.choice++;
+        m.choices--;
+    }
+    return value % below;
 }
 
 static inline bool one_in(uint64_t n)

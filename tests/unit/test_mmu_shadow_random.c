@@ -396,16 +396,24 @@ static void step(void)
     }
 }
 
-static void random_run(const struct paging_props *props, unsigned int pages, bool track,
-                       unsigned int steps, uint64_t seed)
+static void random_machine(const struct paging_props *props, unsigned int pages, bool track,
+                           uint64_t seed, unsigned int entries)
 {
     machine_new(props, pages, track, seed);
     for (unsigned int i = 0; i < CPUS; i++) {
         random_mode(&m.cpu[i]);
         random_state(&m.cpu[i]);
     }
-    for (unsigned int i = 0; i < 4000; i++)
+    for (unsigned int i = 0; i < entries; i++)
         store_entry(&m.cpu[i % CPUS].shadow.state);
+}
+
+#ifndef FUZZED /* tests/fuzz/fuzz_shadow.c has steps of its own */
+
+static void random_run(const struct paging_props *props, unsigned int pages, bool track,
+                       unsigned int steps, uint64_t seed)
+{
+    random_machine(props, pages, track, seed, 4000);
     for (unsigned int i = 0; i < steps; i++) {
         unsigned long failures = unit_failures;
 
@@ -461,3 +469,5 @@ int main(void)
            strict_absent, relaxed_done);
     return unit_end();
 }
+
+#endif
