@@ -7,8 +7,8 @@
  *
  *   PAGED_DIRECT  the hardware walks the guest's tables: no exits
  *   PAGED_NARROW  the same, for a smaller MAXPHYADDR: #PFs with P=1 and RSVD=0 are walked again,
- *                 EPT violations beyond the limit become the guest's own fault, CR3 loads and
- *                 PDPTEs are checked
+ *                 EPT violations beyond the limit become the guest's own fault (narrow.h), CR3
+ *                 loads and PDPTEs are checked
  *   PAGED_SHADOW  the hardware walks Latch's tables (mmu/shadow.h) from linear to guest-physical
  *                 addresses, and the nested tables from there on, as they always are
  */
