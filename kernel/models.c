@@ -249,6 +249,7 @@ static void derive(struct vcpu *v, unsigned int set)
     if (no_tsx_ctrl[v->index])
         v->rules.msr_groups &= ~(1U << MSR_GROUP_TSX_CTRL);
     v->props = v->rules.paging;
+    v->cr3_reserved = cr3_reserved_mask(MODE_4LEVEL, &v->props);
     v->unenforced = (struct unenforced){.features = running[set][v->index]};
     cpuid_dynamic_reset(&v->dynamic, v->model, v->apic_id);
     v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);

@@ -145,11 +145,11 @@ static enum exit_action load_cr3(struct vcpu *v, uint64_t value)
 }
 
 /* With paging on the state follows whatever decides how CR3 is read. */
-static bool cr3_valid_in_long_mode(const struct paging_state *state, uint64_t value)
+static bool cr3_valid_in_long_mode(const struct vcpu *v, uint64_t value)
 {
-    if (state->cr4 & CR4_PCIDE)
+    if (v->shadow->state.cr4 & CR4_PCIDE)
         value &= ~CR3_NO_FLUSH;
-    return !(value & cr3_reserved_mask(MODE_4LEVEL, state->props));
+    return !(value & v->cr3_reserved);
 }
 
 /* Shadow tables hold what CR3 leads to, so each load of it flushes, CR3_NO_FLUSH or not. */
@@ -157,7 +157,7 @@ enum exit_action paging_write_cr(struct vcpu *v, struct exit *exit)
 {
     struct paging_state state;
     if (exit->cr.cr == 3 && paging_is_on(v) && (v->shadow->state.efer & EFER_LMA) &&
-        cr3_valid_in_long_mode(&v->shadow->state, exit->cr.value))
+        cr3_valid_in_long_mode(v, exit->cr.value))
         return load_cr3(v, exit->cr.value);
     v->pdpte_loaded = false;
     if ((exit->cr.cr == 3 && !cr3_valid(v, exit->cr.value)) ||

@@ -96,6 +96,7 @@ struct vcpu {
     uint32_t apic_id;                 /* (c) */
     const struct model *model;        /* (c) sealed, read-only page */
     struct paging_props props;        /* (c) derived from the model */
+    uint64_t cr3_reserved;            /* (c) derived from them: of CR3 in long mode */
     struct cpu_rules rules;           /* (c) derived from the model */
     uint64_t exits[EXIT_KINDS];       /* (o) read by others without a lock: statistics */
     _Atomic(enum vcpu_status) status; /* (a) */
