@@ -31,8 +31,8 @@ uint64_t console_ring_end;
 
 static struct lock console_lock;
 static uint16_t uart;
-static unsigned int uart_takes; /* how many characters, when it says that it is empty */
-static unsigned int uart_room;  /* how many more, for certain */
+static uint64_t sent; /* of the ring, to the UART */
+static bool deferred; /* lines stay in the ring until they are asked for */
 
 void console_init(uint16_t port)
 {
@@ -54,37 +54,53 @@ static void wait_for(uint8_t status)
         cpu_pause();
 }
 
-static void put(char c)
-{
-    console_ring[console_ring_end++ % RING_SIZE] = c;
-    if (uart == 0)
-        return;
-    if (uart_room == 0) {
-        wait_for(UART_LSR_THRE);
-        uart_room = uart_takes;
-    }
-    uart_room--;
-    outb(uart + UART_THR, (uint8_t)c);
-}
-
 /* The guest may have left the port with interrupts on, and the FIFO off; writing must not look like
  * its own. */
+static void send(bool wait)
+{
+    if (uart == 0)
+        sent = console_ring_end;
+    if (sent == console_ring_end)
+        return;
+    const uint8_t interrupts = inb(uart + UART_IER);
+    outb(uart + UART_IER, 0);
+    const unsigned int takes =
+        (inb(uart + UART_IIR) & UART_IIR_FIFO) == UART_IIR_FIFO ? UART_FIFO : 1;
+    while (sent != console_ring_end) {
+        if (wait)
+            wait_for(UART_LSR_THRE);
+        else if (!(inb(uart + UART_LSR) & UART_LSR_THRE))
+            break;
+        for (unsigned int i = 0; i < takes && sent != console_ring_end; i++)
+            outb(uart + UART_THR, (uint8_t)console_ring[sent++ % RING_SIZE]);
+    }
+    outb(uart + UART_IER, interrupts);
+}
+
+static void put(char c)
+{
+    if (console_ring_end - sent == RING_SIZE)
+        send(true);
+    console_ring[console_ring_end++ % RING_SIZE] = c;
+}
+
 static void put_line(const char *text)
 {
     lock(&console_lock);
-    uint8_t interrupts = 0;
-    if (uart != 0) {
-        interrupts = inb(uart + UART_IER);
-        outb(uart + UART_IER, 0);
-        uart_takes = (inb(uart + UART_IIR) & UART_IIR_FIFO) == UART_IIR_FIFO ? UART_FIFO : 1;
-        uart_room = 0;
-    }
     for (; *text != '\0'; text++)
         put(*text);
     put('\r');
     put('\n');
-    if (uart != 0)
-        outb(uart + UART_IER, interrupts);
+    if (!deferred)
+        send(true);
+    unlock(&console_lock);
+}
+
+void console_defer(bool on)
+{
+    lock(&console_lock);
+    deferred = on;
+    send(!on);
     unlock(&console_lock);
 }
 
@@ -110,13 +126,20 @@ void console_verdict_line(const char *format, ...)
     put_line(text);
 }
 
-void console_flush(void)
+void console_idle(void)
 {
     if (uart != 0)
         wait_for(UART_LSR_TEMT);
 }
 
+void console_flush(void)
+{
+    console_defer(false);
+    console_idle();
+}
+
 void console_break_lock(void)
 {
+    deferred = false;
     unlock(&console_lock);
 }

@@ -16,6 +16,11 @@ void console_init(uint16_t port);
 void console_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A line without a date, for what is read by programs: the verdict, model files. */
 void console_verdict_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* With `on` lines wait in the ring, and each call sends as much as the port takes at once: where
+ * something else takes its time anyway. Without, what waits is sent, and lines are as ever. */
+void console_defer(bool on);
+/* Wait until the port has sent what it has been given. */
+void console_idle(void);
 /* Wait until the port has sent everything; before the machine goes off. */
 void console_flush(void);
 /* Forget the lock: the CPU that held it is stopped for good. Only for the fatal path. */

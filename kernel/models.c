@@ -13,6 +13,7 @@
 #include "kernel/smp.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
+#include "mmu/reserved.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -350,9 +351,6 @@ static int seal_set(struct refusal *why)
     if (error != 0)
         return refuse(why, -error,
                       "models: sealing them failed with error %d; set pool= to more MiB", -error);
-    error = check_no_alias(why);
-    if (error != 0)
-        return error;
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         derive(vm.vcpu[i], set);
     console_line("model: %s, sealed: %u vCPUs, %u distinct, generation %lu",
@@ -377,7 +375,9 @@ int models_seal(const struct boot_info *info, struct refusal *why)
     if (error != 0)
         return refuse(why, ENOMEM, "models: no memory for %u pages; set pool= to more MiB",
                       storage_pages);
-    return seal_set(why);
+    error = seal_set(why);
+    /* Nothing is mapped after launch that leads there: memory_map_mmio() sees to it. */
+    return error != 0 ? error : check_no_alias(why);
 }
 
 int models_seal_next(struct refusal *why)

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/pristine.h"
 #include "cpuid/digest.h"
+#include "kernel/console.h"
 #include "kernel/memory.h"
 #include "kernel/multiboot2.h"
 #include <errno.h>
 #include <string.h>
 
-#define COPIES       (MEMORY_RANGES_MAX + ACPI_TABLES_MAX)
-#define VECTORS_END  0x500UL /* interrupt vectors and the BIOS data area */
-#define EBDA_SEGMENT 0x40eUL /* where the BIOS data area says its extension is */
-#define EBDA_FIRST   0x80000UL
-#define VIDEO        0xa0000UL
-#define ACPI_HEADER  36U
-#define FADT_FACS    36U
-#define FADT_DSDT    40U
+#define COPIES          (MEMORY_RANGES_MAX + ACPI_TABLES_MAX)
+#define VECTORS_END     0x500UL /* interrupt vectors and the BIOS data area */
+#define EBDA_SEGMENT    0x40eUL /* where the BIOS data area says its extension is */
+#define EBDA_FIRST      0x80000UL
+#define VIDEO           0xa0000UL
+#define ACPI_HEADER     36U
+#define FADT_FACS       36U
+#define FADT_DSDT       40U
+#define CLEARED_AT_ONCE 0x10000UL
 
 struct copy {
     uint64_t start, size;
@@ -117,12 +119,22 @@ int pristine_save(const struct memory_map *map, const struct acpi_info *acpi, st
     return error != 0 ? error : keep_tables(acpi, why);
 }
 
+/* The console's lines go out meanwhile. */
+static void clear(uint64_t start, uint64_t end)
+{
+    for (uint64_t next = start; start < end; start = next) {
+        next = end - start > CLEARED_AT_ONCE ? start + CLEARED_AT_ONCE : end;
+        memset(memory_at(hpa(start)), 0, next - start);
+        console_defer(true);
+    }
+}
+
 void pristine_restore(const struct memory_map *map)
 {
     for (unsigned int i = 0; i < map->count; i++) {
         const struct memory_range *range = &map->range[i];
         if (range->type == MEMORY_RAM)
-            memset(memory_at(hpa(range->start)), 0, range->end - range->start);
+            clear(range->start, range->end);
     }
     for (unsigned int i = 0; i < count; i++)
         memcpy(memory_at(hpa(copies[i].start)), copies[i].bytes, copies[i].size);

@@ -96,6 +96,7 @@ enum exit_action relaunch_begin(struct vcpu *v, const char *reason)
     vm_unlock(v);
     if (!first)
         return EXIT_STOP;
+    console_defer(true); /* until its memory is cleared */
     console_line("guest: %s: generation %lu ends", reason, vm.seal.generation);
     restore_apic(v);
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
@@ -179,13 +180,9 @@ static void renew_vcpu(struct vcpu *v)
 static void renew_vm(void)
 {
     struct refusal why = {.text = ""};
-    console_flush(); /* what is still in the UART would be lost with it */
+    console_idle(); /* what the guest wrote and is still in the UART would be lost with it */
     port_renew();
     devices_restore(); /* first, so that no device writes to memory any more */
-    pristine_restore(&vm.map);
-    if (!pristine_check(boot->module, boot->module_count))
-        end_refuse("relaunch: the guest's images have changed since launch: something wrote into "
-                   "Latch's memory");
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         renew_vcpu(vm.vcpu[i]);
     vm.started = 0;
@@ -194,6 +191,10 @@ static void renew_vm(void)
     if (models_seal_next(&why) != 0)
         end_refuse("%s", why.text);
     exact_choose();
+    pristine_restore(&vm.map);
+    if (!pristine_check(boot->module, boot->module_count))
+        end_refuse("relaunch: the guest's images have changed since launch: something wrote into "
+                   "Latch's memory");
     if (vm_renew_memory() != 0)
         end_refuse("relaunch: no memory for the page tables; set pool= or shadow= to more MiB");
     xen_start();
@@ -238,6 +239,7 @@ bool relaunch_join(struct vcpu *v)
         while (ready < vm.vcpu_count)
             cpu_pause();
         load_guest(v);
+        console_defer(false);
     }
     return true;
 }

@@ -199,7 +199,7 @@ static void start_at_sipi(struct vcpu *v)
         backend_get_state(v, &state); /* INIT keeps these two, and the MSRs */
     if (state.cr0 & CR0_PG)
         backend_flush_linear(v);
-    v->cpu->nmis = 0;                 /* INIT drops what waits, and then nothing but a SIPI comes */
+    v->cpu->nmis = 0; /* INIT drops what waits, and then nothing but a SIPI comes */
     vcpu_init_state(v, &state, (uint8_t)atomic_exchange(&v->sipi_vector, -1));
     backend_set_state(v, &state);
     paging_follow(v);

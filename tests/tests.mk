@@ -48,7 +48,7 @@ $(B)/guest/%.elf: $(B)/guest-obj/tests/guest/%.c.o $(PAYLOAD_LIB_OBJECTS) tests/
 FAKE_C := $(wildcard tests/fake/*.c)
 FAKES := $(FAKE_C:tests/fake/%.c=$(B)/test/latch-%.elf)
 $(B)/test/latch-sgx.elf: WRAPPED := spec_apply rdmsr_safe svm_exit
-$(B)/test/latch-alias.elf: WRAPPED := xen_start
+$(B)/test/latch-alias.elf: WRAPPED := digest_seal
 $(B)/test/latch-image.elf: WRAPPED := pristine_digest
 $(B)/test/latch-%.elf: $(KERNEL_OBJECTS) $(B)/kernel-obj/tests/fake/%.c.o kernel/latch.ld
 	@mkdir -p $(@D)
