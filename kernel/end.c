@@ -77,7 +77,7 @@ void end_reset(void)
     end_halt();
 }
 
-void end_verdict(enum verdict verdict)
+void end_say_verdict(enum verdict verdict)
 {
     static const char *const names[] = {
         [VERDICT_SUCCESS] = "SUCCESS",
@@ -86,19 +86,29 @@ void end_verdict(enum verdict verdict)
         [VERDICT_FAILURE] = "FAILURE",
     };
     console_verdict_line("Test result: %s%s", names[verdict], inexact ? ", inexact" : "");
+}
+
+void end_exit_port(enum verdict verdict)
+{
     console_flush();
     if (config != NULL && config->exit_port != 0)
         outb((uint16_t)config->exit_port, (uint8_t)verdict);
 }
 
-void end_run(enum verdict verdict)
+_Noreturn void end_machine(enum verdict verdict)
 {
-    end_verdict(verdict);
+    end_exit_port(verdict);
     if (config != NULL && config->on_end == ON_END_POWEROFF)
         power_off();
     if (config != NULL && config->on_end == ON_END_RESET)
         reset();
     end_halt();
+}
+
+void end_run(enum verdict verdict)
+{
+    end_say_verdict(verdict);
+    end_machine(verdict);
 }
 
 void end_refuse(const char *format, ...)

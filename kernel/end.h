@@ -12,9 +12,13 @@ enum verdict { VERDICT_SUCCESS, VERDICT_SKIP, VERDICT_ERROR, VERDICT_FAILURE };
 void end_configure(const struct config *config, const struct acpi_info *acpi);
 /* The guest's CPUs are not wholly as their models say: the verdict line will say so. */
 void end_mark_inexact(void);
-/* Print the verdict line, and give its number to the debug-exit port, where that ends the machine. */
-void end_verdict(enum verdict verdict);
+/* Print the verdict line, for what is to follow it. */
+void end_say_verdict(enum verdict verdict);
+/* Give its number to the debug-exit port, where that ends the machine. */
+void end_exit_port(enum verdict verdict);
 /* The same, and end the machine as configured. The other CPUs must have stopped. */
+_Noreturn void end_machine(enum verdict verdict);
+/* The verdict line, and the end of the machine. */
 _Noreturn void end_run(enum verdict verdict);
 /* Power the machine off, or reset it, without a verdict: the guest asked for it and has given its
  * own. */

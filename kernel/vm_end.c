@@ -57,6 +57,7 @@ static void print_exits(const struct vcpu *v)
         console_line("exits: vcpu %u:%s", v->index, used == 0 ? " none" : text);
 }
 
+/* With what the verdict line itself may have to say. */
 static void print_summary(void)
 {
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
@@ -67,15 +68,21 @@ static void print_summary(void)
     if (vm.forbidden != 0)
         console_line("guest: %lu accesses to Latch's memory, which gave it nothing",
                      (uint64_t)vm.forbidden);
+}
+
+static _Noreturn void end_with(enum verdict verdict)
+{
+    print_summary();
+    end_say_verdict(verdict);
     stats_print();
+    end_machine(verdict);
 }
 
 enum exit_action vm_end(struct vcpu *v, enum verdict verdict)
 {
     if (!begin_end(v))
         return EXIT_STOP;
-    print_summary();
-    end_run(verdict);
+    end_with(verdict);
 }
 
 enum exit_action vm_power_off(struct vcpu *v)
@@ -84,6 +91,7 @@ enum exit_action vm_power_off(struct vcpu *v)
         return EXIT_STOP;
     console_line("guest: powers off");
     print_summary();
+    stats_print();
     end_power_off();
 }
 
@@ -104,6 +112,7 @@ enum exit_action vm_reset(struct vcpu *v, const char *reason)
         return EXIT_STOP;
     console_line("guest: resets the machine: %s", reason);
     print_summary();
+    stats_print();
     end_as_reset();
 }
 
@@ -166,7 +175,6 @@ static bool dump_and_stop(struct vcpu *v, const struct exit *exit, const char *r
     dump_code(v, &state);
     vcpu_dump_walk(v, &state, state.segment[SEG_CS].base + state.rip, dump_line);
     backend_dump(v, dump_line);
-    print_summary();
     return true;
 }
 
@@ -174,7 +182,7 @@ enum exit_action vm_crash(struct vcpu *v, const struct exit *exit, const char *r
 {
     if (!dump_and_stop(v, exit, reason))
         return EXIT_STOP;
-    end_run(VERDICT_ERROR);
+    end_with(VERDICT_ERROR);
 }
 
 enum exit_action vm_triple_fault(struct vcpu *v, const struct exit *exit)
@@ -183,6 +191,9 @@ enum exit_action vm_triple_fault(struct vcpu *v, const struct exit *exit)
         return relaunch_begin(v, "triple fault");
     if (!dump_and_stop(v, exit, "triple fault"))
         return EXIT_STOP;
-    end_verdict(VERDICT_ERROR);
+    print_summary();
+    end_say_verdict(VERDICT_ERROR);
+    stats_print();
+    end_exit_port(VERDICT_ERROR);
     end_as_reset();
 }

@@ -80,6 +80,8 @@ def test_stats(boot, machine):
     booted, log = run_timed(boot, machine, "--vcpus", 1, "--guest", BUILD / "guest/cpuid.elf")
     run, read = draw(log)
     check_counts(run)
+    verdict, exits = log.index("Test result: SUCCESS"), log.index("stats: exit cpuid")
+    assert verdict < exits, "the verdict is followed by exits by reason"
     assert run.unit == ("ticks" if machine == "qemu-amd" else "instructions"), booted.tail(60)
     assert run.timings["cpuid"].least > 20
     assert run.unit == "ticks" or run.timings["cpuid"].median < 1000
