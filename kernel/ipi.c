@@ -123,6 +123,13 @@ static void untrap_if_done(struct vcpu *v)
     vm_unlock(v);
 }
 
+static void count_write(struct vcpu *v, uint64_t *count)
+{
+    (*count)++;
+    if (!vm.icr_trapped)
+        v->apic_writes.late++;
+}
+
 static enum exit_action after(const struct vcpu *v)
 {
     return v->init_pending || vm.ender != NULL ? EXIT_STOP : EXIT_NEXT;
@@ -134,6 +141,7 @@ enum exit_action ipi_x2apic_write(struct vcpu *v, struct exit *exit, uint64_t va
         return exit_fault_code(exit, VECTOR_GP, 0);
     const struct icr icr = {
         .low = (uint32_t)value, .destination = (uint32_t)(value >> 32), .x2apic = true};
+    count_write(v, &v->apic_writes.msr);
     if (!handle(v, &icr) && wrmsr_safe(MSR_X2APIC_ICR, value) != 0)
         return exit_fault_code(exit, VECTOR_GP, 0);
     untrap_if_done(v);
@@ -146,6 +154,7 @@ enum exit_action ipi_x2apic_write(struct vcpu *v, struct exit *exit, uint64_t va
 
 enum exit_action ipi_xapic_write(struct vcpu *v, uint32_t offset, uint32_t value)
 {
+    count_write(v, &v->apic_writes.page);
     if (offset == APIC_ICR) {
         const struct icr icr = {.low = value, .destination = apic_read(APIC_ICR_HIGH) >> 24};
         if (!handle(v, &icr))

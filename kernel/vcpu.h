@@ -134,6 +134,9 @@ struct vcpu {
     struct vcpu_stats *stats;     /* (c) NULL: its exits are not timed; what it points to: (o) */
     bool ran;                     /* (o) it has entered the guest since launch */
     _Atomic bool icr_passed;      /* (a) its writes to the x2APIC ICR are no longer trapped */
+    struct {
+        uint64_t msr, page, late; /* by WRMSR, by MMIO; of both, those for which no trap was left */
+    } apic_writes;                /* (o) that exited */
 };
 
 /* The model has SGX (CPUID.7:EBX[2]), which machine-check state turns off: cpuid/dynamic.h. */

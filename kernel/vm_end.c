@@ -55,6 +55,10 @@ static void print_exits(const struct vcpu *v)
     }
     if (used != 0 || kinds == 0)
         console_line("exits: vcpu %u:%s", v->index, used == 0 ? " none" : text);
+    if (v->apic_writes.msr != 0 || v->apic_writes.page != 0)
+        console_line("ipi: vcpu %u: %lu writes to the APIC by WRMSR and %lu by MMIO exited, %lu of "
+                     "them when all vCPUs had come up",
+                     v->index, v->apic_writes.msr, v->apic_writes.page, v->apic_writes.late);
 }
 
 /* With what the verdict line itself may have to say. */

@@ -186,9 +186,11 @@ def test_reset_left_to_the_hardware(boot):
     assert not booted.lines("guest: resets"), booted.tail()
 
 
-def test_x2apic(boot):
-    """Bochs' Intel CPUs are the only ones here that have it."""
-    run_payload(boot, "bochs-intel", "smp", "x2apic", "icr-trap=keep")
+@pytest.mark.parametrize("name, trap", [("smp", "keep"), ("exits", "startup")])
+def test_x2apic(boot, name, trap):
+    """Bochs' Intel CPUs are the only ones here that have it: a trapped ICR, and one that is no
+    longer trapped once all have started."""
+    run_payload(boot, "bochs-intel", name, "x2apic", f"icr-trap={trap}")
 
 
 @pytest.mark.parametrize("vcpus", [1, 4])

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A guest that has started runs without exits: halts, timer ticks and interrupts between vCPUs are
- * its own. Wants icr-trap=startup where the hardware cannot catch a later INIT by itself.
+ * its own. Wants icr-trap=startup where the hardware cannot catch a later INIT by itself. With
+ * `x2apic` on the command line in that mode.
  */
 #include "tests/guest/lib/payload.h"
 
@@ -86,6 +87,13 @@ int main(void)
     if (!under_latch()) {
         check_skip("exits", "no Latch, so no exits");
         return 0;
+    }
+    if (boot_word("x2apic", NULL)) {
+        if (!apic_has_x2apic()) {
+            check_skip("exits.x2apic", "CPUID has no x2APIC");
+            return 0;
+        }
+        apic_enter_x2apic();
     }
     set_handler(VECTOR_TIMER, on_tick);
     set_handler(VECTOR_TEST, on_interrupt);
