@@ -205,7 +205,9 @@ int vm_build_memory(void)
     return error == 0 ? build_tables() : error;
 }
 
-/* Shadow tables are of no more use; of the nested ones only what a new model needs is added. */
+/* Of the nested tables only what a new model needs is added. Of the shadow tables all go, with paging
+ * off as well as on: an INIT leaves the guest's tables as they are, so that what was made of them can
+ * serve again, but a RESET comes with memory cleared. */
 int vm_renew_memory(void)
 {
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {

@@ -28,7 +28,11 @@
  * a supervisor's page is in the way. Meanwhile the hardware cannot check SMAP or the page's own key:
  * struct shadow_stats counts these. Where PKRS leaves no such key the write faults as with WP=1.
  *
- * Whatever writes guest memory besides the guest's own stores calls shadow_write() first.
+ * Whatever writes guest memory besides the guest's own stores calls shadow_write() first. Devices do
+ * not: what DMA writes into a tracked table is not noticed, and the shadow stays as it was until a
+ * store of the guest's to that frame, or until the page is dropped. A CPU follows such a change after
+ * the guest's next flush. So a guest whose devices write page tables, as a loader might that reads
+ * them from a disk over old ones, is not served exactly.
  *
  * Flushes. A page that was unlinked waits in limbo for env->flush() before it is used again, and
  * frames are tracked only after one. All else is the caller's, on one vCPU: cpu->changed means that

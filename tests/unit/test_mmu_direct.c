@@ -634,6 +634,40 @@ static void shadow_pages_cost_little(void)
     CHECK_EQ(memory.live, 0U);
 }
 
+/* What the README says of the memory that tracking takes, under both kinds of roots together: a table
+ * for each 2 MiB with a tracked frame, however many it has, and another for each GiB that was one
+ * page; and nothing in proportion to the guest's memory but a table for each GiB of 2 MiB pages. */
+static void tracking_costs(void)
+{
+    for (unsigned int max_leaf = 2; max_leaf < 4; max_leaf++) {
+        static const uint64_t first = 0x2345000, size = 0x600000;
+        struct paging_props props = {.maxphyaddr = 40, .pat = true};
+        struct paging_state state = {.props = &props};
+        struct role_context context = {.format = FORMAT_NPT, .direct = true, .tables = true};
+        struct table_page *root[2] = {NULL, NULL};
+        unsigned int before = 0, gib = max_leaf == 3 ? 0 : 1;
+
+        machine(FORMAT_NPT, max_leaf);
+        set(0, 64 * GIB, 0, GUEST_PASS);
+        set(first, size, 0, GUEST_ABSENT);
+        direct_set_tables(&direct, hpa(first), size);
+        root[0] = root_of(40);
+        CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root[1]), 0);
+        for (uint64_t end = 16; end <= 32; end += 16) {
+            before = cache.pages;
+            for (unsigned int i = 0; i < 2; i++)
+                CHECK_EQ(direct_build(&direct, root[i], gpa(end * GIB)), 0);
+        }
+        CHECK_EQ(cache.pages - before, 16U * gib);
+        before = cache.pages;
+        for (unsigned int i = 0; i < 400; i++)
+            direct_protect(&direct, gfn((i / 100UL + 8) << 18 | (i % 100UL / 2 * 512 + i % 2)),
+                           false);
+        CHECK_EQ(cache.pages - before, 200U + 4U * !gib);
+        direct_destroy(&direct);
+    }
+}
+
 static void wrong_roles(void)
 {
     struct table_page *root;
@@ -663,6 +697,7 @@ int main(void)
     RUN(running_dry);
     RUN(shadow_pages);
     RUN(shadow_pages_cost_little);
+    RUN(tracking_costs);
     RUN(wrong_roles);
     return unit_end();
 }

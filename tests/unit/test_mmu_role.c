@@ -237,6 +237,24 @@ static void toggled_bits(void)
     }
 }
 
+/* INIT and RESET: with paging off no context changes, whatever the registers were; with paging on it
+ * is another one, and so it is dropped. */
+static void init_drops_only_what_paging_made(void)
+{
+    unsigned int wrong = 0;
+
+    for (unsigned int bits = 0; bits < ALL_BITS; bits++)
+        for (unsigned int p = 0; p < 16; p++) {
+            struct paging_props props = props_of(p, 36, 47);
+            struct paging_state before = state_of(bits, &props);
+            struct paging_state after = {.cr0 = 1UL << 4, .props = &props}; /* ET */
+            bool kept = role_equal(root_role(&before), root_role(&after));
+
+            wrong += kept != !(bits & PG);
+        }
+    CHECK_EQ(wrong, 0U);
+}
+
 /* The distinct canonical roles at one level, over all registers in the given modes. */
 static unsigned int contexts(unsigned int low_mode, unsigned int high_mode, unsigned int level,
                              const struct paging_props *props)
@@ -488,6 +506,7 @@ int main(void)
     RUN(shadow_pages_sound_and_thrifty);
     RUN(direct_ignores_the_rest);
     RUN(toggled_bits);
+    RUN(init_drops_only_what_paging_made);
     RUN(contexts_by_mode);
     RUN(shadow_sound_and_thrifty);
     RUN(every_cbit_sound_and_thrifty);

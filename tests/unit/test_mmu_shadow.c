@@ -391,6 +391,24 @@ static void counting(void)
     CHECK_EQ(stats.pages, 6U + 1U + 5U - stats.shared);
 }
 
+/* What the README says of a GiB of large pages: one table, and what Latch remembers of it. */
+static void cost_of_large_pages(void)
+{
+    struct vcpu *c = simple_guest(POOL);
+    struct shadow_stats before, after;
+
+    CHECK_EQ(sizeof(struct shadow_page), 168U);
+    put(2, 1, 5 * PAGE_SIZE | ALL);
+    for (unsigned int i = 0; i < 512; i++)
+        put(5, i, (GIB + i * LARGE) | ALL | PS);
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    shadow_count(&m.shadow, &before);
+    for (unsigned int i = 0; i < 512; i++)
+        CHECK_EQ(go(c, GIB + i * LARGE, ACCESS_WRITE), GIB + i * LARGE);
+    shadow_count(&m.shadow, &after);
+    CHECK_EQ(after.pages - before.pages, 1U);
+}
+
 /* A guest reset gives all back, and lets the guest write to all. */
 static void clearing(void)
 {
@@ -432,6 +450,27 @@ static void clearing_at_once(void)
     CHECK_EQ(stats.pages, CPUS);
     run_long(c, 1);
     CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+}
+
+/* INIT with paging on drops the vCPU's context: the hardware is to load another one, and nothing is
+ * held for it but what may serve again, which a load finds. With paging off there is none. */
+static void unloading(void)
+{
+    struct vcpu *c = simple_guest(POOL);
+    struct shadow_page *root = c->shadow.root;
+    uint64_t fills;
+
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    CHECK_EQ(root->users, 1U);
+    c->shadow.state.cr0 = 0;
+    flush_all(c);
+    CHECK(c->shadow.root == NULL);
+    CHECK_EQ(root->users, 0U);
+    fills = m.shadow.fills;
+    run_long(c, 1);
+    CHECK(c->shadow.root == root);
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    CHECK_EQ(m.shadow.fills, fills);
 }
 
 /* Flush until nothing below the root is unsynced. */
@@ -513,6 +552,8 @@ int main(void)
     RUN(without_wp);
     RUN(sharing);
     RUN(counting);
+    RUN(cost_of_large_pages);
+    RUN(unloading);
     RUN(clearing);
     RUN(clearing_at_once);
     RUN(freed_and_not_tracked);
