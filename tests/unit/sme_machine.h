@@ -121,7 +121,7 @@ static bool walk(uint64_t root, uint64_t address, struct seen *seen)
 {
     uint64_t entry = root;
 
-    seen->tables_c = true;
+    *seen = (struct seen){.tables_c = true};
     for (unsigned int level = 4; level > 0; level--) {
         const unsigned int shift = 3 + 9 * level;
         uint64_t table;
