@@ -485,6 +485,6 @@ const struct policy_feature policy_features[] = {
 };
 /* clang-format on */
 
-_Static_assert(sizeof(policy_features) / sizeof(policy_features[0]) <= 32 * POLICY_WORDS,
+_Static_assert(sizeof(policy_features) / sizeof(policy_features[0]) <= 32UL * POLICY_WORDS,
                "each line has its bit in a set");
 const size_t policy_feature_count = sizeof(policy_features) / sizeof(policy_features[0]);

@@ -46,9 +46,15 @@ struct paging_props role_props(union page_role role)
                                  .pat = role.pat};
 }
 
+/* How many frames a page at `level` covers. A level has three bits. */
+static uint64_t frames_covered(unsigned int level)
+{
+    return 1UL << 9U * (level & 7U);
+}
+
 gfn_t role_first_frame(unsigned int level, gfn_t frame)
 {
-    return gfn(frame.raw & ~((1UL << (9U * level)) - 1UL));
+    return gfn(frame.raw & ~(frames_covered(level) - 1UL));
 }
 
 uint64_t role_limit(union page_role role)
@@ -173,7 +179,7 @@ union page_role role_at_nested_level(union page_role role, unsigned int level, g
     union page_role result = role_at_level(role, level, frame);
     uint64_t covered = role_first_frame(level, frame).raw;
 
-    if (end.raw <= covered || first.raw >= covered + (1UL << 9U * level))
+    if (end.raw <= covered || first.raw >= covered + frames_covered(level))
         result.tables = 0;
     return result;
 }
