@@ -14,6 +14,7 @@ from test_debian import check_report
 MODES = BUILD / "guest/modes.elf"
 SMP = BUILD / "guest/smp.elf"
 AREAS = BUILD / "guest/areas.elf"
+PRESSURE = BUILD / "guest/pressure.elf"
 QEMU = ["--machine", "qemu-amd"]
 
 
@@ -138,10 +139,33 @@ def test_latchs_own_writes(boot):
     assert run(boot, AREAS, "paging=shadow").lines("ok areas.written-table-followed")
 
 
-def test_few_shadow_tables(boot):
-    """The least that can be configured; what does not fit is dropped and made again."""
-    booted = run(boot, SMP, "paging=shadow shadow=2")
-    assert booted.lines(r"tables: shadow: \d+ pages of 512"), booted.tail(40)
+def figures(booted, kind):
+    """The verdict's line: pages in all, of more than one model, and of each."""
+    line = booted.lines(rf"tables: {kind}: \d+ pages .*in all.*")[-1]
+    pages, shared = re.search(r": (\d+) pages .*in all, (\d+) shared", line).groups()
+    models = {int(vcpu): int(of) for vcpu, of in re.findall(r", vcpu (\d+): (\d+)", line)}
+    return int(pages), int(shared), models
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_few_tables(boot, machine):
+    """The least that can be configured, and a guest that needs more, of shadow and of nested tables:
+    what does not fit is dropped and made again, and the guest sees nothing of it. Then the figures,
+    where two models differ above directories only."""
+    booted = boot("--machine", machine, "--guest", PRESSURE, "--mem", 1344, "--conf",
+                  "icr-trap=startup paging=shadow shadow=2 pool=2 cpu1=host,gbpages=off")
+    assert booted.finish() == SUCCESS, booted.tail()
+    assert len(booted.lines(r"ok pressure\.round\d\.vcpu\d")) == 6, booted.tail()
+    rest = booted.lines("tables: shadow: .* evictions")[-1]
+    most, evictions = re.search(r"(\d+) pages at most, .* (\d+) evictions", rest).groups()
+    assert int(most) <= 512 and int(evictions) > 100, rest
+    nested = "EPT" if machine == "bochs-intel" else "NPT"
+    assert booted.lines(rf"tables: {nested}: dropped \d+ times"), booted.tail()
+    for kind in ("shadow", nested):
+        pages, shared, models = figures(booted, kind)
+        assert pages <= 512 and set(models) == {0, 1}, booted.tail()
+        assert 0 < shared <= min(models.values()), booted.tail()
+        assert sum(models.values()) - shared <= pages, booted.tail()
 
 
 def test_shadow_tables_memory_is_the_guests_if_none_are_needed(boot):
