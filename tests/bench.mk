@@ -30,12 +30,13 @@ $(BENCH)/monitor: $(BENCH_KVM_C) $(wildcard tests/bench/kvm/*.h tests/bench/entr
 	@mkdir -p $(@D)
 	@$(CC) $(BENCH_KVM_FLAGS) -static -s $(BENCH_KVM_C) -o $@
 
-$(BENCH)/kvm.gz: tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(B)/debian/stamp
+$(BENCH)/kvm.gz: tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(BENCH)/whole.gz \
+    $(B)/debian/stamp
 	@rm -rf $(BENCH)/kvm
 	@mkdir -p $(BENCH)/kvm/bin $(BENCH)/kvm/proc $(BENCH)/kvm/sys $(BENCH)/kvm/dev
 	@install -m 755 $(B)/debian/busybox $(BENCH)/kvm/bin
 	@install -m 755 tests/bench/kvm/init $(BENCH)/monitor $(BENCH)/payload.elf $(BENCH)/kvm
-	@install -m 644 $(B)/debian/*.ko $(BENCH)/kvm
+	@install -m 644 $(B)/debian/*.ko $(B)/debian/vmlinuz $(BENCH)/whole.gz $(BENCH)/kvm
 	@cd $(BENCH)/kvm && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9n > ../kvm.gz.new
 	@mv $(BENCH)/kvm.gz.new $@
 

@@ -11,6 +11,7 @@
 #define RSDT         0xe0100U
 #define MADT         0xe0200U
 #define LAPIC        0xfee00000U
+#define IO_APIC      0xfec00000U
 
 struct multiboot_info {
     uint32_t flags, mem_lower, mem_upper, boot_device, command_line, mods_count, mods_address;
@@ -41,6 +42,10 @@ struct rsdp {
 struct madt {
     struct acpi_header header;
     uint32_t lapic, flags;
+    struct {
+        uint8_t type, length, id, reserved;
+        uint32_t address, first_gsi;
+    } __attribute__((packed)) io_apic; /* else Linux leaves the local APICs' timers alone */
     struct {
         uint8_t type, length, uid, apic_id;
         uint32_t flags;
@@ -95,6 +100,10 @@ static void describe_cpus(uint8_t *low, unsigned int cpus)
     memcpy(madt->header.signature, "APIC", sizeof(madt->header.signature));
     madt->header.length = (uint32_t)(offsetof(struct madt, cpu) + cpus * sizeof(madt->cpu[0]));
     madt->lapic = LAPIC;
+    madt->io_apic.type = 1;
+    madt->io_apic.length = sizeof(madt->io_apic);
+    madt->io_apic.id = VCPUS_MAX;
+    madt->io_apic.address = IO_APIC;
     for (unsigned int i = 0; i < cpus; i++) {
         madt->cpu[i].length = sizeof(madt->cpu[0]);
         madt->cpu[i].uid = madt->cpu[i].apic_id = (uint8_t)i;

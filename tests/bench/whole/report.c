@@ -32,6 +32,12 @@ static const char *word(const char *line, const char *key)
     return NULL;
 }
 
+static unsigned int number(const char *line, const char *key, unsigned int otherwise)
+{
+    const char *value = word(line, key);
+    return value ? (unsigned int)strtoul(value, NULL, 10) : otherwise;
+}
+
 /* How long the boot CPU has idled, in ns, by the kernel's own account. */
 static unsigned long idle_time(void)
 {
@@ -89,9 +95,8 @@ int main(void)
         return report();
     (void)snprintf(load, sizeof(load), "%s", value ? value : "");
     load[strcspn(load, "_")] = '\0'; /* padding */
-    const char *seconds = word(line, "bench.seconds");
-    int status = value ? run_load(load, seconds ? (unsigned int)strtoul(seconds, NULL, 10) : 1)
-                       : measure_rows();
+    int status = value ? run_load(load, number(line, "bench.seconds", 1))
+                       : measure_rows(number(line, "rounds", 1000));
     printf("Test result: %s\n", status ? "ERROR" : "SUCCESS");
     return status ? 2 : 0;
 }
