@@ -14,6 +14,7 @@ STOPPED = re.compile(r"^Next at t=(\d+)$", re.M)
 TRACED = re.compile(r"^\(0\)\.\[\d+\] \[0x[0-9a-f]+\] [0-9a-f]+:([0-9a-f]{16}) \(.*?\): (\S+)",
                     re.M)
 LATCH_BASE = 1 << 63
+MACHINES = ["bochs-intel", "bochs-amd"]
 
 
 def run(script, arguments):
@@ -24,7 +25,8 @@ def run(script, arguments):
         words = [ROOT / "iso/run", "--batch", "--bochs-script", file, *arguments]
         done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        said = pathlib.Path(f"{file}.out").read_text(encoding="utf-8", errors="replace")
+        out = pathlib.Path(f"{file}.out")  # not there where iso/run refused
+        said = out.read_text(encoding="utf-8", errors="replace") if out.exists() else ""
         return said, done.stdout.decode(errors="replace").replace("\r", "")
 
 

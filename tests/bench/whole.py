@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Debian's kernel from its first instruction to the verdict of its initramfs, in instructions.
 
-On Bochs, whose debugger tells when an address is first executed, on one CPU. The time in which the
-CPU idled by the kernel's own account is taken off, and each column gets the same memory and the
-same command line, which says not to use what Latch's guest does not see.
+On Bochs, whose debugger tells when an address is first executed, on one CPU; in KVM's guest the
+monitor tells the TSC at its entry. The time in which the CPU idled by the kernel's own account is
+taken off, and each column gets the same memory and the same command line, which says not to use what
+Latch's guest does not see.
 """
 
 import re
@@ -22,9 +23,21 @@ TICKS_PER_US = 4
 INITRD = LINUX_INITRD
 
 
+def read(console, entry):
+    """{"boot": instructions without "idle", "flags", "exits"} from a console that has come as far as
+    the verdict, by the TSC at the kernel's entry; else None."""
+    verdict = VERDICT.search(console)
+    if entry is None or not verdict:
+        return None
+    idle = int(verdict.group(2)) * TICKS_PER_US // 1000
+    flags = FLAGS.search(console)
+    return {"boot": int(verdict.group(1)) - entry - idle, "idle": idle,
+            "flags": flags.group(1).split() if flags else [],
+            "exits": dict(steady.exits_of(console))}
+
+
 def measure(machine, column):
-    """{"boot": instructions without "idle", "flags", under Latch "entry" to the guest's first, too,
-    and "exits", "tables"}."""
+    """As read(); under Latch "entry", from Latch's to the guest's first, and "tables" too."""
     bare = column == "bare"
     paging = "shadow" if column == "latch-sh" else "direct"
     stops = [KERNEL_ENTRY] if bare else [LATCH_ENTRY, KERNEL_ENTRY]
@@ -35,18 +48,13 @@ def measure(machine, column):
     arguments += ["--bare"] if bare else ["--paging", paging]
     said, console = debugger.run(script, arguments)
     times = [int(time) for time in debugger.STOPPED.findall(said)][1:]
-    verdict = VERDICT.search(console)
-    if len(times) < len(stops) or not verdict:
+    result = read(console, times[len(stops) - 1] if len(times) >= len(stops) else None)
+    if result is None:
         refused = re.search(r"refused: (.*)", console)
-        last = (console.strip().splitlines() or ["nothing"])[-1]
+        last = steady.last_line(console)
         return {"missing": refused.group(1) if refused else f"no verdict; its last line: {last}"}
-    idle = int(verdict.group(2)) * TICKS_PER_US // 1000
-    flags = FLAGS.search(console)
-    result = {"boot": int(verdict.group(1)) - times[len(stops) - 1] - idle, "idle": idle,
-              "flags": flags.group(1).split() if flags else []}
     if not bare:
         result["entry"] = times[1] - times[0]
-        result["exits"] = dict(steady.exits_of(console))
         tables = memory.TABLES.search(console)
         if tables:
             result["tables"] = int(tables.group(1))
@@ -56,18 +64,21 @@ def measure(machine, column):
 def lines(machine, columns):
     """The results as text."""
     text = [f"{machine}: Debian's kernel from entry to verdict"]
-    bare = columns.get("bare", {}).get("boot")
+    bare = columns.get("bare", {})
     for name, result in columns.items():
         if "missing" in result:
             text.append(f"  {name}: {result['missing']}")
             continue
         line = f"  {name}: {result['boot']:,} instructions without {result['idle']:,} idle"
-        if name != "bare":
-            if bare:
-                line += f", {result['boot'] / bare:.4f} of bare"
-            line += f"; {result['entry']:,} from Latch's entry to the guest's first; exits:"
+        if "boot" in bare and name != "bare":
+            line += f", {result['boot'] / bare['boot']:.4f} of bare"
+        if "entry" in result:
+            line += f"; {result['entry']:,} from Latch's entry to the guest's first"
+        if result["exits"]:
+            line += "; exits:"
             line += "".join(f" {kind} {count}" for kind, count in result["exits"].items())
-            other = set(result["flags"]) ^ set(columns.get("bare", {}).get("flags", []))
+        if "flags" in bare:
+            other = set(result["flags"]) ^ set(bare["flags"])
             line += f"; features that differ from bare: {' '.join(sorted(other)) or 'none'}"
         text.append(line)
     return "\n".join(text)

@@ -9,6 +9,7 @@
 
 #define SETUP 1024U /* the setup part of the image: one sector beside the boot sector */
 #define ENTRY 0x1000000U
+#define MAGIC 0x53726448U /* "HdrS" */
 
 enum { DATA, ENABLE, IDENTITY, LINE_CONTROL, MODEM_CONTROL, LINE_STATUS };
 
@@ -106,14 +107,14 @@ static void loads_linux(void)
     uint8_t *memory = calloc(1, LINUX_MEMORY), *params = memory + LINUX_PARAMS;
     memset(image + SETUP, 0x5a, 16);
     image[0x1f1] = 1;
-    memcpy(image + 0x202, "HdrS", 4);
+    put32(image + 0x202, MAGIC);
     put32(image + 0x238, 255);
     put32(image + 0x258, ENTRY);
     write_file(kernel, image, sizeof(image));
     write_file(initrd, "files", 5);
     CHECK_EQ(linux_load(memory, kernel, initrd, (char *[]){one, two, NULL}), ENTRY);
     CHECK_EQ(get32(memory + ENTRY), 0x5a5a5a5a);
-    CHECK_EQ(memcmp(params + 0x202, "HdrS", 4), 0);
+    CHECK_EQ(get32(params + 0x202), MAGIC);
     CHECK_EQ(params[0x210], 0xff);
     CHECK_EQ(memcmp(memory + get32(params + 0x218), "files", get32(params + 0x21c)), 0);
     CHECK_EQ(get32(params + 0x21c), 5);
