@@ -147,9 +147,8 @@ static enum exit_action load_cr3(struct vcpu *v, uint64_t value)
 /* With paging on the state follows whatever decides how CR3 is read. */
 static bool cr3_valid_in_long_mode(const struct vcpu *v, uint64_t value)
 {
-    if (v->shadow->state.cr4 & CR4_PCIDE)
-        value &= ~CR3_NO_FLUSH;
-    return !(value & v->cr3_reserved);
+    const uint64_t wrong = value & v->cr3_reserved;
+    return wrong == 0 || (wrong == CR3_NO_FLUSH && (v->shadow->state.cr4 & CR4_PCIDE));
 }
 
 /* Shadow tables hold what CR3 leads to, so each load of it flushes, CR3_NO_FLUSH or not. */

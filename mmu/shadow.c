@@ -23,6 +23,7 @@ void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_
                          .direct = direct,
                          .pages = descriptors,
                          .first = first,
+                         .tables = env->map(env->ctx, first),
                          .count = count,
                          .track = track};
     pool_clear(s);

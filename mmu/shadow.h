@@ -78,6 +78,7 @@ struct shadow {
     struct direct *direct;
     struct shadow_page *pages;
     hpa_t first;
+    uint8_t *tables; /* at `first`; the others follow in memory as they do physically */
     unsigned int count;
     bool track;
     /* Live pages are in a bucket, by frame alone, and without users in one of three lists. */
@@ -123,8 +124,8 @@ enum shadow_outcome {
 };
 
 /*
- * An empty set of shadow tables in `count` physically contiguous pages from `first` on, which the
- * nested tables that `direct` builds for roles with `tables` set map too, at that same
+ * An empty set of shadow tables in `count` pages from `first` on, contiguous physically and as
+ * env->map() has them, which the nested tables that `direct` builds for roles with `tables` set map too, at that same
  * guest-physical address, where the guest must have no memory. The first page for each vCPU must
  * lie below 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked through
  * `guest`. `track` false: no page is ever tracked, for VMs some of whose vCPUs walk the guest's

@@ -52,7 +52,7 @@ hpa_t shadow_address(const struct shadow *s, const struct shadow_page *page)
 
 uint64_t *shadow_table(const struct shadow *s, const struct shadow_page *page)
 {
-    return s->env->map(s->env->ctx, shadow_address(s, page));
+    return (uint64_t *)(s->tables + (uint64_t)(page - s->pages) * PAGE_SIZE);
 }
 
 struct shadow_page *shadow_child(const struct shadow *s, const struct shadow_page *page,

@@ -10,7 +10,8 @@ from results import median, rows_of
 LEFT, RIGHT, LINE, HEAD, GAP = 150, 40, 17, 62, 30
 WIDTH = 900
 COLOURS = {"bare": "#888888", "floor": "#c9b458", "gpr": "#d98c21", "full": "#8c510a",
-           "latch": "#0057b8", "latch-sh": "#5aa9ff", "kvm": "#c62828", "kvm-sh": "#f48a8a",
+           "latch": "#0057b8", "latch-fl": "#00838f", "latch-sh": "#5aa9ff",
+           "kvm": "#c62828", "kvm-sh": "#f48a8a",
            "xen": "#6a1b9a"}
 STYLE = ("text{font:12px sans-serif;fill:#222}.title{font-weight:bold;font-size:14px}"
          ".scale{fill:#666;text-anchor:middle}.row{text-anchor:end}")

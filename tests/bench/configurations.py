@@ -96,6 +96,8 @@ COLUMNS = [
     Column("latch-sh", "Latch, shadow paging",
            payload("--paging", "shadow", *MODEL),
            slow=linux("--paging", "shadow")),
+    Column("latch-fl", "Latch, direct paging, all flushed that the CPU can",
+           payload("--paging", "direct", "--conf", "test-hypercalls=on mitigations=all")),
     Column("kvm", "KVM of Debian's kernel on one CPU, nested paging", kvm("bench.nested=1"),
            quick=False, needs=(KVM_KERNEL, KVM_INITRD)),
     Column("kvm-sh", "the same, shadow paging", kvm("bench.nested=0"), quick=False,

@@ -13,7 +13,7 @@ from conftest import BUILD
 MAPPING = re.compile(r"^([0-9a-f]{16}): ([0-9a-f]{16}) ([X-])([G-])([P-])...([T-])([U-])([W-])\s*$",
                      re.MULTILINE)
 HIGH_HALF = 1 << 63
-STAYS_UP = ["--conf", "on-end=halt exit-port=0"]
+STAYS_UP = ["--conf", "on-end=halt on-reset=halt exit-port=0"]
 
 
 class Monitor:
