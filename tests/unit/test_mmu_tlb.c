@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Guards the flushes: under random operations of the guest's and of Latch's, on two CPUs with
- * greedy TLBs, nothing stale is ever held once Latch considers a change done; and each flush is
+ * Guards the flushes: under random operations of the guest's and of Latch's, on two or three CPUs
+ * with greedy TLBs, of like and of unlike models, nothing stale is ever held once Latch considers a change done; and each flush is
  * needed, so without it something is. The emulators cannot show this: they flush at each entry.
  */
-#include "tests/unit/tlb_machine.h"
+#include "tests/unit/tlb_guest.h"
 #include <glob.h>
 
-#define SEEDS       36U /* formats, modes, quiet or not, and three of each */
-#define OPERATIONS  1000U
-#define TABLE_FIRST 1U /* RAM frames: two roots, then tables, then data */
-#define TABLE_LAST  14U
+#define SEEDS      48U /* formats, modes, quiet or not, and the four of machine_new() */
+#define OPERATIONS 1000U
 
 static void set_range(uint64_t start, uint64_t end, enum guest_kind kind)
 {
@@ -20,20 +18,6 @@ static void set_range(uint64_t start, uint64_t end, enum guest_kind kind)
 }
 
 /* --- the machine --- */
-
-/* The hardware loads what Latch says, and flushes what the caller of mmu/ is to flush. */
-static void enter(struct vcpu *c, enum caller_site site)
-{
-    c->active = c->root[paging_on(c)];
-    c->cr3 = c->shadow.cr3.raw;
-    memcpy(c->pdpte, c->shadow.pdpte, sizeof(c->pdpte));
-    c->shadow.changed = false;
-    if (site == m.without_caller)
-        return;
-    cache_drop(&c->linear);
-    if (!m.intel)
-        cache_drop(&c->nested); /* the ASID's */
-}
 
 static void add_cpu(struct vcpu *c)
 {
@@ -45,8 +29,15 @@ static void add_cpu(struct vcpu *c)
                                      .pse36 = true,
                                      .pat = true,
                                      .vendor = m.intel ? PAGING_INTEL : PAGING_AMD};
+    const unsigned int index = (unsigned int)(c - m.cpu);
+
+    if (m.unlike) {
+        if (m.mode != MODE_4LEVEL || m.cpus > 2) /* else pages of 1 GiB alone tell them apart */
+            c->props.maxphyaddr = (uint8_t)(WIDTH - 4U * index);
+        c->props.gbpages = index == 1;
+    }
     /* A limit, so that the plain roots of the two differ at the top and share what is below. */
-    if (c != &m.cpu[0])
+    if (!m.unlike && index != 0)
         c->props.maxphyaddr--;
     for (unsigned int tables = 0; tables < 2; tables++) {
         struct paging_state state = {.props = &c->props};
@@ -57,7 +48,8 @@ static void add_cpu(struct vcpu *c)
                              &c->root[tables]),
                  0);
     }
-    c->props.maxphyaddr = WIDTH;
+    if (!m.unlike)
+        c->props.maxphyaddr = WIDTH;
     CHECK_EQ(shadow_cpu_init(&m.shadow, &c->shadow, &c->props, &context), 0);
     c->shadow.state.efer = m.mode == MODE_32BIT_PSE ? 0 : EFER_NXE;
     c->active = c->root[0];
@@ -80,6 +72,11 @@ static void machine_new(uint64_t seed)
     m.intel = seed & 1U;
     m.mode = modes[seed / 2 % COUNT(modes)];
     m.second = seed / 12 & 1U ? 1 : 100;
+    m.unlike = seed / 12 >= 2;
+    m.pcids = m.mode == MODE_4LEVEL && (seed / 12 & 1U);
+    m.third_off = seed / 6 & 1U;
+    m.cpus = seed / 12 % 4 == 3 ? 3 : 2;
+    m.shadow_pages = (m.cpus + 1U) * SHADOW_PAGES_PER_CPU;
     m.seed = (seed + 1U) * 0x9e3779b97f4a7c15UL | 1U;
     m.stale = NULL;
     m.in_latch = &m.cpu[0];
@@ -88,195 +85,14 @@ static void machine_new(uint64_t seed)
     m.map = (struct guest_map){.count = 0};
     m.mtrr = (struct mtrr_state){.def_type = MTRR_DEF_ENABLE | CACHE_WB};
     set_range(0, GUEST_SIZE, GUEST_PASS);
-    set_range(TABLES, TABLES + SHADOW_PAGES * PAGE_SIZE, GUEST_ABSENT);
+    set_range(TABLES, TABLES + m.shadow_pages * PAGE_SIZE, GUEST_ABSENT);
     direct_init(&m.direct, &m.env, &m.cache, &format, &m.map, &m.mtrr);
-    shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), SHADOW_PAGES, m.pages, true);
+    shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), m.shadow_pages, m.pages, true);
     memset(m.ram, 0, sizeof(m.ram));
     memset(m.pool, 0, sizeof(m.pool));
-    for (unsigned int i = 0; i < CPUS; i++)
+    for (unsigned int i = 0; i < m.cpus; i++)
         add_cpu(&m.cpu[i]);
     m.in_latch = NULL;
-}
-
-/* --- what a guest does --- */
-
-static uint64_t random_entry(bool root)
-{
-    static const uint64_t large[] = {0, 0x400000, 0x800000, 0x600000};
-    uint64_t entry = 0;
-
-    if (one_in(12))
-        return 0;
-    root = root && m.mode != MODE_32BIT_PSE; /* whose directory has pages too */
-    if (m.mode == MODE_PAE && root)
-        return P | (TABLE_FIRST + 2 + draw(2)) * PAGE_SIZE; /* few, so that one is used twice */
-    entry =
-        P | (one_in(4) ? 0 : W) | (one_in(4) ? 0 : U) | (one_in(12) ? 0 : A) | (one_in(3) ? 0 : D);
-    if (m.mode != MODE_32BIT_PSE && one_in(8))
-        entry |= NX;
-    if (!root && one_in(6))
-        return entry | PS | large[draw(COUNT(large))];
-    if (!root && one_in(3))
-        return entry | (TABLE_LAST + 1 + draw(RAM_FRAMES - TABLE_LAST - 1)) * PAGE_SIZE;
-    return entry | (TABLE_FIRST + 2 + draw(TABLE_LAST - TABLE_FIRST - 1)) * PAGE_SIZE;
-}
-
-/* The frame is mapped by what the CPU holds, or by an exit that fills or untracks it. */
-static bool may_store(struct vcpu *c, uint64_t address, bool may_exit)
-{
-    struct direct_result result;
-
-    if (holds_writable(c, address & ~PAGE_OFFSET_MASK))
-        return true;
-    if (!may_exit)
-        return false;
-    m.in_latch = c;
-    (void)shadow_write(&m.shadow, gfn(address >> PAGE_SHIFT));
-    CHECK_EQ(direct_fill(&m.direct, c->active, gpa(address), &result), 0);
-    m.in_latch = NULL;
-    crawl_nested(c);
-    return holds_writable(c, address & ~PAGE_OFFSET_MASK);
-}
-
-/* PDPTEs are the first four. */
-static void put_entry(uint64_t frame, bool second)
-{
-    unsigned int size = m.mode == MODE_32BIT_PSE ? 4 : 8;
-    bool root = frame < TABLE_FIRST + 2, pdpte = m.mode == MODE_PAE && root;
-    uint64_t index = !second ? 0 : pdpte ? 1 : m.second;
-
-    if (m.mode == MODE_32BIT_PSE && root && one_in(4))
-        index = 256;
-    ram_write(frame * PAGE_SIZE + index * size, size, random_entry(root));
-}
-
-static void random_store(struct vcpu *c, bool may_exit)
-{
-    uint64_t frame = TABLE_FIRST + draw(TABLE_LAST - TABLE_FIRST + 1);
-
-    if (!may_store(c, frame * PAGE_SIZE, may_exit))
-        return;
-    put_entry(frame, one_in(2));
-    m.stores++;
-}
-
-/* Load the tables, as after a load of CR3 alone where that is all that changed. */
-static void load_tables(struct vcpu *c)
-{
-    const struct paging_state *now = &c->shadow.state, *old = &c->loaded;
-
-    if (c->shadow.root && now->cr0 == old->cr0 && now->cr4 == old->cr4 && now->efer == old->efer)
-        shadow_load_cr3(&m.shadow, &c->shadow);
-    else
-        shadow_load(&m.shadow, &c->shadow);
-    c->loaded = *now;
-}
-
-static void load(struct vcpu *c, enum caller_site site)
-{
-    struct paging_state *state = &c->shadow.state;
-
-    state->pdpte_held = m.intel && m.mode == MODE_PAE;
-    for (unsigned int i = 0; i < 4 && state->pdpte_held; i++)
-        state->pdpte[i] = ram_entry(state->cr3 + i * 8UL, 8);
-    m.in_latch = c;
-    cache_drop(&c->guest);
-    crawl_guest(c);
-    if (paging_on(c))
-        load_tables(c);
-    else
-        shadow_unload(&m.shadow, &c->shadow);
-    CHECK(c->shadow.changed);
-    enter(c, site);
-}
-
-static void write_cr3(struct vcpu *c)
-{
-    c->shadow.state.cr3 = (TABLE_FIRST + draw(2)) * PAGE_SIZE;
-    if (paging_on(c))
-        load(c, CALLER_LOAD);
-}
-
-static void toggle_paging(struct vcpu *c)
-{
-    static const uint64_t cr4[] = {
-        [MODE_32BIT_PSE] = CR4_PSE, [MODE_PAE] = CR4_PAE, [MODE_4LEVEL] = CR4_PAE};
-    struct paging_state *state = &c->shadow.state;
-
-    state->cr4 |= cr4[m.mode];
-    state->cr0 ^= CR0_PG;
-    if (m.mode == MODE_4LEVEL)
-        state->efer = (state->efer & EFER_NXE) | EFER_LME | (paging_on(c) ? EFER_LMA : 0);
-    load(c, paging_on(c) ? CALLER_LOAD : CALLER_UNLOAD);
-}
-
-/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
-static void toggle_rules(struct vcpu *c)
-{
-    struct paging_state *state = &c->shadow.state;
-
-    switch (draw(3)) {
-    case 0:
-        state->cr0 ^= CR0_WP;
-        break;
-    case 1:
-        state->cr4 ^= CR4_SMEP;
-        break;
-    default:
-        if (m.mode != MODE_32BIT_PSE)
-            state->efer ^= EFER_NXE;
-    }
-    if (!paging_on(c))
-        return;
-    m.in_latch = c;
-    crawl_guest(c);
-    shadow_load(&m.shadow, &c->shadow);
-    enter(c, CALLER_LOAD);
-}
-
-static void invlpg(struct vcpu *c, uint64_t address)
-{
-    if (!paging_on(c))
-        return;
-    m.in_latch = c;
-    cache_drop_page(&c->guest, address);
-    crawl_guest(c);
-    shadow_invalidate(&m.shadow, &c->shadow, gla(address));
-    if (c->shadow.changed)
-        enter(c, CALLER_LINKS);
-    if (m.without_caller != CALLER_ADDRESS)
-        cache_drop_part(&c->linear, address);
-}
-
-/* The caller need not flush, and this CPU drops nothing by itself. */
-static void fault(struct vcpu *c, uint64_t address, unsigned int access)
-{
-    struct walk_result result;
-
-    m.in_latch = c;
-    (void)shadow_fault(&m.shadow, &c->shadow, gla(address), access, &result);
-    if (c->shadow.changed)
-        enter(c, CALLER_FAULT);
-}
-
-static void random_fault(struct vcpu *c)
-{
-    static const unsigned int accesses[] = {ACCESS_READ, ACCESS_WRITE, ACCESS_EXECUTE,
-                                            ACCESS_READ | ACCESS_USER, ACCESS_WRITE | ACCESS_USER};
-
-    for (unsigned int i = 0; i < 4 && paging_on(c); i++)
-        fault(c, linear_address((unsigned int)draw(LINEAR_ADDRESSES)),
-              accesses[draw(COUNT(accesses))]);
-}
-
-static void touch(struct vcpu *c)
-{
-    struct direct_result result;
-
-    for (unsigned int i = 0; i < 8; i++)
-        CHECK_EQ(direct_fill(&m.direct, c->active,
-                             gpa(nested_address((unsigned int)draw(NESTED_ADDRESSES))), &result),
-                 0);
 }
 
 /* --- what Latch does of itself --- */
@@ -309,7 +125,7 @@ static void change_types(struct vcpu *c)
 /* A guest's reset: no CPU runs it, and each begins with paging off. */
 static void reset(void)
 {
-    for (unsigned int i = 0; i < CPUS; i++)
+    for (unsigned int i = 0; i < m.cpus; i++)
         if (paging_on(&m.cpu[i]))
             toggle_paging(&m.cpu[i]);
     shadow_clear(&m.shadow);
@@ -319,7 +135,7 @@ static void reset(void)
  * ever flushes. So what it holds of tables is there when their pages are used again. */
 static void operation(bool quiet)
 {
-    struct vcpu *c = &m.cpu[draw(CPUS)];
+    struct vcpu *c = &m.cpu[draw(m.cpus)];
     bool lazy = quiet && c == &m.cpu[1] && !one_in(16);
     uint64_t what = draw(lazy ? 36 : quiet ? 60 : 64);
 
@@ -327,12 +143,16 @@ static void operation(bool quiet)
         random_store(c, true);
     else if (what < 36)
         random_fault(c);
+    else if (what < 37)
+        invpcid(c);
     else if (what < 46)
         invlpg(c, linear_address((unsigned int)draw(LINEAR_ADDRESSES)));
     else if (what < 51)
         write_cr3(c);
-    else if (what < 54)
+    else if (what < 53)
         toggle_rules(c);
+    else if (what < 54)
+        toggle_global(c);
     else if (what < 56 || (!paging_on(c) && what < 60))
         toggle_paging(c);
     else if (what < 60)
@@ -437,9 +257,9 @@ static void a_pdpte_that_moves_leaves_nothing(void)
 static bool any_run_finds(const char *what, unsigned int number)
 {
     for (uint64_t seed = 0; seed <= SEEDS; seed++) {
-        if (!(seed < SEEDS ? run(seed) : moved_pdpte()))
+        if (!(seed == 0 ? moved_pdpte() : run(seed - 1)))
             continue;
-        printf("# without %s %u, seed %lu: %s\n", what, number, seed, m.stale);
+        printf("# without %s %u, run %lu: %s\n", what, number, seed, m.stale);
         return true;
     }
     printf("# nothing is stale without %s %u\n", what, number);
@@ -492,6 +312,19 @@ static void each_flush_of_a_caller_is_needed(void)
     m.without_caller = CALLER_NONE;
 }
 
+/* INVVPID and TLB_CONTROL have variants that keep global translations. None will do, but where a
+ * fault has moved a PDPTE: a CPU may keep what is global then, as the guest has flushed nothing. */
+static void flushes_take_what_is_global(void)
+{
+    for (unsigned int i = CALLER_NONE + 1; i < CALLER_ADDRESS; i++) {
+        if (i == CALLER_FAULT)
+            continue;
+        m.local_caller = (enum caller_site)i;
+        CHECK(any_run_finds("globals in caller's flush", i));
+    }
+    m.local_caller = CALLER_NONE;
+}
+
 int main(void)
 {
     RUN(invlpg_drops_a_page_of_4_mib);
@@ -499,5 +332,6 @@ int main(void)
     RUN(nothing_stale_is_held);
     RUN(each_flush_is_needed);
     RUN(each_flush_of_a_caller_is_needed);
+    RUN(flushes_take_what_is_global);
     return unit_end();
 }

@@ -17,10 +17,10 @@
 
 /* A page or a link. Pages are held in parts of 4 KiB, since a CPU may do so. */
 struct held {
-    bool valid;
+    bool valid, global;
     unsigned int level;   /* link: of the table that it leads to */
     unsigned int rights;  /* what is left of them */
-    uint64_t root;        /* whatever tags it: EP4TA */
+    uint64_t tag;         /* EP4TA or PCID */
     uint64_t first;       /* leaf: of the part; link: first address that it covers */
     uint64_t start, size; /* what the entry covers */
     uint64_t to;
@@ -34,7 +34,7 @@ struct cache {
 
 /* One entry of one table. */
 struct step {
-    bool leaf;
+    bool leaf, global;
     unsigned int rights; /* that it leaves */
     uint64_t size;       /* that it covers */
     uint64_t to;         /* first byte of the page or of the table */
@@ -57,8 +57,9 @@ static inline void cache_drop(struct cache *c)
 
 static inline bool held_equal(const struct held *a, const struct held *b)
 {
-    return a->level == b->level && a->rights == b->rights && a->root == b->root &&
-           a->first == b->first && a->start == b->start && a->size == b->size && a->to == b->to;
+    return a->level == b->level && a->rights == b->rights && a->tag == b->tag &&
+           a->global == b->global && a->first == b->first && a->start == b->start &&
+           a->size == b->size && a->to == b->to;
 }
 
 static inline void add_link(struct cache *c, const struct held *new)
@@ -74,6 +75,21 @@ static inline void add_link(struct cache *c, const struct held *new)
 static inline uint64_t leaf_slot(uint64_t first)
 {
     return (first >> 12) * 0x9e3779b97f4a7c15UL >> 53;
+}
+
+static inline void add_leaf(struct cache *c, const struct held *new);
+
+/* Forget slots that were dropped one by one. */
+static inline void cache_compact(struct cache *c)
+{
+    static struct held old[CACHE_LEAVES];
+
+    memcpy(old, c->leaf, sizeof(old));
+    memset(c->leaf, 0, sizeof(c->leaf));
+    c->leaves = 0;
+    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+        if (old[i].valid)
+            add_leaf(c, &old[i]);
 }
 
 /* A slot that was dropped is used again, but it does not end a search. */
@@ -93,13 +109,45 @@ static inline void add_leaf(struct cache *c, const struct held *new)
     c->leaf[slot] = *new;
 }
 
-/* INVLPG: the address' page, of whatever size, and all links (SDM vol. 3 §4.10.4.1). */
-static inline void cache_drop_page(struct cache *c, uint64_t address)
+static inline void cache_drop_links(struct cache *c, uint64_t tag)
+{
+    unsigned int kept = 0;
+
+    for (unsigned int i = 0; i < c->links; i++)
+        if (c->link[i].tag != tag)
+            c->link[kept++] = c->link[i];
+    c->links = kept;
+}
+
+/* INVLPG: the address' page, of whatever size, global or of this PCID, and all links of the PCID
+ * (SDM vol. 3 §4.10.4.1). INVPCID of an address: the same without global pages. */
+static inline void cache_drop_page(struct cache *c, uint64_t tag, uint64_t address, bool globals)
+{
+    cache_drop_links(c, tag);
+    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+        if (address - c->leaf[i].start < c->leaf[i].size &&
+            (c->leaf[i].global ? globals : c->leaf[i].tag == tag))
+            c->leaf[i].valid = false;
+}
+
+/* MOV to CR3, and INVPCID of one PCID: global pages stay. */
+static inline void cache_drop_tag(struct cache *c, uint64_t tag)
+{
+    cache_drop_links(c, tag);
+    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+        if (!c->leaf[i].global && c->leaf[i].tag == tag)
+            c->leaf[i].valid = false;
+    cache_compact(c);
+}
+
+/* INVVPID "retaining globals", TLB_CONTROL 7, INVPCID of all but globals. */
+static inline void cache_drop_local(struct cache *c)
 {
     c->links = 0;
     for (unsigned int i = 0; i < CACHE_LEAVES; i++)
-        if (address - c->leaf[i].start < c->leaf[i].size)
+        if (!c->leaf[i].global)
             c->leaf[i].valid = false;
+    cache_compact(c);
 }
 
 /* INVVPID and INVLPGA of one address: no manual promises more than its part of a large page, and
@@ -121,6 +169,7 @@ static inline void cache_follow(struct cache *c, const struct tables *t, const s
                                 uint64_t address)
 {
     struct held at = *from;
+    bool global;
 
     for (;;) {
         struct step step;
@@ -131,6 +180,7 @@ static inline void cache_follow(struct cache *c, const struct tables *t, const s
         at.start = at.first = address & ~(step.size - 1U);
         at.size = step.size;
         at.to = step.to;
+        global = step.global;
         if (step.leaf)
             break;
         at.level--;
@@ -138,23 +188,23 @@ static inline void cache_follow(struct cache *c, const struct tables *t, const s
     }
     at.level = 0;
     at.first = address & ~0xfffUL;
+    at.global = global;
     at.to += at.first - at.start;
     add_leaf(c, &at);
 }
 
 /* Hold all that there is on the way to an address: from the root (of this level), and from each
- * link that is held. */
-static inline void cache_crawl(struct cache *c, const struct tables *t, uint64_t root,
+ * link that is held under this tag. */
+static inline void cache_crawl(struct cache *c, const struct tables *t, uint64_t tag,
                                uint64_t table, unsigned int level, uint64_t address)
 {
-    const struct held top = {
-        .valid = true, .level = level, .rights = ~0U, .root = root, .to = table};
+    const struct held top = {.valid = true, .level = level, .rights = ~0U, .tag = tag, .to = table};
     unsigned int links = c->links;
 
     if (level != 0)
         cache_follow(c, t, &top, address);
     for (unsigned int i = 0; i < links; i++)
-        if (c->link[i].root == root && address - c->link[i].start < c->link[i].size)
+        if (c->link[i].tag == tag && address - c->link[i].start < c->link[i].size)
             cache_follow(c, t, &c->link[i], address);
 }
 

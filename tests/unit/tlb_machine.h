@@ -2,16 +2,28 @@
 #ifndef LATCH_TESTS_UNIT_TLB_MACHINE_H
 #define LATCH_TESTS_UNIT_TLB_MACHINE_H
 /*
- * Two CPUs with greedy TLBs (tlb_cache.h) that run a guest on Latch's tables. Each has three:
+ * Two or three CPUs with greedy TLBs (tlb_cache.h) that run a guest on Latch's tables. Each has
+ * three:
  *
  *   nested  of the nested tables, tagged by root (EPT) or not (NPT: by the ASID alone)
  *   linear  of the shadow tables, tagged likewise. A combined mapping is one of these and one of
  *           those; it is never held when a flush has dropped either
- *   guest   of the guest's own tables: what the CPU that the model describes may hold
+ *   guest   of the guest's own tables, tagged by PCID: what the CPU that the model describes may
+ *           hold. So this one keeps what is of another PCID, global, or loaded without a flush
  *
  * Nothing is stale if what is nested agrees with the map, the MTRRs and what is tracked, and if all
  * that is linear is also in `guest`. A CPU fills its TLBs whenever the guest runs, that is, always
  * but while its own exit is handled.
+ *
+ * Left out, as it makes no difference to mmu/:
+ *   PCIDs of the hardware's linear TLB   CR4.PCIDE is 0 while the hardware is on shadow tables, and
+ *                                        each load of CR3 is followed by a flush
+ *   VPIDs and ASIDs                      each vCPU has its own, and its own CPU
+ *   linear TLBs of direct and narrow     mmu/ does not know of them: there the hardware walks the
+ *   vCPUs                                guest's tables. To mmu/ such a vCPU is one that has only
+ *                                        nested translations, as with paging off: the third CPU
+ *                                        in part of the runs. What vmx/ and svm/ flush there for
+ *                                        an intercepted load is theirs, and not tested here
  */
 #include "mmu/registers.h"
 #include "mmu/shadow.h"
@@ -28,22 +40,27 @@
 #define A   32UL
 #define D   64UL
 #define PS  128UL
+#define G   256UL
 #define NX  (1UL << 63)
 #define ALL (P | W | U | A | D)
 
-#define CPUS         2U
+#define CPUS         3U /* at most */
 #define RAM_FRAMES   32U
 #define RAM_HOST     0x7000000000UL
 #define TABLES       0x00805000UL
 #define GUEST_SIZE   0x40000000UL
-#define SHADOW_PAGES 48U
+#define SHADOW_PAGES 64U /* at most */
 #define NESTED_MAX   256U
-#define WIDTH        40U /* the models' MAXPHYADDR */
+#define WIDTH        40U /* the first model's MAXPHYADDR */
 #define SITES_MAX    16U
 
 /* Rights of what is linear; the nested ones are enum access and the type. */
 enum { RIGHT_WRITE = 1, RIGHT_USER = 2, RIGHT_EXECUTE = 4, RIGHT_DIRTY = 8 };
 #define TYPE_SHIFT 8U
+
+#define CR4_PGE   (1UL << 7)
+#define CR4_PCIDE (1UL << 17)
+#define PCID_MASK 0xfffUL
 
 /* The flushes that mmu/ leaves to its caller. */
 enum caller_site {
@@ -78,9 +95,13 @@ struct machine {
     struct shadow_page pages[SHADOW_PAGES];
     uint64_t pool[SHADOW_PAGES][512];
     uint64_t ram[RAM_FRAMES][512];
+    unsigned int cpus, shadow_pages;
     struct vcpu cpu[CPUS];
     struct vcpu *in_latch; /* whose exit is handled */
     bool intel;
+    bool unlike; /* models, by width or pages of 1 GiB */
+    bool pcids;
+    bool third_off;        /* the third CPU never turns paging on */
     enum paging_mode mode; /* of the guest, while paging is on */
     uint64_t second;       /* the index in use besides 0: near, or in a part of its own */
     const char *stale;     /* what was found */
@@ -89,6 +110,7 @@ struct machine {
     unsigned int sites;
     const void *without;             /* this one does nothing */
     enum caller_site without_caller; /* nor does this */
+    enum caller_site local_caller;   /* this keeps what is global */
     unsigned long stores, flushes;
 };
 
@@ -113,6 +135,16 @@ static void stale(const char *what)
 static bool paging_on(const struct vcpu *c)
 {
     return c->shadow.state.cr0 & CR0_PG;
+}
+
+static bool is_global(const struct vcpu *c, uint64_t entry)
+{
+    return (entry & G) && (c->shadow.state.cr4 & CR4_PGE);
+}
+
+static uint64_t pcid(const struct vcpu *c)
+{
+    return c->shadow.state.cr4 & CR4_PCIDE ? c->shadow.state.cr3 & PCID_MASK : 0;
 }
 
 /* --- the hardware's view of the nested tables --- */
@@ -167,8 +199,7 @@ static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t 
     bool pdpte = level == 3 && m.mode < MODE_4LEVEL;
     uint64_t entry;
 
-    (void)ctx;
-    if (page >= SHADOW_PAGES) {
+    if (page >= m.shadow_pages) {
         stale("a link is held to a shadow table that has become another");
         return false;
     }
@@ -181,6 +212,7 @@ static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t 
     if (!pdpte)
         step->rights = (entry & W ? RIGHT_WRITE : 0U) | (entry & U ? RIGHT_USER : 0U) |
                        (entry & NX ? 0U : RIGHT_EXECUTE) | RIGHT_DIRTY;
+    step->global = step->leaf && is_global(ctx, entry);
     return true;
 }
 
@@ -201,7 +233,7 @@ static uint64_t linear_address(unsigned int i)
 
 static void crawl_linear(struct vcpu *c)
 {
-    const struct tables tables = {.step = shadow_step};
+    const struct tables tables = {.step = shadow_step, .ctx = c};
     const uint64_t root = c->active->page.raw;
 
     for (unsigned int i = 0; i < LINEAR_ADDRESSES; i++) {
@@ -239,12 +271,16 @@ static bool guest_step(void *ctx, uint64_t table, unsigned int level, uint64_t a
     uint64_t size = narrow && level == 2 ? 0x400000UL : level_size(level);
     uint64_t index = address / size % (narrow ? 1024U : 512U);
     uint64_t entry = ram_entry(table + index * (narrow ? 4U : 8U), narrow ? 4 : 8);
+    bool large = level > 1 && !pdpte && (entry & PS);
 
     if (!(entry & P) || (!pdpte && !(entry & A)) || (pdpte && (entry & 0x1e6U)) ||
-        (level == 4 && (entry & PS)) || (!nxe && !narrow && (entry & NX)) ||
-        (!narrow && (entry & ENTRY_ADDRESS) >> WIDTH))
+        (large && (level == 4 || (level == 3 && !c->props.gbpages))) ||
+        (large && !narrow && (entry & (size - 1U) & 0x3fffe000UL)) ||
+        (!nxe && !narrow && (entry & NX)) ||
+        (!narrow && (entry & ENTRY_ADDRESS) >> c->props.maxphyaddr))
         return false;
-    *step = (struct step){.leaf = level == 1 || (!pdpte && (entry & PS)),
+    *step = (struct step){.leaf = level == 1 || large,
+                          .global = is_global(c, entry),
                           .size = size,
                           .rights = ~0U,
                           .to = entry & (narrow ? 0xfffff000UL : ENTRY_ADDRESS)};
@@ -269,9 +305,10 @@ static void crawl_guest(struct vcpu *c)
         const uint64_t pdpte = state->pdpte[address >> 30 & 3U];
 
         if (state->pdpte_held)
-            cache_crawl(&c->guest, &tables, 0, pdpte & ENTRY_ADDRESS, pdpte & P ? 2 : 0, address);
+            cache_crawl(&c->guest, &tables, pcid(c), pdpte & ENTRY_ADDRESS, pdpte & P ? 2 : 0,
+                        address);
         else
-            cache_crawl(&c->guest, &tables, 0, table, level, address);
+            cache_crawl(&c->guest, &tables, pcid(c), table, level, address);
     }
 }
 
@@ -279,7 +316,7 @@ static void crawl_guest(struct vcpu *c)
 
 static void crawl_others(void)
 {
-    for (unsigned int i = 0; i < CPUS && !m.stale; i++) {
+    for (unsigned int i = 0; i < m.cpus && !m.stale; i++) {
         struct vcpu *c = &m.cpu[i];
 
         if (c == m.in_latch)
@@ -300,7 +337,7 @@ static void ram_write(uint64_t address, unsigned int size, uint64_t value)
         *place = (*place & UINT32_MAX) | value << 32;
     else
         *place = (*place & ~(uint64_t)UINT32_MAX) | (value & UINT32_MAX);
-    for (unsigned int i = 0; i < CPUS; i++)
+    for (unsigned int i = 0; i < m.cpus; i++)
         crawl_guest(&m.cpu[i]);
 }
 
@@ -310,7 +347,7 @@ static bool holds_writable(const struct vcpu *c, uint64_t page)
         const struct held *h = &c->nested.leaf[i];
 
         if (h->valid && h->first == page && (h->rights & ACCESS_WRITE) &&
-            (!m.intel || h->root == c->active->page.raw))
+            (!m.intel || h->tag == c->active->page.raw))
             return true;
     }
     return false;
@@ -323,7 +360,7 @@ static void others_go_on(void)
 {
     if (m.stale)
         return;
-    for (unsigned int i = 0; i < CPUS; i++)
+    for (unsigned int i = 0; i < m.cpus; i++)
         if (&m.cpu[i] != m.in_latch && one_in(2))
             random_store(&m.cpu[i], false);
     crawl_others();
@@ -364,12 +401,12 @@ static void *machine_map(void *ctx, hpa_t page)
 {
     uint64_t index = (page.raw - TABLES) / PAGE_SIZE;
 
-    return page.raw >= TABLES && index < SHADOW_PAGES ? m.pool[index] : memory_at_page(ctx, page);
+    return page.raw >= TABLES && index < m.shadow_pages ? m.pool[index] : memory_at_page(ctx, page);
 }
 
 static void machine_free(void *ctx, hpa_t page)
 {
-    for (unsigned int i = 0; i < CPUS; i++)
+    for (unsigned int i = 0; i < m.cpus; i++)
         for (unsigned int k = 0; k < m.cpu[i].nested.links; k++)
             if (m.cpu[i].nested.link[k].to == page.raw)
                 stale("a nested table is freed to which a CPU holds a link");
@@ -397,7 +434,7 @@ static void machine_flush(void *ctx)
     if (site == m.without)
         return;
     m.flushes++;
-    for (unsigned int i = 0; i < CPUS; i++) {
+    for (unsigned int i = 0; i < m.cpus; i++) {
         cache_drop(&m.cpu[i].nested);
         cache_drop(&m.cpu[i].linear);
     }
@@ -408,12 +445,12 @@ static void machine_flush(void *ctx)
 
 static void check_nested(const struct vcpu *c, const struct held *h)
 {
-    uint64_t root = m.intel ? h->root : c->active->page.raw;
+    uint64_t root = m.intel ? h->tag : c->active->page.raw;
     struct guest_range range = guest_map_find(&m.map, gpa(h->first));
     unsigned int access = range.kind == GUEST_PASS ? ACCESS_RWX : ACCESS_READ | ACCESS_EXECUTE;
     uint64_t to = range.base.raw + (h->first - range.start);
 
-    if (h->first - TABLES < SHADOW_PAGES * PAGE_SIZE) {
+    if (h->first - TABLES < m.shadow_pages * PAGE_SIZE) {
         if (root != c->root[1]->page.raw || h->to != h->first)
             stale("a shadow page is mapped where it is not to be");
         return;
@@ -446,14 +483,14 @@ static void check_linear(const struct vcpu *c, const struct held *h)
     unsigned int allowed = 0;
     uint64_t slot = leaf_slot(h->first);
 
-    if (m.intel && h->root != c->active->page.raw)
+    if (m.intel && h->tag != c->active->page.raw)
         return; /* of use only when paging is on again, which flushes */
     if (!paging_on(c) && h->to == h->first)
         return;
     for (; paging_on(c) && c->guest.leaf[slot].size != 0; slot = (slot + 1) % CACHE_LEAVES) {
         const struct held *g = &c->guest.leaf[slot];
 
-        if (g->valid && g->first == h->first && g->to == h->to)
+        if (g->valid && g->first == h->first && g->to == h->to && (g->global || g->tag == pcid(c)))
             allowed |= kinds(c, g->rights, c->shadow.state.cr0 & CR0_WP);
     }
     if (allowed == 0)
@@ -466,7 +503,7 @@ static void check_all(void)
 {
     m.in_latch = NULL;
     crawl_others();
-    for (unsigned int i = 0; i < CPUS && !m.stale; i++) {
+    for (unsigned int i = 0; i < m.cpus && !m.stale; i++) {
         const struct vcpu *c = &m.cpu[i];
 
         for (unsigned int k = 0; k < CACHE_LEAVES && c->nested.leaves != 0; k++)

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_TESTS_UNIT_TLB_GUEST_H
+#define LATCH_TESTS_UNIT_TLB_GUEST_H
+/*
+ * What a guest does on the machine of tlb_machine.h, and how Latch follows it. The modelled CPU's
+ * TLB drops no more than the manuals say, the hardware's what Latch tells it to.
+ */
+#include "tests/unit/tlb_machine.h"
+
+#define TABLE_FIRST 1U /* RAM frames: two roots, then tables, then data */
+#define TABLE_LAST  14U
+
+/* The hardware loads what Latch says, and flushes what the caller of mmu/ is to flush. */
+static void enter(struct vcpu *c, enum caller_site site)
+{
+    c->active = c->root[paging_on(c)];
+    c->cr3 = c->shadow.cr3.raw;
+    memcpy(c->pdpte, c->shadow.pdpte, sizeof(c->pdpte));
+    c->shadow.changed = false;
+    if (site == m.without_caller)
+        return;
+    if (site == m.local_caller)
+        cache_drop_local(&c->linear);
+    else
+        cache_drop(&c->linear);
+    if (!m.intel)
+        cache_drop(&c->nested); /* the ASID's */
+}
+
+static uint64_t random_entry(bool root)
+{
+    static const uint64_t large[] = {0, 0x400000, 0x800000, 0x600000};
+    uint64_t entry = 0;
+
+    if (one_in(12))
+        return 0;
+    root = root && m.mode != MODE_32BIT_PSE; /* whose directory has pages too */
+    if (m.mode == MODE_PAE && root)
+        return P | (TABLE_FIRST + 2 + draw(2)) * PAGE_SIZE; /* few, so that one is used twice */
+    entry =
+        P | (one_in(4) ? 0 : W) | (one_in(4) ? 0 : U) | (one_in(12) ? 0 : A) | (one_in(3) ? 0 : D);
+    if (m.mode != MODE_32BIT_PSE && one_in(8))
+        entry |= NX;
+    if (one_in(4))
+        entry |= G;
+    if (m.unlike && m.mode != MODE_32BIT_PSE && one_in(12))
+        entry |= 1UL << (one_in(2) ? 33 : 37); /* an address to one model or two */
+    if (m.unlike && !root && one_in(4))
+        return entry | PS; /* legal at each level, to some */
+    if (!root && one_in(6))
+        return entry | PS | large[draw(COUNT(large))];
+    if (!root && one_in(3))
+        return entry | (TABLE_LAST + 1 + draw(RAM_FRAMES - TABLE_LAST - 1)) * PAGE_SIZE;
+    return entry | (TABLE_FIRST + 2 + draw(TABLE_LAST - TABLE_FIRST - 1)) * PAGE_SIZE;
+}
+
+/* The frame is mapped by what the CPU holds, or by an exit that fills or untracks it. */
+static bool may_store(struct vcpu *c, uint64_t address, bool may_exit)
+{
+    struct direct_result result;
+
+    if (holds_writable(c, address & ~PAGE_OFFSET_MASK))
+        return true;
+    if (!may_exit)
+        return false;
+    m.in_latch = c;
+    (void)shadow_write(&m.shadow, gfn(address >> PAGE_SHIFT));
+    CHECK_EQ(direct_fill(&m.direct, c->active, gpa(address), &result), 0);
+    m.in_latch = NULL;
+    crawl_nested(c);
+    return holds_writable(c, address & ~PAGE_OFFSET_MASK);
+}
+
+/* PDPTEs are the first four. */
+static void put_entry(uint64_t frame, bool second)
+{
+    unsigned int size = m.mode == MODE_32BIT_PSE ? 4 : 8;
+    bool root = frame < TABLE_FIRST + 2, pdpte = m.mode == MODE_PAE && root;
+    uint64_t index = !second ? 0 : pdpte ? 1 : m.second;
+
+    if (m.mode == MODE_32BIT_PSE && root && one_in(4))
+        index = 256;
+    ram_write(frame * PAGE_SIZE + index * size, size, random_entry(root));
+}
+
+static void random_store(struct vcpu *c, bool may_exit)
+{
+    uint64_t frame = TABLE_FIRST + draw(TABLE_LAST - TABLE_FIRST + 1);
+
+    if (!may_store(c, frame * PAGE_SIZE, may_exit))
+        return;
+    put_entry(frame, one_in(2));
+    m.stores++;
+}
+
+/* Load the tables, as after a load of CR3 alone where that is all that changed. */
+static void load_tables(struct vcpu *c)
+{
+    const struct paging_state *now = &c->shadow.state, *old = &c->loaded;
+
+    if (c->shadow.root && now->cr0 == old->cr0 && now->cr4 == old->cr4 && now->efer == old->efer)
+        shadow_load_cr3(&m.shadow, &c->shadow);
+    else
+        shadow_load(&m.shadow, &c->shadow);
+    c->loaded = *now;
+}
+
+/* The modelled CPU's TLB has lost what the operation drops. */
+static void load(struct vcpu *c, enum caller_site site)
+{
+    struct paging_state *state = &c->shadow.state;
+
+    state->pdpte_held = m.intel && m.mode == MODE_PAE;
+    for (unsigned int i = 0; i < 4 && state->pdpte_held; i++)
+        state->pdpte[i] = ram_entry(state->cr3 + i * 8UL, 8);
+    m.in_latch = c;
+    crawl_guest(c);
+    if (paging_on(c))
+        load_tables(c);
+    else
+        shadow_unload(&m.shadow, &c->shadow);
+    CHECK(c->shadow.changed);
+    enter(c, site);
+}
+
+/* With a PCID bit 63 asks not to flush; Latch always does. */
+static void write_cr3(struct vcpu *c)
+{
+    struct paging_state *state = &c->shadow.state;
+    bool pcids = state->cr4 & CR4_PCIDE;
+
+    state->cr3 = (TABLE_FIRST + draw(2)) * PAGE_SIZE | (pcids ? draw(2) : 0);
+    if (!pcids || one_in(2))
+        cache_drop_tag(&c->guest, pcid(c));
+    if (paging_on(c))
+        load(c, CALLER_LOAD);
+}
+
+static void toggle_global(struct vcpu *c)
+{
+    c->shadow.state.cr4 ^= CR4_PGE;
+    cache_drop(&c->guest);
+    if (paging_on(c))
+        load(c, CALLER_LOAD);
+}
+
+static void toggle_paging(struct vcpu *c)
+{
+    static const uint64_t cr4[] = {
+        [MODE_32BIT_PSE] = CR4_PSE, [MODE_PAE] = CR4_PAE, [MODE_4LEVEL] = CR4_PAE};
+    struct paging_state *state = &c->shadow.state;
+
+    if (m.third_off && c == &m.cpu[2])
+        return;
+    state->cr4 |= cr4[m.mode];
+    state->cr0 ^= CR0_PG;
+    state->cr3 &= ~PCID_MASK;
+    if (m.pcids) /* changed just after, or before */
+        state->cr4 = paging_on(c) ? state->cr4 | CR4_PCIDE : state->cr4 & ~CR4_PCIDE;
+    cache_drop(&c->guest);
+    if (m.mode == MODE_4LEVEL)
+        state->efer = (state->efer & EFER_NXE) | EFER_LME | (paging_on(c) ? EFER_LMA : 0);
+    load(c, paging_on(c) ? CALLER_LOAD : CALLER_UNLOAD);
+}
+
+/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
+static void toggle_rules(struct vcpu *c)
+{
+    struct paging_state *state = &c->shadow.state;
+
+    switch (draw(3)) {
+    case 0:
+        state->cr0 ^= CR0_WP;
+        break;
+    case 1:
+        state->cr4 ^= CR4_SMEP;
+        break;
+    default:
+        if (m.mode != MODE_32BIT_PSE)
+            state->efer ^= EFER_NXE;
+    }
+    if (!paging_on(c))
+        return;
+    m.in_latch = c;
+    crawl_guest(c);
+    shadow_load(&m.shadow, &c->shadow);
+    enter(c, CALLER_LOAD);
+}
+
+static void invalidate(struct vcpu *c, uint64_t address)
+{
+    m.in_latch = c;
+    crawl_guest(c);
+    shadow_invalidate(&m.shadow, &c->shadow, gla(address));
+    if (c->shadow.changed)
+        enter(c, CALLER_LINKS);
+    if (m.without_caller != CALLER_ADDRESS)
+        cache_drop_part(&c->linear, address);
+}
+
+static void invlpg(struct vcpu *c, uint64_t address)
+{
+    if (!paging_on(c))
+        return;
+    cache_drop_page(&c->guest, pcid(c), address, true);
+    invalidate(c, address);
+}
+
+enum { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
+
+/* Latch does nothing for a PCID that is not the current one: it holds nothing of it. */
+static void invpcid(struct vcpu *c)
+{
+    uint64_t type = draw(4), address = linear_address((unsigned int)draw(LINEAR_ADDRESSES));
+    uint64_t which = m.pcids ? draw(2) : 0;
+
+    if (!paging_on(c) || m.mode != MODE_4LEVEL)
+        return;
+    if (type == INVPCID_ADDRESS)
+        cache_drop_page(&c->guest, which, address, false);
+    else if (type == INVPCID_PCID)
+        cache_drop_tag(&c->guest, which);
+    else if (type == INVPCID_ALL)
+        cache_drop(&c->guest);
+    else
+        cache_drop_local(&c->guest);
+    if (type <= INVPCID_PCID && which != pcid(c))
+        return;
+    if (type == INVPCID_ADDRESS) {
+        invalidate(c, address);
+        return;
+    }
+    c->loaded.cr0 = 0; /* more than a load of CR3 */
+    load(c, CALLER_LOAD);
+}
+
+/* The caller need not flush, and this CPU drops nothing by itself. */
+static void fault(struct vcpu *c, uint64_t address, unsigned int access)
+{
+    struct walk_result result;
+
+    m.in_latch = c;
+    (void)shadow_fault(&m.shadow, &c->shadow, gla(address), access, &result);
+    if (c->shadow.changed)
+        enter(c, CALLER_FAULT);
+}
+
+static void random_fault(struct vcpu *c)
+{
+    static const unsigned int accesses[] = {ACCESS_READ, ACCESS_WRITE, ACCESS_EXECUTE,
+                                            ACCESS_READ | ACCESS_USER, ACCESS_WRITE | ACCESS_USER};
+
+    for (unsigned int i = 0; i < 4 && paging_on(c); i++)
+        fault(c, linear_address((unsigned int)draw(LINEAR_ADDRESSES)),
+              accesses[draw(COUNT(accesses))]);
+}
+
+static void touch(struct vcpu *c)
+{
+    struct direct_result result;
+
+    for (unsigned int i = 0; i < 8; i++)
+        CHECK_EQ(direct_fill(&m.direct, c->active,
+                             gpa(nested_address((unsigned int)draw(NESTED_ADDRESSES))), &result),
+                 0);
+}
+
+#endif
