@@ -10,8 +10,9 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -fsanitize=address,undefined \
     -fno-sanitize-recover=undefined -I. -isystem $(GNULIB)
 
-# What waits for other CPUs has a unit test that stands for them, and no fuzzer does.
-FUZZ_SOURCES := $(filter-out kernel/vm_call.c,$(HOST_SOURCES))
+# What waits for other CPUs, and the bench's monitor, have unit tests that stand for what is around
+# them; no fuzzer does.
+FUZZ_SOURCES := $(filter-out kernel/vm_call.c $(MONITOR_PURE),$(HOST_SOURCES))
 
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZERS)

@@ -80,7 +80,8 @@ KERNEL_PURE := $(wildcard kernel/multiboot2.c kernel/config.c kernel/acpi.c kern
     kernel/speculation.c kernel/vm_call.c)
 BACKEND_PURE := svm/control_registers.c svm/cr_code.c svm/event_code.c \
     vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
-MONITOR_PURE := tests/bench/entry/entry.c tests/bench/kvm/linux.c tests/bench/kvm/memory.c tests/bench/kvm/uart.c
+MONITOR_PURE := tests/bench/entry/entry.c \
+    tests/bench/kvm/linux.c tests/bench/kvm/memory.c tests/bench/kvm/uart.c
 HOST_SOURCES := $(KERNEL_PURE) $(BACKEND_PURE) $(wildcard mmu/*.c cpuid/*.c) $(REFERENCE_C) \
     $(MONITOR_PURE) \
     $(GNULIB)/sha256.c
