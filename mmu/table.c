@@ -334,11 +334,12 @@ static int visit_table(const struct table_space *space, struct position at,
 
     for (unsigned int i = 0; rc == 0 && i < TABLE_ENTRIES; i++) {
         uint64_t entry = table[i];
-        uint64_t address = at.first + i * level_size(at.level);
+        uint64_t address;
         struct table_leaf leaf;
 
-        if (!format_present(&space->format, entry))
+        if (entry == 0 || !format_present(&space->format, entry)) /* most are 0 */
             continue;
+        address = at.first + i * level_size(at.level);
         if (!format_is_leaf(&space->format, entry, at.level)) {
             rc = visit_table(space,
                              (struct position){.table = format_table(&space->format, entry),
