@@ -49,13 +49,14 @@ def last_line(console):
     return (console.strip().splitlines() or ["nothing"])[-1]
 
 
-def read(console, vcpus):
-    """(exits, rounds, seconds) of one run, or None where it did not end well."""
+def read(console, vcpus, scale=1):
+    """(exits, rounds, seconds) of one run, or None where it did not end well; `scale` of the
+    machine's seconds are one of the guest's."""
     found = [(int(rounds), float(time)) for rounds, time in ROUNDS.findall(console)]
     if len(found) != vcpus:
         return None
     return (exits_of(console), sum(rounds for rounds, _ in found),
-            max(time for _, time in found))
+            max(time for _, time in found) * scale)
 
 
 def difference(base, found):

@@ -23,13 +23,13 @@ TICKS_PER_US = 4
 INITRD = LINUX_INITRD
 
 
-def read(console, entry):
+def read(console, entry, ticks_per_us=TICKS_PER_US):
     """{"boot": instructions without "idle", "flags", "exits"} from a console that has come as far as
     the verdict, by the TSC at the kernel's entry; else None."""
     verdict = VERDICT.search(console)
     if entry is None or not verdict:
         return None
-    idle = int(verdict.group(2)) * TICKS_PER_US // 1000
+    idle = int(verdict.group(2)) * ticks_per_us // 1000
     flags = FLAGS.search(console)
     return {"boot": int(verdict.group(1)) - entry - idle, "idle": idle,
             "flags": flags.group(1).split() if flags else [],

@@ -233,7 +233,10 @@ def test_kvm_linux(monkeypatch, tmp_path):
     said = "host\n" + "".join(f"bench: guest {name}\n{text}" for name, text in texts.items())
     monkeypatch.setattr(configurations, "boot", lambda *_: (said, 0))
     found = kvm_linux.measure("bochs-amd", "kvm", 1000, tmp_path)
-    assert found["whole"]["boot"] == 3000 and found["rows"]["linux-fork"]["min"] == 8
+    assert found["whole"]["boot"] + found["whole"]["idle"] == 4000
+    assert found["whole"]["idle"] == 250 * kvm_linux.TICKS_PER_US
+    assert found["rows"]["linux-fork"]["min"] == 8
+    assert found["steady"]["idle"]["seconds"] == 2.0 * kvm_linux.SLOWER
     assert found["steady"]["idle"]["exits"] == {"exits": 4}
     assert "missing" in found["steady"]["timer"]
 
