@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define LINE_MAX  256U
+#define DATE_MAX  32U
 #define RING_SIZE 16384U
 /* 16550 UART, names as in its data sheet. */
 #define UART_THR      0
@@ -84,13 +85,24 @@ static void put(char c)
     console_ring[console_ring_end++ % RING_SIZE] = c;
 }
 
-static void put_line(const char *text)
+static void put_text(const char *text)
 {
-    lock(&console_lock);
     for (; *text != '\0'; text++)
         put(*text);
-    put('\r');
-    put('\n');
+}
+
+/* The date is read under the lock, so that no line is dated before the one above it. */
+static void put_line(bool dated, const char *text)
+{
+    char date[DATE_MAX] = "";
+    lock(&console_lock);
+    if (dated) {
+        uint64_t now = tsc_microseconds();
+        snprintf(date, sizeof(date), "[%5lu.%06lu] ", now / 1000000, now % 1000000);
+    }
+    put_text(date);
+    put_text(text);
+    put_text("\r\n");
     if (!deferred)
         send(true);
     unlock(&console_lock);
@@ -107,13 +119,11 @@ void console_defer(bool on)
 void console_line(const char *format, ...)
 {
     char text[LINE_MAX];
-    uint64_t now = tsc_microseconds();
-    int used = snprintf(text, sizeof(text), "[%5lu.%06lu] ", now / 1000000, now % 1000000);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text + used, sizeof(text) - (size_t)used, format, arguments);
+    vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    put_line(text);
+    put_line(true, text);
 }
 
 void console_verdict_line(const char *format, ...)
@@ -123,7 +133,7 @@ void console_verdict_line(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    put_line(text);
+    put_line(false, text);
 }
 
 void console_idle(void)
