@@ -40,7 +40,7 @@ def boot(machine, column, rounds, logs):
     host = configurations.kvm(f"{CLOCK} bench.nested={COLUMNS[column]}")[0]
     words = configurations.LINUX_WORDS.replace(configurations.BOCHS_CLOCK, CLOCK)
     line = [f"bench.words={BARE_WORDS} {words}"] + [
-        f"bench.linux={words}" for words in wanted.values()]
+        f"bench.linux={guest}" for guest in wanted.values()]
     at = host.index("--append") + 1
     # A colon stands for the blank between the guest's words. What a guest says comes at its end.
     arguments = [*host[:at], " ".join([host[at]] + [words.replace(" ", ":") for words in line]),
