@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define CR3_NO_FLUSH  (1UL << 63)
-#define CR3_PCID      0xfffUL
 #define CR3_PAE_TABLE 0xffffffe0UL
 #define PDPTE_PRESENT 1UL
 
@@ -132,16 +131,15 @@ static bool cr3_valid(struct vcpu *v, uint64_t value)
 }
 
 /* In long mode nothing else follows from a load of CR3: it has no PDPTEs. */
-static enum exit_action load_cr3(struct vcpu *v, uint64_t value)
+static void load_cr3(struct vcpu *v, uint64_t value)
 {
     struct shadow_cpu *cpu = v->shadow;
     v->cr3 = value & ~CR3_NO_FLUSH;
     vm_lock(v);
     cpu->state.cr3 = v->cr3;
-    shadow_load_cr3(&v->vm->shadow, cpu);
+    shadow_load_cr3(&v->vm->shadow, cpu, !(value & CR3_NO_FLUSH));
     load_hardware(v);
     vm_unlock(v);
-    return EXIT_NEXT;
 }
 
 /* With paging on the state follows whatever decides how CR3 is read. */
@@ -156,8 +154,10 @@ enum exit_action paging_write_cr(struct vcpu *v, struct exit *exit)
 {
     struct paging_state state;
     if (exit->cr.cr == 3 && paging_is_on(v) && (v->shadow->state.efer & EFER_LMA) &&
-        cr3_valid_in_long_mode(v, exit->cr.value))
-        return load_cr3(v, exit->cr.value);
+        cr3_valid_in_long_mode(v, exit->cr.value)) {
+        load_cr3(v, exit->cr.value);
+        return EXIT_NEXT;
+    }
     v->pdpte_loaded = false;
     if ((exit->cr.cr == 3 && !cr3_valid(v, exit->cr.value)) ||
         backend_write_cr(v, exit->cr.cr, exit->cr.value) != 0)
@@ -342,7 +342,14 @@ static int read_operand(struct vcpu *v, struct exit *exit, gla_t address, void *
     return 0;
 }
 
-/* SDM vol. 2, INVPCID. What is cached is the current PCID's alone. */
+static void forget_pcid(struct vcpu *v, uint64_t pcid)
+{
+    vm_lock(v);
+    shadow_forget_pcid(v->shadow, pcid);
+    vm_unlock(v);
+}
+
+/* SDM vol. 2, INVPCID. */
 enum exit_action paging_invpcid(struct vcpu *v, struct exit *exit)
 {
     struct {
@@ -361,9 +368,13 @@ enum exit_action paging_invpcid(struct vcpu *v, struct exit *exit)
         return exit_fault_code(exit, VECTOR_GP, 0);
     if (!paging_is_on(v))
         return EXIT_NEXT;
-    if (type == INVPCID_ADDRESS && (!pcids || what.pcid == (v->cr3 & CR3_PCID)))
-        invalidate_address(v, gla(what.address));
-    else if (!one_pcid || !pcids || what.pcid == (v->cr3 & CR3_PCID))
+    if (!one_pcid)
         invalidate_all(v);
+    else if (pcids && what.pcid != (v->cr3 & CR3_PCID))
+        forget_pcid(v, what.pcid);
+    else if (type == INVPCID_ADDRESS)
+        invalidate_address(v, gla(what.address));
+    else
+        load_cr3(v, v->cr3);
     return EXIT_NEXT;
 }

@@ -8,6 +8,7 @@
  */
 #define CR0_WP   (1UL << 16)
 #define CR0_PG   (1UL << 31)
+#define CR3_PCID 0xfffUL /* with CR4.PCIDE */
 #define CR4_PSE  (1UL << 4)
 #define CR4_PAE  (1UL << 5)
 #define CR4_LA57 (1UL << 12)

@@ -83,19 +83,53 @@ static bool is_long(union page_role role)
     return role.mode == MODE_4LEVEL || role.mode == MODE_5LEVEL;
 }
 
-void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu)
+static struct shadow_stay *stay_of(struct shadow_cpu *cpu, uint64_t pcid)
+{
+    return &cpu->stay[(pcid ^ pcid >> 8) % SHADOW_STAYS];
+}
+
+void shadow_forget_pcid(struct shadow_cpu *cpu, uint64_t pcid)
+{
+    stay_of(cpu, pcid)->end = 0;
+}
+
+/* The end of the last stay with this CR3; 0 if nothing is known of it. */
+static uint64_t begin_stay(struct shadow *s, struct shadow_cpu *cpu)
+{
+    const uint64_t old = cpu->stay_cr3, new = cpu->state.cr3;
+    const struct shadow_stay *stay = stay_of(cpu, new &CR3_PCID);
+
+    *stay_of(cpu, old & CR3_PCID) = (struct shadow_stay){.cr3 = old, .end = ++s->clock};
+    cpu->stay_cr3 = new;
+    return stay->cr3 == new ? stay->end : 0;
+}
+
+static void forget_stays(struct shadow_cpu *cpu)
+{
+    memset(cpu->stay, 0, sizeof(cpu->stay));
+    cpu->stay_cr3 = cpu->state.cr3;
+}
+
+static void load(struct shadow *s, struct shadow_cpu *cpu, uint64_t since)
 {
     shadow_reserve(s, 4);
     if (is_long(cpu->role))
         root_load_long(s, cpu);
     else
         root_load_pae(s, cpu);
-    shadow_sync_below(s, cpu->root, true);
+    shadow_sync_below(s, cpu->root, since);
     shadow_track_candidates(s);
     shadow_reap(s);
     cpu->cr3 = shadow_address(s, cpu->root);
     cpu->unlinked = s->unlinked;
     cpu->changed = true;
+}
+
+void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu, bool flush)
+{
+    uint64_t since = begin_stay(s, cpu);
+
+    load(s, cpu, flush ? 0 : since);
 }
 
 void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
@@ -112,12 +146,14 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
         set_reserved(cpu, mode);
     if (long_mode)
         cpu->root_role = role_at_level(cpu->role, cpu->role.level, gfn(0));
-    shadow_load_cr3(s, cpu);
+    forget_stays(cpu);
+    load(s, cpu, 0);
 }
 
 void shadow_unload(struct shadow *s, struct shadow_cpu *cpu)
 {
     root_leave(s, cpu);
+    forget_stays(cpu);
     cpu->changed = true;
 }
 
@@ -142,7 +178,10 @@ void shadow_invalidate(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
         shadow_reserve(s, 4);
         linked = root_load_pae(s, cpu);
     }
-    shadow_sync_below(s, cpu->root, linked);
+    if (linked)
+        shadow_sync_below(s, cpu->root, 0);
+    else
+        shadow_sync_upper(s, cpu->root);
     sync_leaf(s, cpu, address);
     shadow_track_candidates(s);
     shadow_reap(s);

@@ -70,6 +70,10 @@ struct shadow_page {
     uint8_t patience;          /* looks after which it is to be tracked */
     uint8_t mark;              /* of a count */
     bool live, many, tracked;
+    bool global; /* has had a global leaf */
+    uint64_t
+        news; /* by shadow.clock, when an entry came, or the page or what leads to it was linked,
+                    * or it became unsynced */
 };
 
 struct shadow {
@@ -94,8 +98,16 @@ struct shadow {
     unsigned int unused_count, limbo_count, tracked, peak;
     uint64_t unlinked; /* links to tables, and large pages, dropped so far */
     uint64_t fills, evictions, opened;
+    uint64_t clock; /* counts loads of CR3 */
     struct shadow_cpu *cpus;
     struct shadow_page *bucket[SHADOW_BUCKETS];
+};
+
+#define SHADOW_STAYS 16U
+
+/* The last time that a PCID was a vCPU's current one, if not flushed since. */
+struct shadow_stay {
+    uint64_t cr3, end; /* end: by shadow.clock, or 0 */
 };
 
 /* One vCPU's part. `state` is the caller's, changed only before shadow_load() or _unload(), but for
@@ -109,6 +121,8 @@ struct shadow_cpu {
     struct shadow_page *root;     /* NULL while paging is off; PAE and 32-bit: pae_root */
     struct shadow_page *pae_root; /* the vCPU's own page of four PDPTEs */
     struct shadow_cpu *next;
+    struct shadow_stay stay[SHADOW_STAYS]; /* each PCID in a place of its own, or shared */
+    uint64_t stay_cr3;                     /* of the one that lasts */
     uint64_t unlinked; /* of struct shadow when all linear translations were last flushed */
     /* Out: what the hardware is to load. `changed`: anew, with a flush of all linear translations,
      * before the next entry; the caller clears it. */
@@ -146,8 +160,13 @@ int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct pagin
  * the caller flushes the linear translations of this vCPU. Cannot fail. */
 void shadow_load(struct shadow *s, struct shadow_cpu *cpu);
 
-/* The same where nothing but CR3 was loaded. */
-void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu);
+/* The same where nothing but CR3 was loaded; or with CR4.PCIDE all of its PCID was flushed. Without
+ * `flush` (bit 63 of the operand, SDM vol. 3 §4.10.4.1) only what the CPU cannot hold of that PCID is
+ * looked at. */
+void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu, bool flush);
+
+/* The guest flushed anything of a PCID that is not the current one. */
+void shadow_forget_pcid(struct shadow_cpu *cpu, uint64_t pcid);
 
 /* Paging was turned off: cpu->state.cr0.PG is 0. What it used stays for others, or for later. */
 void shadow_unload(struct shadow *s, struct shadow_cpu *cpu);

@@ -2,11 +2,9 @@
 #include "mmu/shadow_entry.h"
 #include "mmu/reserved.h"
 
-#define ENTRY_CACHE     (3UL << 3) /* PWT, PCD */
-#define ENTRY_DIRTY     (1UL << 6)
+#define ENTRY_CACHE     (3UL << 3)  /* PWT, PCD */
 #define ENTRY_PAT       (1UL << 7)  /* level 1 */
 #define ENTRY_LARGE_PAT (1UL << 12) /* above */
-#define ENTRY_GLOBAL    (1UL << 8)
 #define ENTRY_NX        (1UL << 63)
 #define KEY_SHIFT       59U
 #define KEY_MASK        (15UL << KEY_SHIFT)
@@ -34,13 +32,13 @@ static uint64_t leaf_bit(union page_role role)
  * writes: read-only and dirty is a shadow-stack page (SDM vol. 3 §4.6). */
 static uint64_t kept_bits(union page_role role)
 {
-    uint64_t kept = ENTRY_CACHE | ENTRY_GLOBAL | ENTRY_NX; /* NX is reserved without NXE */
+    uint64_t kept = ENTRY_CACHE | SHADOW_GLOBAL | ENTRY_NX; /* NX is reserved without NXE */
 
     kept |= role.level == 1 ? ENTRY_PAT : ENTRY_LARGE_PAT | SHADOW_LARGE;
     if (is_long(role))
         kept |= KEY_MASK;
     if (role.access & ACCESS_WRITE)
-        kept |= SHADOW_WRITE | ENTRY_DIRTY;
+        kept |= SHADOW_WRITE | SHADOW_DIRTY;
     if (role.access & ACCESS_USER)
         kept |= SHADOW_USER;
     return kept;
@@ -97,11 +95,11 @@ static uint64_t half_address(union page_role role, uint64_t page, unsigned int i
 /* What WP=0 adds: the supervisor may write to its own pages, and to an opened one. */
 static uint64_t without_wp(union page_role role, uint64_t bits, uint64_t entry, bool open)
 {
-    if (!(entry & ENTRY_DIRTY) || ((bits & SHADOW_USER) && !open))
+    if (!(entry & SHADOW_DIRTY) || ((bits & SHADOW_USER) && !open))
         return bits;
     if ((bits & SHADOW_USER) && role.smep_no_wp)
         bits |= ENTRY_NX;
-    return (bits & ~SHADOW_USER) | SHADOW_WRITE | ENTRY_DIRTY;
+    return (bits & ~SHADOW_USER) | SHADOW_WRITE | SHADOW_DIRTY;
 }
 
 static struct shadow_entry derive_leaf(union page_role role, const struct shadow_rules *rules,
@@ -112,7 +110,7 @@ static struct shadow_entry derive_leaf(union page_role role, const struct shadow
 
     if (is_32bit(role) && role.level == 2)
         page = half_address(role, page, index, entry);
-    if (!(entry & ENTRY_DIRTY))
+    if (!(entry & SHADOW_DIRTY))
         bits &= ~SHADOW_WRITE;
     if (!role.wp)
         bits = without_wp(role, bits, entry, open);
@@ -151,7 +149,7 @@ struct shadow_entry shadow_split(union page_role role, const struct shadow_entry
                              .direct = 1,
                              .leaf_cache = (leaf->bits & ENTRY_CACHE) >> 3 |
                                            (leaf->bits & ENTRY_LARGE_PAT ? 4U : 0U),
-                             .leaf_global = (leaf->bits & ENTRY_GLOBAL) != 0,
+                             .leaf_global = (leaf->bits & SHADOW_GLOBAL) != 0,
                              .leaf_key = (leaf->bits & KEY_MASK) >> KEY_SHIFT};
 
     return (struct shadow_entry){.kind = SHADOW_TABLE,
@@ -163,11 +161,11 @@ struct shadow_entry shadow_split(union page_role role, const struct shadow_entry
 struct shadow_entry shadow_direct_leaf(union page_role role, gfn_t frame, unsigned int index)
 {
     uint64_t address = (frame.raw << PAGE_SHIFT) + index * level_size(role.level);
-    uint64_t bits = address | SHADOW_LINK | ENTRY_DIRTY | (role.leaf_cache & 3UL) << 3 |
+    uint64_t bits = address | SHADOW_LINK | SHADOW_DIRTY | (role.leaf_cache & 3UL) << 3 |
                     (uint64_t)role.leaf_key << KEY_SHIFT;
 
     if (role.leaf_global)
-        bits |= ENTRY_GLOBAL;
+        bits |= SHADOW_GLOBAL;
     if (role.level > 1)
         bits |= SHADOW_LARGE;
     if (role.leaf_cache & 4U)

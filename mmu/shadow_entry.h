@@ -13,6 +13,8 @@
 #define SHADOW_USER     (1UL << 2)
 #define SHADOW_LARGE    (1UL << 7) /* above level 1 */
 #define SHADOW_ACCESSED (1UL << 5)
+#define SHADOW_DIRTY    (1UL << 6)
+#define SHADOW_GLOBAL   (1UL << 8)
 /* A link to a table: the leaf alone decides on rights. A is set in advance, here as in leaves. */
 #define SHADOW_LINK (SHADOW_PRESENT | SHADOW_WRITE | SHADOW_USER | SHADOW_ACCESSED)
 
@@ -52,6 +54,18 @@ static inline gpa_t shadow_guest_place(const struct shadow_rules *rules, gfn_t f
  */
 struct shadow_entry shadow_derive(union page_role role, const struct shadow_rules *rules,
                                   unsigned int index, uint64_t entry, bool open);
+
+/* Whether an entry of a page with WP=1 at level 1 is just what shadow_derive() makes of the guest's.
+ * False where that is open: of one of 4 bytes, say. */
+static inline bool shadow_follows(const struct shadow_rules *rules, uint64_t guest, uint64_t entry)
+{
+    const uint64_t used = SHADOW_PRESENT | SHADOW_ACCESSED;
+    uint64_t bits = (guest & (rules->page | rules->kept)) | rules->set;
+
+    if (!(guest & SHADOW_DIRTY))
+        bits &= ~SHADOW_WRITE;
+    return bits == entry && (guest & (used | rules->reserved[1])) == used;
+}
 
 /* A large leaf of a page of this role as a link to a direct page that splits it. */
 struct shadow_entry shadow_split(union page_role role, const struct shadow_entry *leaf);

@@ -87,7 +87,7 @@ static void prefetch(struct shadow *s, struct shadow_page *page, unsigned int in
             continue;
         wanted = shadow_wanted(s, page, i, guest, false);
         if (wanted.kind == SHADOW_LEAF)
-            entry_add(page, table, i, wanted.bits);
+            entry_add(s, page, table, i, wanted.bits);
     }
 }
 
@@ -104,14 +104,15 @@ static struct shadow_page *put_entry(struct shadow *s, struct shadow_page *page,
     page->looks = 0;
     shadow_drop(s, page, index);
     if (wanted->kind == SHADOW_LEAF)
-        entry_add(page, table, index, wanted->bits);
+        entry_add(s, page, table, index, wanted->bits);
     if (wanted->kind != SHADOW_TABLE)
         return NULL;
+    page->global |= wanted->role.leaf_global; /* a large page, split */
     child = shadow_get_linked(s, page, wanted, made);
     if (child && !*made)
-        shadow_sync_below(s, child, true);
+        shadow_sync_linked(s, child);
     if (child)
-        entry_add(page, table, index, shadow_address(s, child).raw | wanted->bits);
+        entry_add(s, page, table, index, shadow_address(s, child).raw | wanted->bits);
     return child;
 }
 
@@ -130,7 +131,7 @@ static bool fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsign
 
         page = shadow_child(s, page, cpu->pdpte[index]);
         if (page && linked)
-            shadow_sync_below(s, page, true);
+            shadow_sync_linked(s, page);
     }
     while (page) {
         struct shadow_page *at = page;

@@ -113,6 +113,7 @@ void shadow_set_unsynced(struct shadow *s, struct shadow_page *page)
     s->tracked -= page->tracked;
     page->tracked = false;
     page->looks = 0;
+    page->news = s->clock;
     link_move(&page->sync, top && top->users == 0 ? &top->stale : unsynced_list(s, page));
 }
 
@@ -170,7 +171,7 @@ static struct shadow_page *make(struct shadow *s, gfn_t frame, union page_role r
     page->patience = PATIENCE;
     page->looks = page->used = page->mark = 0;
     page->live = true;
-    page->many = page->tracked = false;
+    page->many = page->tracked = page->global = false;
     page->next = *bucket;
     *bucket = page;
     if (relative && relative->tracked && !role.direct)

@@ -61,10 +61,12 @@ static inline void entry_write(uint64_t *place, uint64_t entry)
 }
 
 /* Put in an entry where none was. */
-static inline void entry_add(struct shadow_page *page, uint64_t *table, unsigned int index,
-                             uint64_t entry)
+static inline void entry_add(const struct shadow *s, struct shadow_page *page, uint64_t *table,
+                             unsigned int index, uint64_t entry)
 {
     page->used |= (uint8_t)(1U << index / 64U);
+    page->global |= (entry & SHADOW_GLOBAL) != 0;
+    page->news = s->clock;
     entry_write(&table[index], entry);
 }
 

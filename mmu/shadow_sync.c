@@ -68,7 +68,7 @@ static bool sync_entry(struct shadow *s, struct shadow_page *page, unsigned int 
         return false;
     shadow_drop(s, page, index);
     if (wanted.kind == SHADOW_LEAF)
-        entry_add(page, table, index, wanted.bits);
+        entry_add(s, page, table, index, wanted.bits);
     return true;
 }
 
@@ -81,13 +81,15 @@ static bool sync_page(struct shadow *s, struct shadow_page *page)
 {
     const uint64_t *table = shadow_table(s, page);
     const void *guest_table = shadow_guest_table(s, page);
+    const bool plain = page->role.level == 1 && page->role.wp;
     bool changed = false;
 
     for (unsigned int i = entry_next(page, table, 0); i < TABLE_ENTRIES;
          i = entry_next(page, table, i + 1U)) {
         uint64_t guest =
             guest_table ? shadow_entry_in(guest_table, page, i) : shadow_guest_entry(s, page, i);
-        changed |= sync_entry(s, page, i, guest);
+        if (!plain || !shadow_follows(&page->rules, guest, table[i]))
+            changed |= sync_entry(s, page, i, guest);
     }
     return changed;
 }
@@ -117,19 +119,42 @@ static void look_at(struct shadow *s, struct shadow_page *page)
         link_move(&page->sync, &s->candidates);
 }
 
-void shadow_sync_below(struct shadow *s, const struct shadow_page *top, bool leaf_tables)
+static void look_below(struct shadow *s, struct shadow_link *list, const struct shadow_page *top,
+                       uint64_t since)
 {
-    /* Upper tables first: what they lose need not be looked at. */
-    for (unsigned int upper = 2; upper-- > (leaf_tables ? 0U : 1U);) {
-        struct shadow_link *list = &s->unsynced[upper];
-        struct shadow_link *next;
+    struct shadow_link *next;
 
-        for (struct shadow_link *link = list->next; link != list; link = next) {
-            next = link->next;
-            if (reaches(page_of_sync(link), top))
-                look_at(s, page_of_sync(link));
-        }
+    for (struct shadow_link *link = list->next; link != list; link = next) {
+        struct shadow_page *page = page_of_sync(link);
+
+        next = link->next;
+        if ((page->news >= since || page->global) && reaches(page, top))
+            look_at(s, page);
     }
+}
+
+/* Upper tables first: what they lose need not be looked at. */
+void shadow_sync_below(struct shadow *s, const struct shadow_page *top, uint64_t since)
+{
+    look_below(s, &s->unsynced[1], top, since);
+    look_below(s, &s->unsynced[0], top, since);
+}
+
+void shadow_sync_upper(struct shadow *s, const struct shadow_page *top)
+{
+    look_below(s, &s->unsynced[1], top, 0);
+}
+
+void shadow_sync_linked(struct shadow *s, const struct shadow_page *top)
+{
+    for (unsigned int upper = 0; upper < 2; upper++) {
+        struct shadow_link *list = &s->unsynced[upper];
+
+        for (struct shadow_link *link = list->next; link != list; link = link->next)
+            if (reaches(page_of_sync(link), top))
+                page_of_sync(link)->news = s->clock;
+    }
+    shadow_sync_below(s, top, s->clock);
 }
 
 /* A page for a large leaf's part: never changes, so it is filled at once. */
@@ -141,7 +166,7 @@ static void fill_direct(struct shadow *s, struct shadow_page *page)
         struct shadow_entry wanted = shadow_wanted(s, page, i, 0, false);
 
         if (wanted.kind == SHADOW_LEAF)
-            entry_add(page, table, i, wanted.bits);
+            entry_add(s, page, table, i, wanted.bits);
     }
 }
 

@@ -32,9 +32,15 @@ bool shadow_matches(const struct shadow *s, const struct shadow_page *page, uint
 /* Look at one entry anew. True if it was not what it is to be. */
 bool shadow_sync_entry(struct shadow *s, struct shadow_page *page, unsigned int index);
 
-/* Look anew at all unsynced pages at and below `top`, or only at those above leaf tables. What was
- * found unchanged often enough becomes a candidate. */
-void shadow_sync_below(struct shadow *s, const struct shadow_page *top, bool leaf_tables);
+/* Look anew at the unsynced pages at and below `top` with news since then, or with global leaves: at
+ * all of them, since 0. What was found unchanged often enough becomes a candidate. */
+void shadow_sync_below(struct shadow *s, const struct shadow_page *top, uint64_t since);
+
+/* The same for all above leaf tables. */
+void shadow_sync_upper(struct shadow *s, const struct shadow_page *top);
+
+/* The same for all below a page that is about to be linked: what it leads to is news. */
+void shadow_sync_linked(struct shadow *s, const struct shadow_page *top);
 
 /* The page that an entry of `page` is to link to, with one user more. One that was there is to be
  * looked at with all below before it is used: to link it the guest needs no flush. As shadow_get(). */

@@ -310,7 +310,7 @@ static void load_tables(struct vcpu *c)
     const struct paging_state *now = &c->shadow.state, *old = &c->loaded;
 
     if (c->shadow.root && now->cr0 == old->cr0 && now->cr4 == old->cr4 && now->efer == old->efer)
-        shadow_load_cr3(&m.shadow, &c->shadow);
+        shadow_load_cr3(&m.shadow, &c->shadow, true);
     else
         shadow_load(&m.shadow, &c->shadow);
     c->loaded = *now;

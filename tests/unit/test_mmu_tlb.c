@@ -10,89 +10,66 @@
 #define SEEDS      48U /* formats, modes, quiet or not, and the four of machine_new() */
 #define OPERATIONS 1000U
 
-static void set_range(uint64_t start, uint64_t end, enum guest_kind kind)
-{
-    hpa_t base = hpa(kind == GUEST_ABSENT ? 0 : start + RAM_HOST);
+/* --- what a guest does at random --- */
 
-    CHECK_EQ(guest_map_set(&m.map, gpa(start), end - start, base, kind), 0);
+/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
+static void toggle_rules(struct vcpu *c)
+{
+    struct paging_state *state = &c->shadow.state;
+
+    switch (draw(3)) {
+    case 0:
+        state->cr0 ^= CR0_WP;
+        break;
+    case 1:
+        state->cr4 ^= CR4_SMEP;
+        break;
+    default:
+        if (m.mode != MODE_32BIT_PSE)
+            state->efer ^= EFER_NXE;
+    }
+    if (!paging_on(c))
+        return;
+    m.in_latch = c;
+    crawl_guest(c);
+    shadow_load(&m.shadow, &c->shadow);
+    enter(c, CALLER_LOAD);
 }
 
-/* --- the machine --- */
-
-static void add_cpu(struct vcpu *c)
+/* With a PCID bit 63 asks not to flush. */
+static void write_cr3(struct vcpu *c)
 {
-    static const struct role_context context = {.format = FORMAT_SHADOW_LONG};
+    bool pcids = c->shadow.state.cr4 & CR4_PCIDE;
 
-    c->props = (struct paging_props){.maxphyaddr = WIDTH,
-                                     .gbpages = true,
-                                     .nx = true,
-                                     .pse36 = true,
-                                     .pat = true,
-                                     .vendor = m.intel ? PAGING_INTEL : PAGING_AMD};
-    const unsigned int index = (unsigned int)(c - m.cpu);
+    load_cr3(c, (TABLE_FIRST + draw(2)) * PAGE_SIZE | (pcids ? draw(2) : 0), !pcids || one_in(2));
+}
 
-    if (m.unlike) {
-        if (m.mode != MODE_4LEVEL || m.cpus > 2) /* else pages of 1 GiB alone tell them apart */
-            c->props.maxphyaddr = (uint8_t)(WIDTH - 4U * index);
-        c->props.gbpages = index == 1;
-    }
-    /* A limit, so that the plain roots of the two differ at the top and share what is below. */
-    if (!m.unlike && index != 0)
-        c->props.maxphyaddr--;
-    for (unsigned int tables = 0; tables < 2; tables++) {
-        struct paging_state state = {.props = &c->props};
-        struct role_context nested = {
-            .format = m.direct.format.id, .direct = true, .tables = tables};
+static void invpcid(struct vcpu *c)
+{
+    uint64_t type = draw(4), address = linear_address((unsigned int)draw(LINEAR_ADDRESSES));
 
-        CHECK_EQ(direct_root(&m.direct, role_from_state(&state, &nested, m.direct.format.levels),
-                             &c->root[tables]),
+    if (paging_on(c) && m.mode == MODE_4LEVEL)
+        invpcid_with(c, type, m.pcids ? draw(2) : 0, address);
+}
+
+static void random_fault(struct vcpu *c)
+{
+    static const unsigned int accesses[] = {ACCESS_READ, ACCESS_WRITE, ACCESS_EXECUTE,
+                                            ACCESS_READ | ACCESS_USER, ACCESS_WRITE | ACCESS_USER};
+
+    for (unsigned int i = 0; i < 4 && paging_on(c); i++)
+        fault(c, linear_address((unsigned int)draw(LINEAR_ADDRESSES)),
+              accesses[draw(COUNT(accesses))]);
+}
+
+static void touch(struct vcpu *c)
+{
+    struct direct_result result;
+
+    for (unsigned int i = 0; i < 8; i++)
+        CHECK_EQ(direct_fill(&m.direct, c->active,
+                             gpa(nested_address((unsigned int)draw(NESTED_ADDRESSES))), &result),
                  0);
-    }
-    if (!m.unlike)
-        c->props.maxphyaddr = WIDTH;
-    CHECK_EQ(shadow_cpu_init(&m.shadow, &c->shadow, &c->props, &context), 0);
-    c->shadow.state.efer = m.mode == MODE_32BIT_PSE ? 0 : EFER_NXE;
-    c->active = c->root[0];
-    cache_drop(&c->nested);
-    cache_drop(&c->linear);
-    cache_drop(&c->guest);
-}
-
-static void machine_new(uint64_t seed)
-{
-    static const enum paging_mode modes[] = {MODE_4LEVEL, MODE_PAE, MODE_32BIT_PSE};
-    struct table_format format;
-
-    m.env = memory_env(&m.memory);
-    m.env.map = machine_map;
-    m.env.flush = machine_flush;
-    m.env.free_page = machine_free;
-    m.guest =
-        (struct walk_env){.read = guest_read, .compare_exchange = guest_mark, .ram = guest_ram};
-    m.intel = seed & 1U;
-    m.mode = modes[seed / 2 % COUNT(modes)];
-    m.second = seed / 12 & 1U ? 1 : 100;
-    m.unlike = seed / 12 >= 2;
-    m.pcids = m.mode == MODE_4LEVEL && (seed / 12 & 1U);
-    m.third_off = seed / 6 & 1U;
-    m.cpus = seed / 12 % 4 == 3 ? 3 : 2;
-    m.shadow_pages = (m.cpus + 1U) * SHADOW_PAGES_PER_CPU;
-    m.seed = (seed + 1U) * 0x9e3779b97f4a7c15UL | 1U;
-    m.stale = NULL;
-    m.in_latch = &m.cpu[0];
-    CHECK_EQ(format_init(&format, m.intel ? FORMAT_EPT : FORMAT_NPT, 4, 3, false), 0);
-    table_cache_init(&m.cache, &m.env, m.nested_pages, NESTED_MAX);
-    m.map = (struct guest_map){.count = 0};
-    m.mtrr = (struct mtrr_state){.def_type = MTRR_DEF_ENABLE | CACHE_WB};
-    set_range(0, GUEST_SIZE, GUEST_PASS);
-    set_range(TABLES, TABLES + m.shadow_pages * PAGE_SIZE, GUEST_ABSENT);
-    direct_init(&m.direct, &m.env, &m.cache, &format, &m.map, &m.mtrr);
-    shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), m.shadow_pages, m.pages, true);
-    memset(m.ram, 0, sizeof(m.ram));
-    memset(m.pool, 0, sizeof(m.pool));
-    for (unsigned int i = 0; i < m.cpus; i++)
-        add_cpu(&m.cpu[i]);
-    m.in_latch = NULL;
 }
 
 /* --- what Latch does of itself --- */
@@ -131,6 +108,19 @@ static void reset(void)
     shadow_clear(&m.shadow);
 }
 
+/* What decides what one PCID may hold while others are current. */
+static void operation_with_pcids(struct vcpu *c)
+{
+    if (one_in(8))
+        toggle_global(c);
+    else if (one_in(4))
+        invpcid(c);
+    else if (one_in(3))
+        invlpg(c, linear_address((unsigned int)draw(LINEAR_ADDRESSES)));
+    else
+        write_cr3(c);
+}
+
 /* Quiet machines flush little by themselves: nothing is tracked, the map stays, and one CPU hardly
  * ever flushes. So what it holds of tables is there when their pages are used again. */
 static void operation(bool quiet)
@@ -139,7 +129,9 @@ static void operation(bool quiet)
     bool lazy = quiet && c == &m.cpu[1] && !one_in(16);
     uint64_t what = draw(lazy ? 36 : quiet ? 60 : 64);
 
-    if (what < 16)
+    if (m.pcids && one_in(6))
+        operation_with_pcids(c);
+    else if (what < 16)
         random_store(c, true);
     else if (what < 36)
         random_fault(c);

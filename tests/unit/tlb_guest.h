@@ -5,7 +5,7 @@
  * What a guest does on the machine of tlb_machine.h, and how Latch follows it. The modelled CPU's
  * TLB drops no more than the manuals say, the hardware's what Latch tells it to.
  */
-#include "tests/unit/tlb_machine.h"
+#include "tests/unit/tlb_new.h"
 
 #define TABLE_FIRST 1U /* RAM frames: two roots, then tables, then data */
 #define TABLE_LAST  14U
@@ -94,19 +94,19 @@ static void random_store(struct vcpu *c, bool may_exit)
 }
 
 /* Load the tables, as after a load of CR3 alone where that is all that changed. */
-static void load_tables(struct vcpu *c)
+static void load_tables(struct vcpu *c, bool flush)
 {
     const struct paging_state *now = &c->shadow.state, *old = &c->loaded;
 
     if (c->shadow.root && now->cr0 == old->cr0 && now->cr4 == old->cr4 && now->efer == old->efer)
-        shadow_load_cr3(&m.shadow, &c->shadow);
+        shadow_load_cr3(&m.shadow, &c->shadow, flush);
     else
         shadow_load(&m.shadow, &c->shadow);
     c->loaded = *now;
 }
 
 /* The modelled CPU's TLB has lost what the operation drops. */
-static void load(struct vcpu *c, enum caller_site site)
+static void load(struct vcpu *c, enum caller_site site, bool flush)
 {
     struct paging_state *state = &c->shadow.state;
 
@@ -116,24 +116,20 @@ static void load(struct vcpu *c, enum caller_site site)
     m.in_latch = c;
     crawl_guest(c);
     if (paging_on(c))
-        load_tables(c);
+        load_tables(c, flush);
     else
         shadow_unload(&m.shadow, &c->shadow);
     CHECK(c->shadow.changed);
     enter(c, site);
 }
 
-/* With a PCID bit 63 asks not to flush; Latch always does. */
-static void write_cr3(struct vcpu *c)
+static void load_cr3(struct vcpu *c, uint64_t value, bool flush)
 {
-    struct paging_state *state = &c->shadow.state;
-    bool pcids = state->cr4 & CR4_PCIDE;
-
-    state->cr3 = (TABLE_FIRST + draw(2)) * PAGE_SIZE | (pcids ? draw(2) : 0);
-    if (!pcids || one_in(2))
+    c->shadow.state.cr3 = value;
+    if (flush)
         cache_drop_tag(&c->guest, pcid(c));
     if (paging_on(c))
-        load(c, CALLER_LOAD);
+        load(c, CALLER_LOAD, flush);
 }
 
 static void toggle_global(struct vcpu *c)
@@ -141,7 +137,7 @@ static void toggle_global(struct vcpu *c)
     c->shadow.state.cr4 ^= CR4_PGE;
     cache_drop(&c->guest);
     if (paging_on(c))
-        load(c, CALLER_LOAD);
+        load(c, CALLER_LOAD, true);
 }
 
 static void toggle_paging(struct vcpu *c)
@@ -160,31 +156,7 @@ static void toggle_paging(struct vcpu *c)
     cache_drop(&c->guest);
     if (m.mode == MODE_4LEVEL)
         state->efer = (state->efer & EFER_NXE) | EFER_LME | (paging_on(c) ? EFER_LMA : 0);
-    load(c, paging_on(c) ? CALLER_LOAD : CALLER_UNLOAD);
-}
-
-/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
-static void toggle_rules(struct vcpu *c)
-{
-    struct paging_state *state = &c->shadow.state;
-
-    switch (draw(3)) {
-    case 0:
-        state->cr0 ^= CR0_WP;
-        break;
-    case 1:
-        state->cr4 ^= CR4_SMEP;
-        break;
-    default:
-        if (m.mode != MODE_32BIT_PSE)
-            state->efer ^= EFER_NXE;
-    }
-    if (!paging_on(c))
-        return;
-    m.in_latch = c;
-    crawl_guest(c);
-    shadow_load(&m.shadow, &c->shadow);
-    enter(c, CALLER_LOAD);
+    load(c, paging_on(c) ? CALLER_LOAD : CALLER_UNLOAD, true);
 }
 
 static void invalidate(struct vcpu *c, uint64_t address)
@@ -208,14 +180,8 @@ static void invlpg(struct vcpu *c, uint64_t address)
 
 enum { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
 
-/* Latch does nothing for a PCID that is not the current one: it holds nothing of it. */
-static void invpcid(struct vcpu *c)
+static void invpcid_with(struct vcpu *c, uint64_t type, uint64_t which, uint64_t address)
 {
-    uint64_t type = draw(4), address = linear_address((unsigned int)draw(LINEAR_ADDRESSES));
-    uint64_t which = m.pcids ? draw(2) : 0;
-
-    if (!paging_on(c) || m.mode != MODE_4LEVEL)
-        return;
     if (type == INVPCID_ADDRESS)
         cache_drop_page(&c->guest, which, address, false);
     else if (type == INVPCID_PCID)
@@ -224,14 +190,14 @@ static void invpcid(struct vcpu *c)
         cache_drop(&c->guest);
     else
         cache_drop_local(&c->guest);
+    if (type > INVPCID_PCID)
+        c->loaded.cr0 = 0; /* more than a load of CR3 */
     if (type <= INVPCID_PCID && which != pcid(c))
-        return;
-    if (type == INVPCID_ADDRESS) {
+        shadow_forget_pcid(&c->shadow, which);
+    else if (type == INVPCID_ADDRESS)
         invalidate(c, address);
-        return;
-    }
-    c->loaded.cr0 = 0; /* more than a load of CR3 */
-    load(c, CALLER_LOAD);
+    else
+        load(c, CALLER_LOAD, true);
 }
 
 /* The caller need not flush, and this CPU drops nothing by itself. */
@@ -243,26 +209,6 @@ static void fault(struct vcpu *c, uint64_t address, unsigned int access)
     (void)shadow_fault(&m.shadow, &c->shadow, gla(address), access, &result);
     if (c->shadow.changed)
         enter(c, CALLER_FAULT);
-}
-
-static void random_fault(struct vcpu *c)
-{
-    static const unsigned int accesses[] = {ACCESS_READ, ACCESS_WRITE, ACCESS_EXECUTE,
-                                            ACCESS_READ | ACCESS_USER, ACCESS_WRITE | ACCESS_USER};
-
-    for (unsigned int i = 0; i < 4 && paging_on(c); i++)
-        fault(c, linear_address((unsigned int)draw(LINEAR_ADDRESSES)),
-              accesses[draw(COUNT(accesses))]);
-}
-
-static void touch(struct vcpu *c)
-{
-    struct direct_result result;
-
-    for (unsigned int i = 0; i < 8; i++)
-        CHECK_EQ(direct_fill(&m.direct, c->active,
-                             gpa(nested_address((unsigned int)draw(NESTED_ADDRESSES))), &result),
-                 0);
 }
 
 #endif
