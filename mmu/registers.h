@@ -6,19 +6,20 @@
  * Written token by token as in kernel/x86.h, which this folder must not include, so that the
  * compiler rejects the two if they ever differ.
  */
-#define CR0_WP   (1UL << 16)
-#define CR0_PG   (1UL << 31)
-#define CR3_PCID 0xfffUL /* with CR4.PCIDE */
-#define CR4_PSE  (1UL << 4)
-#define CR4_PAE  (1UL << 5)
-#define CR4_LA57 (1UL << 12)
-#define CR4_SMEP (1UL << 20)
-#define CR4_SMAP (1UL << 21)
-#define CR4_PKE  (1UL << 22)
-#define CR4_PKS  (1UL << 24)
-#define EFER_LME (1UL << 8)
-#define EFER_LMA (1UL << 10)
-#define EFER_NXE (1UL << 11)
+#define CR0_WP    (1UL << 16)
+#define CR0_PG    (1UL << 31)
+#define CR3_PCID  0xfffUL /* with CR4.PCIDE */
+#define CR4_PSE   (1UL << 4)
+#define CR4_PAE   (1UL << 5)
+#define CR4_LA57  (1UL << 12)
+#define CR4_PCIDE (1UL << 17)
+#define CR4_SMEP  (1UL << 20)
+#define CR4_SMAP  (1UL << 21)
+#define CR4_PKE   (1UL << 22)
+#define CR4_PKS   (1UL << 24)
+#define EFER_LME  (1UL << 8)
+#define EFER_LMA  (1UL << 10)
+#define EFER_NXE  (1UL << 11)
 
 #define PF_PRESENT  (1U << 0)
 #define PF_WRITE    (1U << 1)

@@ -127,7 +127,7 @@ static void load(struct shadow *s, struct shadow_cpu *cpu, uint64_t since)
 
 void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu, bool flush)
 {
-    uint64_t since = begin_stay(s, cpu);
+    uint64_t since = cpu->state.cr4 & CR4_PCIDE ? begin_stay(s, cpu) : 0;
 
     load(s, cpu, flush ? 0 : since);
 }

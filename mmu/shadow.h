@@ -16,7 +16,8 @@
  *   unsynced   the guest writes the table without an exit, and the shadow follows when the guest
  *              flushes: INVLPG looks at the entry for one address in its leaf table, and at all
  *              unsynced tables above leaf tables (the CPU drops all its paging-structure caches: SDM
- *              vol. 3 §4.10.4.1); a CR3 load at all unsynced pages below the root.
+ *              vol. 3 §4.10.4.1); a CR3 load at all unsynced pages below the root, or, if it
+ *              flushes nothing, at those that got something since its PCID was last current.
  * A page that nobody wrote between a few looks becomes tracked; the first write to a tracked one
  * makes it unsynced again. All pages of one guest frame are in the same state.
  * An entry exists only when the guest's has A set, and is writable only when it has D set: the

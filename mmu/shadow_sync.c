@@ -136,8 +136,9 @@ static void look_below(struct shadow *s, struct shadow_link *list, const struct 
 /* Upper tables first: what they lose need not be looked at. */
 void shadow_sync_below(struct shadow *s, const struct shadow_page *top, uint64_t since)
 {
-    look_below(s, &s->unsynced[1], top, since);
-    look_below(s, &s->unsynced[0], top, since);
+    for (unsigned int upper = 2; upper-- > 0;)
+        if (!link_empty(&s->unsynced[upper]))
+            look_below(s, &s->unsynced[upper], top, since);
 }
 
 void shadow_sync_upper(struct shadow *s, const struct shadow_page *top)
