@@ -397,7 +397,7 @@ static void cost_of_large_pages(void)
     struct vcpu *c = simple_guest(POOL);
     struct shadow_stats before, after;
 
-    CHECK_EQ(sizeof(struct shadow_page), 168U);
+    CHECK_EQ(sizeof(struct shadow_page), 176U);
     put(2, 1, 5 * PAGE_SIZE | ALL);
     for (unsigned int i = 0; i < 512; i++)
         put(5, i, (GIB + i * LARGE) | ALL | PS);
