@@ -6,10 +6,12 @@
 /* i8254: channel 2 counts down at 1,193,182 Hz, gated by port 0x61, output in its bit 5. */
 #define PIT_HZ         1193182U
 #define PIT_COUNT      (PIT_HZ / 1000U)
-#define PIT_TRIES      2U
+#define PIT_TRIES      3U
+#define PIT_DOUBT      128U /* enough if it is not more than such a part */
 #define PIT_CHANNEL2   0x42
 #define PIT_COMMAND    0x43
 #define PIT_GATE       0x61
+#define PIT_OUTPUT     0x20U
 #define PM_TIMER_HZ    3579545U
 #define PM_TIMER_TICKS (PM_TIMER_HZ / 1000U)
 #define POLLS_MAX      400000U /* of what takes 1 ms; where nothing ticks a poll may take 1 us */
@@ -22,37 +24,48 @@
 static uint64_t time_zero;
 static uint64_t khz;
 
-/* TSC ticks while channel 2 counts PIT_COUNT down; UINT64_MAX if it does not. */
-static uint64_t pit_ticks(void)
+/* How long channel 2 took, by the TSC, and how much longer or shorter it may have been: what disturbs
+ * a measurement (an SMI, an emulator's host) lies between two looks at the clock. */
+struct pit_time {
+    uint64_t ticks, doubt;
+};
+
+/* Count PIT_COUNT down. No doubt is as great as that when nothing answers. */
+static struct pit_time count_down(void)
 {
+    const struct pit_time none = {.doubt = UINT64_MAX};
     outb(PIT_COMMAND, 0xb0); /* channel 2, both bytes, mode 0 */
     outb(PIT_CHANNEL2, PIT_COUNT & 0xff);
-    uint64_t start = rdtsc();
+    uint64_t before = rdtsc();
     outb(PIT_CHANNEL2, PIT_COUNT >> 8);
-    if (inb(PIT_GATE) & 0x20) /* the output begins low: nothing answers, or it is over already */
-        return UINT64_MAX;
+    uint64_t start = rdtsc(), last = start;
+    if (inb(PIT_GATE) & PIT_OUTPUT) /* it begins low: nothing answers, or it is over already */
+        return none;
     for (uint32_t polls = 0; polls < POLLS_MAX; polls++) {
-        if (inb(PIT_GATE) & 0x20)
-            return rdtsc() - start;
+        bool over = inb(PIT_GATE) & PIT_OUTPUT;
+        uint64_t now = rdtsc();
+        if (over)
+            return (struct pit_time){.ticks = (last - start + now - before) / 2,
+                                     .doubt = now - last + start - before};
+        last = now;
     }
-    return UINT64_MAX;
+    return none;
 }
 
 void tsc_calibrate_pit(void)
 {
-    uint64_t least = UINT64_MAX;
+    struct pit_time best = {.doubt = UINT64_MAX};
     time_zero = rdtsc();
     uint8_t gate = inb(PIT_GATE);
     outb(PIT_GATE, (uint8_t)((gate & ~3U) | 1U));
-    /* What disturbs a measurement (an SMI, an emulator's host) makes it longer. */
-    for (unsigned int i = 0; i < PIT_TRIES; i++) {
-        uint64_t ticks = pit_ticks();
-        if (ticks < least)
-            least = ticks;
+    for (unsigned int i = 0; i < PIT_TRIES && best.doubt > best.ticks / PIT_DOUBT; i++) {
+        struct pit_time time = count_down();
+        if (time.doubt < best.doubt)
+            best = time;
     }
     outb(PIT_GATE, gate);
-    if (least != UINT64_MAX)
-        khz = least * PIT_HZ / PIT_COUNT / 1000;
+    if (best.doubt != UINT64_MAX)
+        khz = best.ticks * PIT_HZ / PIT_COUNT / 1000;
 }
 
 void tsc_calibrate_pm_timer(uint16_t port)
