@@ -9,13 +9,18 @@ from test_payloads import run_payload
 FROM = {
     "long", "halted", "halted-interruptible", "interrupt-pending", "nmi-pending",
     "nmi-pending-own-init", "sti", "mov-ss-debug-pending", "compatibility", "paging-32",
-    "paging-pae", "protected", "protected-halted", "real", "real-halted",
+    "paging-pae", "virtual-8086", "virtual-8086-pae", "long-5-level", "protected",
+    "protected-halted", "real", "real-halted",
 }
 
-# The emulators' own: TCG has no segment limits in real mode, bare too; and Bochs' SVM blocks the
-# NMIs by which Latch calls a CPU, in the handler of one that was injected.
-WORDS = {"qemu-amd": "unchecked-limits", "bochs-amd": "no-call-in-nmi"}
-LEFT_OUT = {"bochs-amd": {"nmi-pending"}}
+# The emulators' own: TCG has no segment limits in real mode, bare too; Bochs' SVM blocks the NMIs by
+# which Latch calls a CPU, in the handler of one that was injected, and Bochs ends ("VM is set in long
+# mode") at any exit of SVM's from virtual-8086 mode; and no CPU of Bochs' has LA57.
+WORDS = {"qemu-amd": "unchecked-limits", "bochs-amd": "no-call-in-nmi no-exit-in-virtual-8086"}
+LEFT_OUT = {
+    "bochs-intel": {"long-5-level"},
+    "bochs-amd": {"nmi-pending", "long-5-level", "virtual-8086", "virtual-8086-pae"},
+}
 
 
 def run_init(boot, machine, word="", conf=""):
@@ -61,6 +66,6 @@ def test_init_bare(boot, machine):
     booted = boot("--machine", machine, "--bare", "--guest", BUILD / "guest/init.elf", "--append",
                   WORDS.get(machine, ""))
     assert booted.finish() == FAILURE, booted.tail()
-    for case in FROM:
+    for case in FROM - LEFT_OUT.get(machine, set()):
         found = booted.lines(rf"FAIL init\.vcpu1\.{case}\.[a-z0-9.-]+: wanted")
         assert {line.split(".")[-1].split(":")[0] for line in found} == BARE[machine], case

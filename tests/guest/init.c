@@ -20,6 +20,7 @@ static volatile bool lingers;
 static struct state_wanted after_init;
 static uint32_t directory[1024] __attribute__((aligned(4096)));
 static uint64_t pdpt[4] __attribute__((aligned(32)));
+static uint64_t pml5[512] __attribute__((aligned(4096)));
 static volatile unsigned int interrupts, traps;
 
 enum last {
@@ -139,17 +140,17 @@ static void last_of(void *argument)
 struct low {
     const char *name;
     enum probe_mode mode;
-    bool pae, halt;
+    void *root;
+    uint32_t cr4;
+    bool halt;
 };
 
 static void stay_low(void *argument)
 {
     const struct low *low = argument;
-    uint32_t cr4 = (uint32_t)read_cr4() & ~(uint32_t)CR4_PAE;
+    const uint32_t cr4 = (uint32_t)read_cr4() & ~(uint32_t)CR4_PAE;
     state_change(low->halt);
-    cr4 |= low->pae ? CR4_PAE : CR4_PSE;
-    probe_linger_in(low->mode, (uint32_t)(uint64_t)(low->pae ? (void *)pdpt : (void *)directory),
-                    cr4, low->halt);
+    probe_linger_in(low->mode, (uint32_t)(uint64_t)low->root, cr4 | low->cr4, low->halt);
 }
 
 /* Start it, compare, and see that no event of before is left. */
@@ -215,6 +216,16 @@ static void check_from(unsigned int vcpu, const struct from *how)
     start_and_compare(vcpu, name, &after_init, how->unpaged);
 }
 
+static bool has_la57(void)
+{
+    uint32_t a, b, c, d;
+    cpuid_raw(0, 0, &a, &b, &c, &d);
+    if (a < 7)
+        return false;
+    cpuid_raw(7, 0, &a, &b, &c, &d);
+    return c >> 16 & 1;
+}
+
 static void check_init(unsigned int vcpu)
 {
     static const char *const last[] = {
@@ -228,13 +239,16 @@ static void check_init(unsigned int vcpu)
         [LAST_MOV_SS] = "mov-ss-debug-pending",
     };
     static const struct low low[] = {
-        {"compatibility", PROBE_COMPATIBILITY, true, false},
-        {"paging-32", PROBE_PAGING32, false, false},
-        {"paging-pae", PROBE_PAGING32, true, true},
-        {"protected", PROBE_PROTECTED, true, false},
-        {"protected-halted", PROBE_PROTECTED, false, true},
-        {"real", PROBE_REAL, false, false},
-        {"real-halted", PROBE_REAL, false, true},
+        {"compatibility", PROBE_COMPATIBILITY, pdpt, CR4_PAE, false},
+        {"long-5-level", PROBE_LONG5, pml5, CR4_PAE | CR4_LA57, true},
+        {"paging-32", PROBE_PAGING32, directory, CR4_PSE, false},
+        {"paging-pae", PROBE_PAGING32, pdpt, CR4_PAE, true},
+        {"virtual-8086", PROBE_VIRTUAL8086, directory, CR4_PSE, false},
+        {"virtual-8086-pae", PROBE_VIRTUAL8086, pdpt, CR4_PAE, false},
+        {"protected", PROBE_PROTECTED, pdpt, CR4_PAE, false},
+        {"protected-halted", PROBE_PROTECTED, directory, CR4_PSE, true},
+        {"real", PROBE_REAL, directory, CR4_PSE, false},
+        {"real-halted", PROBE_REAL, directory, CR4_PSE, true},
     };
     for (enum last i = LAST_LOOP; i <= LAST_MOV_SS; i++)
         /* Bochs blocks real NMIs too in the handler of one that SVM injected. */
@@ -244,6 +258,12 @@ static void check_init(unsigned int vcpu)
                            .name = last[i], .enter = last_of, .argument = &i, .cache_off = i & 1});
     for (unsigned int i = 0; i < sizeof(low) / sizeof(low[0]); i++) {
         struct low one = low[i];
+        if (one.mode == PROBE_LONG5 && !has_la57()) {
+            check_absent(one.name, "CPUID has no LA57");
+            continue;
+        }
+        if (one.mode == PROBE_VIRTUAL8086 && boot_word("no-exit-in-virtual-8086", NULL))
+            continue;
         check_from(vcpu, &(struct from){.name = one.name,
                                         .enter = stay_low,
                                         .argument = &one,
@@ -339,6 +359,7 @@ int main(void)
         directory[i] = i << 22 | 0x87;
     for (unsigned int i = 0; i < 4; i++)
         pdpt[i] = (uint64_t)&long_directories[512UL * i] | 1;
+    pml5[0] = (uint64_t)long_pml4 | 7;
     if (boot_word("x2apic", NULL))
         apic_enter_x2apic();
     check_equal("init.all-started", processor_count, processor_start_all());

@@ -21,8 +21,12 @@
 
 ; The order of enum probe_mode.
 %define MODE_COMPATIBILITY 0
-%define MODE_PROTECTED 2
-%define MODE_REAL 3
+%define MODE_LONG5 1
+%define MODE_PAGING32 2
+%define MODE_VIRTUAL8086 3
+%define MODE_PROTECTED 4
+%define MODE_REAL 5
+%define EFLAGS_VM (1 << 17)
 
 global probe, probe_end, probe_found, probe_linger, probe_lingers
 
@@ -189,10 +193,13 @@ compatibility:
     mov eax, cr0
     and eax, ~CR0_PG
     mov cr0, eax
+    cmp edi, MODE_LONG5
+    je .tables
     mov ecx, MSR_EFER
     rdmsr
     and eax, ~EFER_LME
     wrmsr
+.tables: ; PAE goes after LME: TCG takes no exit of SVM's that finds LME alone
     mov cr4, ebp
     mov cr3, esi
     cmp edi, MODE_PROTECTED
@@ -201,7 +208,21 @@ compatibility:
     mov eax, cr0
     or eax, CR0_PG
     mov cr0, eax
-    jmp linger32
+    cmp edi, MODE_PAGING32
+    je linger32
+    ja .virtual8086
+    jmp SELECTOR_CODE64:AT(linger64)
+.virtual8086:
+    push PROBE_BASE >> 4        ; GS, FS, DS, ES, SS
+    push PROBE_BASE >> 4
+    push PROBE_BASE >> 4
+    push PROBE_BASE >> 4
+    push PROBE_BASE >> 4
+    push IN16(stack_end)
+    push EFLAGS_VM | 2
+    push PROBE_BASE >> 4
+    push IN16(linger16)
+    iret
 .real:
     jmp CODE16:IN16(protected16)
 
@@ -228,6 +249,10 @@ compatibility:
 linger32:
     LINGER AT
 
+bits 64
+linger64:
+    LINGER AT
+
 bits 16
 protected16:
     mov ax, DATA16
@@ -243,6 +268,7 @@ real:
     mov ds, ax
     mov es, ax
     mov ss, ax
+linger16:
     LINGER IN16
 
 align 8

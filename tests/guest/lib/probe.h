@@ -66,7 +66,15 @@ bool probe_differs(const char *name, const char *what, uint64_t wanted, uint64_t
  * differ. With `unchecked-limits` on the command line this machine has no limits in real mode. */
 unsigned int probe_compare(const char *name, const struct probe *found, bool x2apic);
 
-enum probe_mode { PROBE_COMPATIBILITY, PROBE_PAGING32, PROBE_PROTECTED, PROBE_REAL };
+/* From PROBE_PROTECTED on without paging. Virtual-8086 mode has no HLT; its pages are the user's. */
+enum probe_mode {
+    PROBE_COMPATIBILITY,
+    PROBE_LONG5,
+    PROBE_PAGING32,
+    PROBE_VIRTUAL8086,
+    PROBE_PROTECTED,
+    PROBE_REAL
+};
 
 /* Puts the blob in its place; before probe_linger_in(). Returns its struct probe. */
 volatile struct probe *probe_copy(void);
