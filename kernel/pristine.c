@@ -95,22 +95,35 @@ static int keep_tables(const struct acpi_info *acpi, struct refusal *why)
     return error != 0 ? error : keep_table(dsdt, why);
 }
 
-static int keep_low(struct refusal *why)
+/* What the memory map gives nobody below the video memory is the guest's to write, too. */
+static uint64_t low_ram_end(const struct memory_map *map)
 {
+    uint64_t end = 0;
+    for (unsigned int i = 0; i < map->count; i++) {
+        const struct memory_range *range = &map->range[i];
+        if (range->type == MEMORY_RAM && range->end <= VIDEO && range->end > end)
+            end = range->end;
+    }
+    return end;
+}
+
+static int keep_low(const struct memory_map *map, struct refusal *why)
+{
+    uint64_t first = low_ram_end(map);
     uint16_t segment = 0;
     int error = keep(0, VECTORS_END, why);
     if (error != 0)
         return error;
     memcpy(&segment, (const uint8_t *)memory_at(hpa(0)) + EBDA_SEGMENT, sizeof(segment));
     uint64_t extension = (uint64_t)segment << 4;
-    if (extension < EBDA_FIRST || extension >= VIDEO)
-        return 0;
-    return keep(extension, VIDEO - extension, why);
+    if (extension >= EBDA_FIRST && extension < first)
+        first = extension;
+    return first < EBDA_FIRST ? 0 : keep(first, VIDEO - first, why);
 }
 
 int pristine_save(const struct memory_map *map, const struct acpi_info *acpi, struct refusal *why)
 {
-    int error = keep_low(why);
+    int error = keep_low(map, why);
     for (unsigned int i = 0; i < map->count && error == 0; i++) {
         const struct memory_range *range = &map->range[i];
         if (range->type == MEMORY_ACPI_RECLAIM || range->type == MEMORY_ACPI_NVS)

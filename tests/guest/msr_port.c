@@ -4,56 +4,13 @@
  * registers alone, and each port outside it reads all ones. What is on the list can be read.
  */
 #include "cpuid/msr_view.h"
+#include "tests/guest/lib/msrs.h"
 #include "tests/guest/lib/payload.h"
 #include "tests/guest/model/sealed.h"
 
 #include <stdio.h>
 
-struct span {
-    uint32_t first, last;
-};
 #define IN_ANY(value, spans) in_spans(value, spans, sizeof(spans) / sizeof((spans)[0]))
-
-/* MSRs that a guest can have, if its model has the feature. */
-static const struct span possible[] = {
-    {0x10, 0x10},
-    {0x17, 0x17},
-    {0x1b, 0x1b},
-    {0x3b, 0x3b},
-    {0x48, 0x49},
-    {0x8b, 0x8b},
-    {0xe1, 0xe1},
-    {0xfe, 0xfe},
-    {0x10a, 0x10b},
-    {0x122, 0x122},
-    {0x174, 0x176},
-    {0x179, 0x17b},
-    {0x1a0, 0x1a0},
-    {0x1c4, 0x1c5},
-    {0x1d9, 0x1d9},
-    {0x200, 0x21f},
-    {0x250, 0x250},
-    {0x258, 0x259},
-    {0x268, 0x26f},
-    {0x277, 0x277},
-    {0x2ff, 0x2ff},
-    {0x400, 0x47f},
-    {0x6a0, 0x6a8},
-    {0x6e0, 0x6e1},
-    {0x802, 0x83f},
-    {0xda0, 0xda0},
-    {0x40000000, 0x40000000}, /* write-only: the hypercall page */
-    {0xc0000080, 0xc0000084},
-    {0xc0000100, 0xc0000103},
-    {0xc0010010, 0xc0010010},
-    {0xc0010015, 0xc0010015},
-    {0xc001001a, 0xc001001a},
-    {0xc001001d, 0xc001001d},
-    {0xc0010020, 0xc0010020},
-    {0xc001011f, 0xc001011f},
-    {0xc0010140, 0xc0010141},
-    {0xc0011029, 0xc0011029},
-};
 
 /* MSRs that can be read where the model has their group. */
 static const struct {
@@ -75,7 +32,7 @@ static const struct {
     {0xc0000102, MSR_GROUP_LONG_MODE},
 };
 
-static const struct span scanned[] = {
+static const struct msr_span scanned[] = {
     {0x0, 0x1fff},
     {0xc0000000, 0xc0001fff},
     {0xc0010000, 0xc0011fff},
@@ -88,7 +45,7 @@ static const struct span scanned[] = {
 };
 
 /* Ports below 0xd00 that no device of the guest's has, and the backdoor. */
-static const struct span denied_ports[] = {
+static const struct msr_span denied_ports[] = {
     {0x10, 0x1f},   {0x24, 0x3f},     {0x44, 0x5f},   {0x65, 0x6f},   {0x74, 0x7f},
     {0x93, 0x9f},   {0xa2, 0xaf},     {0xb4, 0xbf},   {0xe0, 0xe8},   {0x100, 0x16f},
     {0x178, 0x1ef}, {0x1f8, 0x277},   {0x280, 0x2e7}, {0x300, 0x36f}, {0x380, 0x3af},
@@ -100,7 +57,7 @@ struct access {
     bool write;
 };
 
-static bool in_spans(uint32_t value, const struct span *spans, size_t count)
+static bool in_spans(uint32_t value, const struct msr_span *spans, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (value >= spans[i].first && value <= spans[i].last)
@@ -148,7 +105,7 @@ static void check_denied_msrs(bool write)
     uint32_t first = 0;
     for (size_t i = 0; i < sizeof(scanned) / sizeof(scanned[0]); i++)
         for (uint64_t msr = scanned[i].first; msr <= scanned[i].last; msr++) {
-            if (IN_ANY((uint32_t)msr, possible))
+            if (IN_ANY((uint32_t)msr, possible_msrs))
                 continue;
             const char *why = not_denied((uint32_t)msr, write);
             denied++;

@@ -6,6 +6,8 @@
  */
 #include "kernel/xen_layout.h"
 #include "tests/guest/lib/devices.h"
+#include "tests/guest/lib/kept.h"
+#include "tests/guest/lib/msrs.h"
 #include "tests/guest/lib/probe.h"
 
 #include <errno.h>
@@ -14,10 +16,11 @@
 #include <string.h>
 
 #define MARK             0x5eedf00d12345678UL
-#define CMOS_FIRST       0x60U /* beyond what firmware uses */
-#define CMOS_POOL        0U    /* two bytes for each of two generations */
-#define CMOS_DEVICES     4U    /* two bytes for each, */
-#define CMOS_APIC        24U   /* and for another processor's */
+#define CMOS_POOL        0U  /* two bytes for each of two generations */
+#define CMOS_DEVICES     4U  /* two bytes for each, */
+#define CMOS_APIC        24U /* for another processor's, */
+#define CMOS_MSRS        26U /* for the MSRs of both, */
+#define CMOS_LOW         30U /* and for the firmware's memory below 1 MiB */
 #define LEAF1_POPCNT     (1U << 23)
 #define PAT_RESET        0x0007040600070406UL
 #define MSR_SYSENTER     0x174U
@@ -29,35 +32,17 @@
 #define ACPI_RESET_VALUE 0x5aU
 #define PAGE             0x1000UL
 #define FIRST_MARK       0x100000UL
+#define VECTORS_END      0x500UL /* of interrupt vectors and the BIOS data area, */
+#define EBDA_WORD        0x40cUL /* in whose upper half here is its extension's segment */
+#define LOW_END          0xa0000UL
+#define MSRS_AT_LEAST    16U         /* that any machine here lets its guest change */
 #define LARGE_GLOBAL     0x183UL     /* present, writable, large, global */
 #define BEYOND           (5UL << 30) /* a linear address that the payload does not map */
 #define THOROUGH         6U          /* generations that look at devices and all processors */
 _Static_assert(CMOS_DEVICES + 2 * DEVICES <= CMOS_APIC, "each has its place");
+_Static_assert(CMOS_LOW + 2 <= KEPT_BYTES, "and all are there");
 
 static const char *ways = "fcpkda"; /* see reset_by() */
-
-static uint8_t kept_byte(unsigned int index)
-{
-    outb(0x70, (uint8_t)(CMOS_FIRST + index));
-    return inb(0x71);
-}
-
-static void keep_byte(unsigned int index, uint8_t value)
-{
-    outb(0x70, (uint8_t)(CMOS_FIRST + index));
-    outb(0x71, value);
-}
-
-static uint16_t kept_word(unsigned int index)
-{
-    return (uint16_t)(kept_byte(index) | kept_byte(index + 1) << 8);
-}
-
-static void keep_word(unsigned int index, uint16_t value)
-{
-    keep_byte(index, (uint8_t)value);
-    keep_byte(index + 1, (uint8_t)(value >> 8));
-}
 
 /* MSRs that the guest owns, with what it finds in them. */
 static const struct {
@@ -112,6 +97,45 @@ static void set_mark(uint64_t *mark, uint64_t generation)
 {
     (void)generation;
     *mark = MARK;
+}
+
+/* The firmware's memory below 1 MiB is as the first generation found it. */
+static void check_low(uint64_t generation)
+{
+    uint64_t extension = LOW_END, left = LOW_END;
+    uint32_t sum = 0;
+    for (uint64_t at = 0; at < LOW_END; at += sizeof(uint32_t)) {
+        const uint32_t word = *(volatile uint32_t *)at;
+        if (at == EBDA_WORD)
+            extension = word >> 16 << 4;
+        if (at < VECTORS_END || at >= extension)
+            sum = (sum ^ (uint32_t)at ^ word) * 0x9e3779b1U;
+        if (left == LOW_END && (word == (uint32_t)MARK || word == MARK >> 32))
+            left = at;
+    }
+    check_quiet(left == LOW_END, "relaunch.low-memory-cleared", generation, left);
+    if (generation == 1)
+        keep_word(CMOS_LOW, (uint16_t)(sum >> 16));
+    check_quiet((uint16_t)(sum >> 16) == kept_word(CMOS_LOW), "relaunch.firmware-memory",
+                generation, sum);
+}
+
+static void change_low(void)
+{
+    for (uint64_t at = 0; at < LOW_END; at += sizeof(uint64_t))
+        *(volatile uint64_t *)at = MARK;
+}
+
+/* Of the processor that runs this; all that there are, by name or not. */
+static void check_msrs(void *generation)
+{
+    const unsigned int place = CMOS_MSRS + 2U * this_processor()->index;
+    const uint16_t sum = msrs_sum();
+    if (*(uint64_t *)generation == 1)
+        keep_word(place, sum);
+    if (sum != kept_word(place))
+        msrs_print();
+    check_quiet(sum == kept_word(place), "relaunch.msrs", *(uint64_t *)generation, sum);
 }
 
 static void check_registers(uint64_t generation)
@@ -184,9 +208,16 @@ static void sum_apic(void *sum)
     *(uint16_t *)sum = device_sum(DEVICE_APIC);
 }
 
+static void change_msrs(void)
+{
+    const unsigned int changed = msrs_change();
+    check_quiet(changed >= MSRS_AT_LEAST, "relaunch.msrs-changed", 0, changed);
+}
+
 static void change_apic(void *unused)
 {
     (void)unused;
+    change_msrs();
     device_change(DEVICE_APIC);
     (void)wrmsr_safe(MSR_TSC, 1000);
 }
@@ -197,6 +228,7 @@ static void check_devices(uint64_t generation)
     uint16_t sum;
     if (generation > THOROUGH)
         return;
+    check_msrs(&generation);
     outb(0x60, 0xf4);
     delay_us(2000);
     while (inb(0x64) & 1)
@@ -211,6 +243,7 @@ static void check_devices(uint64_t generation)
     if (!processor_start(1) || !run_on(1, sum_apic, &sum))
         broken("generation %lu: the other processor did not start", generation);
     check_sum(DEVICE_APIC, CMOS_APIC, generation, sum);
+    (void)run_on(1, check_msrs, &generation);
 }
 
 static void change_devices(uint64_t generation)
@@ -219,6 +252,7 @@ static void change_devices(uint64_t generation)
         return;
     if (processor_count > 1)
         (void)run_on(1, change_apic, NULL);
+    change_msrs();
     for (enum device device = 0; device < DEVICES; device++)
         device_change(device);
 }
@@ -340,6 +374,7 @@ int main(void)
     if (boot_word("ways", &value))
         ways = value;
     check_registers(generation);
+    check_low(generation);
     check_model(generation);
     check_devices(generation);
     check_areas(generation);
@@ -354,6 +389,7 @@ int main(void)
         return 0;
     }
     each_mark(set_mark, generation);
+    change_low();
     if (boot_word("x2apic", NULL))
         apic_enter_x2apic();
     change_devices(generation);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_TESTS_GUEST_LIB_MSRS_H
+#define LATCH_TESTS_GUEST_LIB_MSRS_H
+/* All MSRs that a guest can have: msr_port.c sees that there is none beside them. */
+#include <stdbool.h>
+#include <stdint.h>
+
+struct msr_span {
+    uint32_t first, last;
+};
+#define MSR_SPANS 37U
+/* Which of them there are is the model's to say. */
+extern const struct msr_span possible_msrs[MSR_SPANS];
+
+/* A sum over what this processor's hold; but the TSC, and what is the local APIC's. */
+uint16_t msrs_sum(void);
+/* Gives each of those that can be written one bit another value. Returns how many took it. */
+unsigned int msrs_change(void);
+/* Prints them, for a sum that is not as it should be. */
+void msrs_print(void);
+
+#endif
