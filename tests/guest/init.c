@@ -1,27 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * INIT from each mode: what it leaves of every register that was changed before, at the SIPI vector
- * (SDM vol. 3 table 10-1, APM vol. 2 table 14-1). With `x2apic` on the command line in that mode;
- * with `reset` what a reset leaves, for generations 2 and 3.
+ * (SDM vol. 3 table 10-1, APM vol. 2 table 14-1). With `x2apic` on the command line in that
+ * mode. RESET is reset.c's.
  */
 #include "tests/guest/lib/state.h"
 
 #include <stdio.h>
 
-#define FCW_RESET   0x40U
-#define FTW_RESET   0xffU /* eight zeros: FXSAVE's form of 5555H */
-#define MXCSR_RESET 0x1f80U
-#define GENERATIONS 3U
-#define MSR_TSC     0x10U
-#define TSC_FAR     (1UL << 50) /* no machine here runs for so long */
-
-static unsigned int wrong;
 static volatile bool lingers;
 static struct state_wanted after_init;
 static uint32_t directory[1024] __attribute__((aligned(4096)));
 static uint64_t pdpt[4] __attribute__((aligned(32)));
 static uint64_t pml5[512] __attribute__((aligned(4096)));
-static volatile unsigned int interrupts, traps;
 
 enum last {
     LAST_LOOP,
@@ -61,20 +52,6 @@ static void init_in_handler(struct frame *frame)
     lingers = true;
     apic_send(id, ICR_NMI);
     apic_send(id, ICR_INIT);
-}
-
-static void count_interrupt(struct frame *frame)
-{
-    (void)frame;
-    interrupts++;
-    apic_write(APIC_EOI, 0);
-}
-
-/* QEMU's TCG takes this one at once. */
-static void count_trap(struct frame *frame)
-{
-    (void)frame;
-    traps++;
 }
 
 /* An INIT to itself right behind an instruction that holds interrupts, and traps, up. */
@@ -150,40 +127,8 @@ static void stay_low(void *argument)
     const struct low *low = argument;
     const uint32_t cr4 = (uint32_t)read_cr4() & ~(uint32_t)CR4_PAE;
     state_change(low->halt);
-    probe_linger_in(low->mode, (uint32_t)(uint64_t)low->root, cr4 | low->cr4, low->halt);
-}
-
-/* Start it, compare, and see that no event of before is left. */
-static void start_and_compare(unsigned int vcpu, const char *name,
-                              const struct state_wanted *wanted, bool unpaged)
-{
-    struct probe found;
-    struct state_later later = {.xmm = 0};
-    unsigned int nmis = processors[vcpu].nmis;
-    wrong = 0;
-    interrupts = 0;
-    traps = 0;
-    set_handler(VECTOR_NMI, NULL);
-    set_handler(VECTOR_TEST, count_interrupt);
-    uint64_t faults = under_latch() ? latch_exits(EXIT_PAGE_FAULT, vcpu) : 0;
-    if (!probe_start(vcpu, &found))
-        broken("%s: it did not start", name);
-    if (under_latch() && unpaged) /* its way back finds all shadow tables as they were */
-        wrong +=
-            probe_differs(name, "page-fault-exits", faults, latch_exits(EXIT_PAGE_FAULT, vcpu));
-    wrong += probe_compare(name, &found, processors[0].x2apic);
-    wrong += probe_differs(name, "cr0", wanted->cr0, found.cr[0]);
-    wrong += state_compare_fpu(name, &found, wanted);
-    (void)run_on(vcpu, state_look, &later);
-    wrong += state_compare(name, &later, wanted);
-    wrong += probe_differs(name, "no-interrupt-left", 0, interrupts);
-    wrong += probe_differs(name, "no-trap-left", 0, traps);
-    wrong += probe_differs(name, "no-nmi-left", nmis, processors[vcpu].nmis);
-    apic_send(processors[vcpu].apic_id, ICR_NMI);
-    for (unsigned int ms = 0; ms < 500 && processors[vcpu].nmis == nmis; ms++)
-        delay_us(1000);
-    wrong += probe_differs(name, "nmis-open", nmis + 1, processors[vcpu].nmis);
-    check(wrong == 0, name, "%u registers differ", wrong);
+    probe_linger_in(low->mode, (uint32_t)(uint64_t)low->root, cr4 | low->cr4,
+                    low->halt ? PROBE_HALT : PROBE_LOOP);
 }
 
 struct from {
@@ -213,7 +158,7 @@ static void check_from(unsigned int vcpu, const struct from *how)
     after_init.tsc = state_before.tsc;
     after_init.instruction = state_before.instruction;
     after_init.data = state_before.data;
-    start_and_compare(vcpu, name, &after_init, how->unpaged);
+    state_check_start(vcpu, name, &after_init, how->unpaged);
 }
 
 static bool has_la57(void)
@@ -272,83 +217,8 @@ static void check_init(unsigned int vcpu)
     }
 }
 
-/* The boot vCPU starts by the loader's protocol, which leaves these undefined. */
-static void compare_boot(const char *name, const struct state_wanted *wanted)
-{
-    static struct probe found __attribute__((aligned(16)));
-    struct state_later later;
-    __asm__ volatile("fxsave %0" : "=m"(found.fpu));
-    const uint64_t dr[] = {read_dr0(), read_dr1(), read_dr2(), read_dr3()};
-    for (unsigned int i = 0; i < 4; i++)
-        wrong += probe_differs(name, "dr", 0, dr[i]);
-    wrong += probe_differs(name, "dr6", DR6_RESET, read_dr6());
-    wrong += probe_differs(name, "dr7", DR7_RESET, read_dr7());
-    wrong += probe_differs(name, "cr2", 0, read_cr2());
-    state_look(&later);
-    wrong += state_compare(name, &later, wanted);
-    wrong += probe_differs(name, "fcw", wanted->fcw, found.fpu.control);
-    wrong += probe_differs(name, "tags", wanted->tags, found.fpu.tags);
-    wrong += probe_differs(name, "mxcsr", wanted->mxcsr, found.fpu.mxcsr);
-    check(wrong == 0, name, "%u registers differ", wrong);
-}
-
-static void change_there(void *argument)
-{
-    (void)argument;
-    state_change(false);
-    (void)wrmsr_safe(MSR_TSC, TSC_FAR);
-}
-
-/* It would go to the reset vector: Latch takes it for a reset. */
-static void init_of_boot(void *argument)
-{
-    (void)argument;
-    apic_send(processors[0].apic_id, ICR_INIT);
-}
-
-/* In the first generation the FPU is as the firmware left it. */
-static void check_reset(void)
-{
-    struct state_wanted after_reset = {.cr0 = CR0_ET | CR0_CD | CR0_NW,
-                                       .xcr0 = 1,
-                                       .mxcsr = MXCSR_RESET,
-                                       .fcw = FCW_RESET,
-                                       .tags = FTW_RESET,
-                                       .tsc_below = TSC_FAR};
-    uint64_t generation = (uint64_t)latch_hypercall(HYPERCALL_GENERATION, 0, 0, 0, 0);
-    char name[48];
-    for (unsigned int i = 0; i < STATE_MSRS; i++)
-        after_reset.msr[i] = state_msr[i].reset;
-    if (generation > 1)
-        compare_boot("reset.vcpu0", &after_reset);
-    for (unsigned int i = 1; i < processor_count; i++) {
-        snprintf(name, sizeof(name), "reset.vcpu%u.generation%lu", i, generation);
-        if (generation > 1)
-            start_and_compare(i, name, &after_reset, false);
-        else
-            (void)processor_start(i);
-        (void)run_on(i, change_there, NULL);
-    }
-    if (generation == GENERATIONS)
-        return;
-    change_there(NULL);
-    if (generation == 1) {
-        outb(0xcf9, 2);
-        outb(0xcf9, 6);
-    } else {
-        start_on(1, init_of_boot, NULL);
-    }
-    delay_us(2000000);
-    broken("the machine was not reset");
-}
-
 int main(void)
 {
-    set_handler(VECTOR_DB, count_trap);
-    if (boot_word("reset", NULL)) {
-        check_reset();
-        return 0;
-    }
     after_init = (struct state_wanted){.xmm = STATE_MARK,
                                        .components = UINT64_MAX,
                                        .st = 1UL << 63,

@@ -26,6 +26,9 @@
 %define MODE_VIRTUAL8086 3
 %define MODE_PROTECTED 4
 %define MODE_REAL 5
+; Of enum probe_last.
+%define LAST_HALT 1
+%define RESET_CONTROL 0xcf9
 %define EFLAGS_VM (1 << 17)
 
 global probe, probe_end, probe_found, probe_linger, probe_lingers
@@ -167,8 +170,8 @@ fault:
     mov [bp], dx
     iret
 
-; void probe_linger(enum probe_mode mode, uint32_t cr3, uint32_t cr4, bool halt): never returns.
-; Says so in probe_lingers.
+; void probe_linger(enum probe_mode mode, uint32_t cr3, uint32_t cr4, enum probe_last last): never
+; returns. Says so in probe_lingers.
 bits 64
 probe_linger:
     cli
@@ -236,9 +239,13 @@ compatibility:
     mov esi, 0x56565656
     mov edi, 0xd7d7d7d7
     mov dword [%1(probe_lingers)], 1
-    test ebx, ebx
+    cmp ebx, LAST_HALT
     mov ebx, 0xb3b3b3b3
-    jz %%spin
+    jb %%spin
+    je %%halt
+    mov dx, RESET_CONTROL
+    mov al, 6
+    out dx, al
 %%halt:
     hlt
     jmp %%halt

@@ -20,10 +20,10 @@ bool probe_start(unsigned int index, struct probe *found)
     return started;
 }
 
-void probe_linger_in(enum probe_mode mode, uint32_t cr3, uint32_t cr4, bool halt)
+void probe_linger_in(enum probe_mode mode, uint32_t cr3, uint32_t cr4, enum probe_last last)
 {
     uint64_t entry = PROBE_BASE + (size_t)(probe_linger - probe);
-    ((void (*)(enum probe_mode, uint32_t, uint32_t, uint32_t))entry)(mode, cr3, cr4, halt);
+    ((void (*)(enum probe_mode, uint32_t, uint32_t, enum probe_last))entry)(mode, cr3, cr4, last);
     __builtin_unreachable();
 }
 

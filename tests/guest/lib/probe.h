@@ -78,7 +78,13 @@ enum probe_mode {
 
 /* Puts the blob in its place; before probe_linger_in(). Returns its struct probe. */
 volatile struct probe *probe_copy(void);
-/* Goes to this mode with these, and stays there: in HLT, or in a loop. */
-_Noreturn void probe_linger_in(enum probe_mode mode, uint32_t cr3, uint32_t cr4, bool halt);
+enum probe_last {
+    PROBE_LOOP,
+    PROBE_HALT,
+    PROBE_RESET /* by a write to the reset control register, CF9H, and then as PROBE_HALT */
+};
+/* Goes to this mode with these, and stays there, doing that last of all. */
+_Noreturn void probe_linger_in(enum probe_mode mode, uint32_t cr3, uint32_t cr4,
+                               enum probe_last last);
 
 #endif

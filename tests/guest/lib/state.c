@@ -274,3 +274,52 @@ unsigned int state_compare_fpu(const char *name, const struct probe *found,
     wrong += probe_differs(name, "fdp", wanted->data, found->fpu.data);
     return wrong;
 }
+
+static volatile unsigned int interrupts, traps;
+
+static void count_interrupt(struct frame *frame)
+{
+    (void)frame;
+    interrupts++;
+    apic_write(APIC_EOI, 0);
+}
+
+/* QEMU's TCG takes this one at once. */
+static void count_trap(struct frame *frame)
+{
+    (void)frame;
+    traps++;
+}
+
+void state_check_start(unsigned int vcpu, const char *name, const struct state_wanted *wanted,
+                       bool unpaged)
+{
+    struct probe found;
+    unsigned int wrong = 0;
+    struct state_later later = {.xmm = 0};
+    unsigned int nmis = processors[vcpu].nmis;
+    interrupts = 0;
+    traps = 0;
+    set_handler(VECTOR_NMI, NULL);
+    set_handler(VECTOR_TEST, count_interrupt);
+    set_handler(VECTOR_DB, count_trap);
+    uint64_t faults = under_latch() ? latch_exits(EXIT_PAGE_FAULT, vcpu) : 0;
+    if (!probe_start(vcpu, &found))
+        broken("%s: it did not start", name);
+    if (under_latch() && unpaged) /* its way back finds all shadow tables as they were */
+        wrong +=
+            probe_differs(name, "page-fault-exits", faults, latch_exits(EXIT_PAGE_FAULT, vcpu));
+    wrong += probe_compare(name, &found, processors[0].x2apic);
+    wrong += probe_differs(name, "cr0", wanted->cr0, found.cr[0]);
+    wrong += state_compare_fpu(name, &found, wanted);
+    (void)run_on(vcpu, state_look, &later);
+    wrong += state_compare(name, &later, wanted);
+    wrong += probe_differs(name, "no-interrupt-left", 0, interrupts);
+    wrong += probe_differs(name, "no-trap-left", 0, traps);
+    wrong += probe_differs(name, "no-nmi-left", nmis, processors[vcpu].nmis);
+    apic_send(processors[vcpu].apic_id, ICR_NMI);
+    for (unsigned int ms = 0; ms < 500 && processors[vcpu].nmis == nmis; ms++)
+        delay_us(1000);
+    wrong += probe_differs(name, "nmis-open", nmis + 1, processors[vcpu].nmis);
+    check(wrong == 0, name, "%u registers differ", wrong);
+}

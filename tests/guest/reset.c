@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * RESET from each mode: what it leaves of every register that was changed before, on each processor
+ * (SDM vol. 3 table 10-1, APM vol. 2 table 14-1). Each generation ends by another way.
+ */
+#include "tests/guest/lib/kept.h"
+#include "tests/guest/lib/msrs.h"
+#include "tests/guest/lib/state.h"
+
+#include <stdio.h>
+
+#define FCW_RESET   0x40U
+#define FTW_RESET   0xffU /* eight zeros: FXSAVE's form of 5555H */
+#define MXCSR_RESET 0x1f80U
+#define MSR_TSC     0x10U
+#define TSC_FAR     (1UL << 50) /* no machine here runs for so long */
+
+static uint32_t directory[1024] __attribute__((aligned(4096)));
+static uint64_t pdpt[4] __attribute__((aligned(32)));
+
+/* When the boot processor is where it is to be. */
+static void reset_control(void *argument)
+{
+    (void)argument;
+    delay_us(5000);
+    outb(0xcf9, 6);
+}
+
+/* It would go to the reset vector: Latch takes it for a reset. */
+static void init_of_boot(void *argument)
+{
+    (void)argument;
+    delay_us(5000);
+    apic_send(processors[0].apic_id, ICR_INIT);
+}
+
+#define IN_LONG_MODE PROBE_LONG5 /* of four levels: where the payload is anyway */
+
+/* The boot processor's mode, what it does there, and whether another one resets the machine. */
+static const struct way {
+    const char *name;
+    enum probe_mode mode;
+    void *root;
+    uint32_t cr4;
+    enum probe_last last;
+    job_fn *by_other;
+} ways[] = {
+    {"halted", PROBE_COMPATIBILITY, pdpt, CR4_PAE, PROBE_HALT, init_of_boot},
+    {"paging-pae", PROBE_PAGING32, pdpt, CR4_PAE, PROBE_RESET, NULL},
+    {"protected", PROBE_PROTECTED, directory, CR4_PSE, PROBE_RESET, NULL},
+    {"real", PROBE_REAL, directory, CR4_PSE, PROBE_RESET, NULL},
+    {"real-halted", PROBE_REAL, directory, CR4_PSE, PROBE_HALT, reset_control},
+    {"long", IN_LONG_MODE, NULL, CR4_PAE, PROBE_RESET, NULL},
+};
+#define GENERATIONS (sizeof(ways) / sizeof(ways[0]) + 1U)
+
+/* The boot vCPU starts by the loader's protocol, which leaves these undefined. */
+static void compare_boot(const char *name, const struct state_wanted *wanted)
+{
+    static struct probe found __attribute__((aligned(16)));
+    struct state_later later;
+    unsigned int wrong = 0;
+    __asm__ volatile("fxsave %0" : "=m"(found.fpu));
+    const uint64_t dr[] = {read_dr0(), read_dr1(), read_dr2(), read_dr3()};
+    for (unsigned int i = 0; i < 4; i++)
+        wrong += probe_differs(name, "dr", 0, dr[i]);
+    wrong += probe_differs(name, "dr6", DR6_RESET, read_dr6());
+    wrong += probe_differs(name, "dr7", DR7_RESET, read_dr7());
+    wrong += probe_differs(name, "cr2", 0, read_cr2());
+    state_look(&later);
+    wrong += state_compare(name, &later, wanted);
+    wrong += probe_differs(name, "fcw", wanted->fcw, found.fpu.control);
+    wrong += probe_differs(name, "tags", wanted->tags, found.fpu.tags);
+    wrong += probe_differs(name, "mxcsr", wanted->mxcsr, found.fpu.mxcsr);
+    check(wrong == 0, name, "%u registers differ", wrong);
+}
+
+/* All that a guest can have: in generation 1 they are as at launch. */
+static void check_msrs(void *generation)
+{
+    const unsigned int index = this_processor()->index;
+    const uint16_t sum = msrs_sum();
+    char name[48];
+    if (*(uint64_t *)generation == 1)
+        keep_word(2U * index, sum);
+    if (sum != kept_word(2U * index))
+        msrs_print();
+    snprintf(name, sizeof(name), "reset.vcpu%u.msrs", index);
+    check_equal(name, kept_word(2U * index), sum);
+}
+
+static void change_there(void *argument)
+{
+    (void)argument;
+    state_change(false);
+    (void)msrs_change();
+    (void)wrmsr_safe(MSR_TSC, TSC_FAR);
+}
+
+static void check_reset(uint64_t generation)
+{
+    struct state_wanted after_reset = {.cr0 = CR0_ET | CR0_CD | CR0_NW,
+                                       .xcr0 = 1,
+                                       .mxcsr = MXCSR_RESET,
+                                       .fcw = FCW_RESET,
+                                       .tags = FTW_RESET,
+                                       .tsc_below = TSC_FAR};
+    const char *from = generation > 1 ? ways[generation - 2].name : "launch";
+    char name[48];
+    check_msrs(&generation);
+    for (unsigned int i = 0; i < STATE_MSRS; i++)
+        after_reset.msr[i] = state_msr[i].reset;
+    snprintf(name, sizeof(name), "reset.vcpu0.%s", from);
+    if (generation > 1) /* in the first one the FPU is as the firmware left it */
+        compare_boot(name, &after_reset);
+    for (unsigned int i = 1; i < processor_count; i++) {
+        snprintf(name, sizeof(name), "reset.vcpu%u.%s", i, from);
+        if (generation > 1)
+            state_check_start(i, name, &after_reset, false);
+        else
+            (void)processor_start(i);
+        (void)run_on(i, check_msrs, &generation);
+    }
+}
+
+static _Noreturn void reset_by(const struct way *way)
+{
+    const uint32_t cr4 = (uint32_t)read_cr4() & ~(uint32_t)CR4_PAE;
+    outb(0xcf9, 2);
+    if (way->by_other != NULL)
+        start_on(1, way->by_other, NULL);
+    (void)probe_copy();
+    if (way->mode == IN_LONG_MODE) {
+        outb(0xcf9, 6);
+        for (;;)
+            __asm__ volatile("hlt");
+    }
+    probe_linger_in(way->mode, (uint32_t)(uint64_t)way->root, cr4 | way->cr4, way->last);
+}
+
+int main(void)
+{
+    uint64_t generation = (uint64_t)latch_hypercall(HYPERCALL_GENERATION, 0, 0, 0, 0);
+    for (uint32_t i = 0; i < 1024; i++)
+        directory[i] = i << 22 | 0x87;
+    for (unsigned int i = 0; i < 4; i++)
+        pdpt[i] = (uint64_t)&long_directories[512UL * i] | 1;
+    check_reset(generation);
+    if (generation == GENERATIONS)
+        return 0;
+    for (unsigned int i = 1; i < processor_count; i++)
+        (void)run_on(i, change_there, NULL);
+    change_there(NULL);
+    reset_by(&ways[generation - 1]);
+}
