@@ -5,6 +5,9 @@
 
 #define LEAF1_ECX_MONITOR (1U << 3)
 #define LEAF7_EBX_SGX     (1U << 2)
+#define LEAF1F_EAX_MEMORY 3U /* SME, SEV */
+
+#define SYSCFG_ENCRYPTION BIT(23)
 
 #define FEATURE_CONTROL_LOCK BIT(0)
 #define FEATURE_CONTROL_SGX  BIT(18)
@@ -103,6 +106,11 @@ static struct msr_view feature_control(const struct model *m)
     return read_only(sgx, FEATURE_CONTROL_LOCK | FEATURE_CONTROL_SGX);
 }
 
+static bool has_memory_encryption(const struct model *m)
+{
+    return model_get(m, 0x8000001f, 0).eax & LEAF1F_EAX_MEMORY;
+}
+
 struct msr_view msr_view(const struct model *m, const struct cpu_rules *rules, uint32_t msr,
                          uint64_t host)
 {
@@ -129,6 +137,11 @@ struct msr_view msr_view(const struct model *m, const struct cpu_rules *rules, u
         return read_only(has_group(rules, MSR_GROUP_MCA), host & MCG_CAP_SHOWN);
     case 0x1a0:
         return misc_enable(m, host);
+    case 0xc0010010:
+        return read_write(has_memory_encryption(m), m->paging.cbit ? SYSCFG_ENCRYPTION : 0, 0,
+                          ~0ULL);
+    case 0xc0010131:
+        return read_only(has_memory_encryption(m), 0);
     case 0xc001011f:
         return read_write(has_group(rules, MSR_GROUP_VIRT_SPEC_CTRL), host & VIRT_SPEC_SSBD,
                           VIRT_SPEC_SSBD, 0);

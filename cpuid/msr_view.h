@@ -15,7 +15,9 @@
  *   122H IA32_TSX_CTRL            both bits, where RTM or HLE is in the model
  *   179H IA32_MCG_CAP             banks and recovery; no CMCI, no local machine checks
  *   1A0H IA32_MISC_ENABLE         fast strings and MONITOR are the guest's; hidden features off
+ *   C0010010H SYSCFG              on a CPU that has none, beside a C-bit: that the bit counts
  *   C001011FH VIRT_SPEC_CTRL      SSBD, where the model has it
+ *   C0010131H SEV_STATUS          beside a C-bit: 0, as SEV is not offered (APM vol. 2 §15.34.10)
  */
 #ifndef LATCH_CPUID_MSR_VIEW_H
 #define LATCH_CPUID_MSR_VIEW_H

@@ -60,6 +60,8 @@ static const struct msr_rule common_rules[] = {
     MSR_RULE(0xc0000081, 0xc0000084, MSR_GROUP_SYSCALL, MSR_PASS, "Latch uses no SYSCALL"),
     MSR_RULE(0xc0000100, 0xc0000102, MSR_GROUP_LONG_MODE, MSR_PASS, "switched with the segments"),
     MSR_RULE(0xc0000103, 0xc0000103, MSR_GROUP_TSC_AUX, MSR_PASS, "Latch uses no RDTSCP"),
+    MSR_RULE(0xc0010010, 0xc0010010, ANY, MSR_VIEW_RULE, "beside a C-bit: that it counts"),
+    MSR_RULE(0xc0010131, 0xc0010131, ANY, MSR_VIEW_RULE, "beside a C-bit: SEV is not offered"),
 };
 
 static bool counts(const struct vcpu *v, const struct msr_rule *rule)

@@ -44,6 +44,15 @@ def test_debian_sees_the_model(boot):
     check_report(booted)
 
 
+C_BIT = [(machine, paging) for machine in MACHINES for paging in ("direct", "shadow")]
+
+
+@pytest.mark.parametrize("machine, paging", C_BIT if "LATCH_TEST_ALL" in os.environ else C_BIT[:1])
+def test_debian_beside_a_c_bit(boot, machine, paging):
+    """Where it sees one it reads SEV_STATUS and SYSCFG, before it has a handler for a #GP."""
+    check_report(boot("--machine", machine, "--model", "host,cbit=36", "--paging", paging))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("machine", MACHINES if "LATCH_TEST_ALL" in os.environ else ["qemu-amd"])
 def test_debian_reboots_into_another_model(boot, machine):

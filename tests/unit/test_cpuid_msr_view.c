@@ -52,6 +52,25 @@ static void check_views(const struct expected *cases, size_t count)
     }
 }
 
+/* What Linux reads as soon as it sees the leaf; SYSCFG turns the C-bit on. */
+static void memory_encryption_comes_with_its_leaf(void)
+{
+    static const struct expected cases[] = {
+        {"zen3", "", 0xc0010131, ALL, {.access = MSR_ABSENT}},
+        {"zen3", "+sme", 0xc0010131, ALL, {.access = MSR_READ_ONLY, .value = 0}},
+        {"zen3", "", 0xc0010010, ALL, {.access = MSR_ABSENT}},
+        {"zen3", "+sme", 0xc0010010, ALL, {MSR_READ_WRITE, 0, 0, ALL}},
+        {"skylake-server", "", 0xc0010131, ALL, {.access = MSR_ABSENT}},
+    };
+    uint64_t hardware;
+    check_views(cases, sizeof(cases) / sizeof(cases[0]));
+    load("zen3", "+sme");
+    const struct msr_view status = msr_view(&m, &rules, 0xc0010131, 0);
+    CHECK(!msr_view_write(&status, 0, 0, &hardware));
+    m.paging.cbit = 47;
+    CHECK_EQ(msr_view(&m, &rules, 0xc0010010, 0).value, 1UL << 23);
+}
+
 /* Bits whose MSRs are denied do not show, and neither does what the model's features rule out. */
 static void capabilities_are_facts(void)
 {
@@ -173,6 +192,7 @@ static void a_write_changes_what_it_may(void)
 
 int main(void)
 {
+    RUN(memory_encryption_comes_with_its_leaf);
     RUN(capabilities_are_facts);
     RUN(speculation_controls_follow_their_features);
     RUN(misc_enable_shows_what_the_model_has);

@@ -54,6 +54,7 @@ const struct msr_span possible_msrs[MSR_SPANS] = {
     {0xc001001d, 0xc001001d},
     {0xc0010020, 0xc0010020},
     {0xc001011f, 0xc001011f},
+    {0xc0010131, 0xc0010131},
     {0xc0010140, 0xc0010141},
     {0xc0011029, 0xc0011029},
 };

@@ -8,7 +8,7 @@
 struct msr_span {
     uint32_t first, last;
 };
-#define MSR_SPANS 37U
+#define MSR_SPANS 38U
 /* Which of them there are is the model's to say. */
 extern const struct msr_span possible_msrs[MSR_SPANS];
 
