@@ -42,6 +42,7 @@
 _Static_assert(CMOS_DEVICES + 2 * DEVICES <= CMOS_APIC, "each has its place");
 _Static_assert(CMOS_LOW + 2 <= KEPT_BYTES, "and all are there");
 
+static volatile uint64_t low_start; /* 0, an address as any other here */
 static const char *ways = "fcpkda"; /* see reset_by() */
 
 /* MSRs that the guest owns, with what it finds in them. */
@@ -104,7 +105,7 @@ static void check_low(uint64_t generation)
 {
     uint64_t extension = LOW_END, left = LOW_END;
     uint32_t sum = 0;
-    for (uint64_t at = 0; at < LOW_END; at += sizeof(uint32_t)) {
+    for (uint64_t at = low_start; at < LOW_END; at += sizeof(uint32_t)) {
         const uint32_t word = *(volatile uint32_t *)at;
         if (at == EBDA_WORD)
             extension = word >> 16 << 4;
@@ -122,7 +123,7 @@ static void check_low(uint64_t generation)
 
 static void change_low(void)
 {
-    for (uint64_t at = 0; at < LOW_END; at += sizeof(uint64_t))
+    for (uint64_t at = low_start; at < LOW_END; at += sizeof(uint64_t))
         *(volatile uint64_t *)at = MARK;
 }
 

@@ -303,12 +303,17 @@ void state_check_start(unsigned int vcpu, const char *name, const struct state_w
     set_handler(VECTOR_NMI, NULL);
     set_handler(VECTOR_TEST, count_interrupt);
     set_handler(VECTOR_DB, count_trap);
-    uint64_t faults = under_latch() ? latch_exits(EXIT_PAGE_FAULT, vcpu) : 0;
+    const bool kept = unpaged && under_latch();
+    uint64_t faults = kept ? latch_exits(EXIT_PAGE_FAULT, vcpu) : 0;
+    int64_t pool = kept ? latch_hypercall(HYPERCALL_POOL, 0, 0, 0, 0) : 0;
     if (!probe_start(vcpu, &found))
         broken("%s: it did not start", name);
-    if (under_latch() && unpaged) /* its way back finds all shadow tables as they were */
+    if (kept) { /* its way back finds all tables as they were, nested and shadow */
         wrong +=
             probe_differs(name, "page-fault-exits", faults, latch_exits(EXIT_PAGE_FAULT, vcpu));
+        wrong += probe_differs(name, "table-pages", (uint64_t)pool,
+                               (uint64_t)latch_hypercall(HYPERCALL_POOL, 0, 0, 0, 0));
+    }
     wrong += probe_compare(name, &found, processors[0].x2apic);
     wrong += probe_differs(name, "cr0", wanted->cr0, found.cr[0]);
     wrong += state_compare_fpu(name, &found, wanted);

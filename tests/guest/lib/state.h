@@ -56,7 +56,7 @@ unsigned int state_compare_fpu(const char *name, const struct probe *found,
 /* Starts this processor, which INIT or RESET has stopped, compares all, and sees that no event of
  * before is left; `unpaged`: it had paging off, so that nothing of its translations may be lost.
  * Prints `ok NAME`, or what differs. */
-void state_check_start(unsigned int index, const char *name, const struct state_wanted *wanted,
+void state_check_start(unsigned int vcpu, const char *name, const struct state_wanted *wanted,
                        bool unpaged);
 
 #endif
