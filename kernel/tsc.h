@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef LATCH_KERNEL_TSC_H
 #define LATCH_KERNEL_TSC_H
-/* Time from the TSC. */
+/*
+ * Time from the TSC.
+ *
+ * RESET makes it 0 (SDM vol. 3 table 10-1, APM vol. 2 table 14-1). Here the next generation finds it as
+ * if no guest had ever written to it: a TSC offset does not move what IA32_TSC_DEADLINE is compared
+ * with, so each deadline would have to exit; moved itself, it shows in IA32_TSC_ADJUST, which RESET
+ * makes 0, too; and without that register no two CPUs' TSCs can be moved by the same to the tick.
+ */
 #include <stdint.h>
 
 /* Measure the TSC against the PIT; where no PIT ticks it stays unknown. Also sets time zero. */
