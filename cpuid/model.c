@@ -43,7 +43,8 @@ static uint32_t row_position(const struct model *m, uint32_t leaf, uint32_t subl
 
 const struct cpuid_leaf *model_find_const(const struct model *m, uint32_t leaf, uint32_t subleaf)
 {
-    uint32_t at = row_position(m, leaf, subleaf);
+    uint32_t at = m->finished ? (uint32_t)(model_lookup(m, leaf, subleaf) - m->leaves)
+                              : row_position(m, leaf, subleaf);
     const struct cpuid_leaf *row = &m->leaves[at];
     return at < m->count && row->leaf == leaf && row->subleaf == subleaf ? row : NULL;
 }

@@ -90,7 +90,7 @@ int model_set(struct model *m, uint32_t leaf, uint32_t subleaf, const struct cpu
 /* True if model_set() has a place for the leaf. */
 bool model_has_place(uint32_t leaf);
 
-/* The row of exactly (leaf, subleaf), or NULL; for building, by bisection. */
+/* The row of exactly (leaf, subleaf), or NULL: by the index once there is one, before by bisection. */
 struct cpuid_leaf *model_find(struct model *m, uint32_t leaf, uint32_t subleaf);
 const struct cpuid_leaf *model_find_const(const struct model *m, uint32_t leaf, uint32_t subleaf);
 
