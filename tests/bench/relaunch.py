@@ -48,7 +48,7 @@ def measure(machine, column):
     script = [line for i, stop in enumerate(stops) for line in (stop, "c", f"d {i + 1}")] + ["q"]
     said, console = debugger.run(script, [
         "--machine", machine, "--vcpus", "1", "--guest", GUEST,
-        "--append", f"rounds={GENERATIONS + 1} ways=k",
+        "--append", f"rounds={GENERATIONS + 1} ways=k keep-msrs",
         "--paging", "shadow" if column == "latch-sh" else "direct",
         "--conf", "on-reset=relaunch test-hypercalls=on"])
     times = [int(time) for time in debugger.STOPPED.findall(said)][1:]
