@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define PATIENCE_MAX 64U
+#define PATIENCE_MAX 32U
 
 static bool tracked_frames(const void *ctx, gfn_t first, uint64_t count)
 {

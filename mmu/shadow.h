@@ -67,7 +67,7 @@ struct shadow_page {
     struct shadow_rules rules; /* unless direct */
     uint32_t users;            /* entries and vCPUs that point to it */
     uint8_t used;              /* a bit for each 64 entries: one may be there */
-    uint8_t looks;             /* in a row that found it as it was */
+    uint8_t looks;             /* in a row that found it as it was, by what they cost */
     uint8_t patience;          /* looks after which it is to be tracked */
     uint8_t mark;              /* of a count */
     bool live, many, tracked;

@@ -3,6 +3,8 @@
 #include <stddef.h>
 
 #define LEVELS_MAX 5U
+/* A look at so many entries counts as one more. */
+#define LOOK_ENTRIES 8U
 
 uint64_t shadow_guest_entry(const struct shadow *s, const struct shadow_page *page,
                             unsigned int index)
@@ -77,19 +79,22 @@ bool shadow_sync_entry(struct shadow *s, struct shadow_page *page, unsigned int 
     return sync_entry(s, page, index, shadow_guest_entry(s, page, index));
 }
 
-static bool sync_page(struct shadow *s, struct shadow_page *page)
+/* How many entries there were to look at in `count`. */
+static bool sync_page(struct shadow *s, struct shadow_page *page, unsigned int *count)
 {
     const uint64_t *table = shadow_table(s, page);
     const void *guest_table = shadow_guest_table(s, page);
     const bool plain = page->role.level == 1 && page->role.wp;
     bool changed = false;
 
+    *count = 0;
     for (unsigned int i = entry_next(page, table, 0); i < TABLE_ENTRIES;
          i = entry_next(page, table, i + 1U)) {
         uint64_t guest =
             guest_table ? shadow_entry_in(guest_table, page, i) : shadow_guest_entry(s, page, i);
         if (!plain || !shadow_follows(&page->rules, guest, table[i]))
             changed |= sync_entry(s, page, i, guest);
+        ++*count;
     }
     return changed;
 }
@@ -109,12 +114,15 @@ static bool reaches(const struct shadow_page *page, const struct shadow_page *to
     return false;
 }
 
+/* To look at many entries costs as much as an exit for the write that comes when they are tracked. */
 static void look_at(struct shadow *s, struct shadow_page *page)
 {
-    if (sync_page(s, page))
+    unsigned int count;
+
+    if (sync_page(s, page, &count))
         page->looks = 0;
     else if (page->looks < page->patience)
-        page->looks++;
+        page->looks += (uint8_t)(1U + count / LOOK_ENTRIES);
     if (s->track && page->looks >= page->patience)
         link_move(&page->sync, &s->candidates);
 }
@@ -188,10 +196,12 @@ struct shadow_page *shadow_get_linked(struct shadow *s, struct shadow_page *page
 /* All pages of a frame, which is read-only now, follow it from here on. */
 static void track_frame(struct shadow *s, gfn_t frame)
 {
+    unsigned int count;
+
     for (struct shadow_page *page = shadow_of_frame(s, frame); page;
          page = shadow_next_of_frame(page)) {
         shadow_set_tracked(s, page);
-        sync_page(s, page);
+        (void)sync_page(s, page, &count);
     }
 }
 
