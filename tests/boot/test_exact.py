@@ -66,7 +66,7 @@ FAULTS = {
         "reserved-without-present", "pml4e-bit-8-ignored", "pdpte-as-other-tables",
         "1g-accessed-early"}),
     "bochs-amd": ("bochs-faults" if ALL else "bochs-faults sample=15", {"pml4e-bit-8-ignored"}),
-    "bochs-intel": ("" if ALL else "sample=15", set()),
+    "bochs-intel": ("cr0-loads" if ALL else "cr0-loads sample=15", set()),
 }
 NARROW_FAULTS = {"leaf-marked-early"}  # a smaller MAXPHYADDR, direct: Bochs marks, then refuses
 SHADOW_FAULTS = {"unchecked-after-wp0"}
@@ -150,7 +150,7 @@ def test_exact(boot, machine, paging, model):
 
 def test_exact_bare(boot):
     """The reference walker is right where no Latch is: on the emulator that has no known fault."""
-    booted = run(boot, "exact", "bochs-intel", ["--bare"], "vendor=intel")
+    booted = run(boot, "exact", "bochs-intel", ["--bare"], "vendor=intel cr0-loads")
     assert total(booted, "exact") > 150_000
     assert "known" not in booted.text
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Every bit of every kind of page-table entry, in every paging mode that the model allows: read,
- * write and fetch, as supervisor and user, with WP, SMEP, SMAP and NXE both ways; and loads of CR3
- * and of PDPTEs. Each outcome is compared with the reference walker's.
+ * write and fetch, as supervisor and user, with WP, SMEP, SMAP and NXE both ways; loads of CR3, and of
+ * PDPTEs with CR3, CR0 and CR4. Each outcome is compared with the reference walker's.
  *
  * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults and the like (known.c);
- * nothing=ones (memory.c); only=MODE; print=all (each outcome, not the first differences alone);
+ * nothing=ones (memory.c); cr0-loads (Bochs' VMX: the CPU loads PDPTEs with each write of CR0, whatever
+ * it changes); only=MODE; print=all (each outcome, not the first differences alone);
  * sample=N (of the trials in 32-bit modes one in N, of the others one in N/8+1).
  */
 #include "tests/guest/paging/trial.h"
@@ -287,6 +288,8 @@ static void try_combination(const struct mode *mode, unsigned int combination, s
     try_entries(&t, mode, tally);
     if (mode->legacy && mode->wide && combination % 8U == 1)
         try_unused_pdpte(&t, mode, tally);
+    if (mode->legacy && mode->wide && (combination == 1 || combination == 11))
+        try_pdpte_loads(&t, mode->linear, slot_address(mode, 3), model_cr4(&model), tally);
     if (!mode->legacy)
         enter_long(&runtime);
     printf("info exact: %s cr0 %lx cr4 %lx efer %lx: %lu cases so far\n", mode->name, t.cpu.cr0,

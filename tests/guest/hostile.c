@@ -214,7 +214,7 @@ static void keep_entries(struct trial *t)
 static struct outcome make(const struct trial *t)
 {
     if (t->legacy)
-        return attempt_legacy(&t->cpu, t->first_cr3, t->linear, t->access, 0);
+        return attempt_legacy(&t->cpu, t->first_cr3, t->linear, t->access, 0, NULL);
     invlpg(t->linear);
     return attempt(&t->cpu, t->linear, t->access, 0);
 }

@@ -45,10 +45,17 @@ v_efer: dd 0
 v_frame: times 5 dd 0           ; for IRETD: EIP, CS, EFLAGS, ESP, SS
 v_edi: dd 0
 v_esi: dd 0
+v_pdpte_place: dd 0            ; of one that is written after CR3 was loaded; 0: none
+v_pdpte: dd 0, 0
+v_change_cr4: dd 0             ; then CR0 or CR4 gets these values, in turn
+v_change: dd 0, 0
+v_invalidate: dd 0
 v_vector: dd 0
 v_error: dd 0
 v_cr2: dd 0
 v_eax: dd 0
+v_seen_cr0: dd 0
+v_seen_cr4: dd 0
 v_back_cr0: dd 0                ; of the long mode to return to
 v_back_cr3: dd 0
 v_back_cr4: dd 0
@@ -131,6 +138,10 @@ legacy_compatibility:
     mov eax, [AT(v_cr3)]
     mov cr3, eax
     mov esp, AT(legacy_stack_end)
+    cmp dword [AT(v_pdpte_place)], 0
+    je .changed
+    call legacy_change
+.changed:
 %assign offset 16
 %rep 5
     push dword [AT(v_frame) + offset]
@@ -140,6 +151,30 @@ legacy_compatibility:
     mov esi, [AT(v_esi)]
     xor eax, eax
     iretd
+
+legacy_change:
+    mov edi, [AT(v_pdpte_place)]
+    mov eax, [AT(v_pdpte)]
+    mov [edi], eax
+    mov eax, [AT(v_pdpte) + 4]
+    mov [edi + 4], eax
+    mov eax, [AT(v_change)]
+    mov ecx, [AT(v_change) + 4]
+    cmp dword [AT(v_change_cr4)], 0
+    jne .cr4
+    mov cr0, eax
+    mov cr0, ecx
+    jmp .invalidate
+.cr4:
+    mov cr4, eax
+    mov cr4, ecx
+.invalidate:
+    cmp dword [AT(v_invalidate)], 0
+    je .done
+    mov edi, [AT(v_edi)]
+    invlpg [edi]
+.done:
+    ret
 
 %assign vector 0
 %rep 32
@@ -160,6 +195,10 @@ legacy_event:
     pop dword [AT(v_error)]
     mov eax, cr2
     mov [AT(v_cr2)], eax
+    mov eax, cr0
+    mov [AT(v_seen_cr0)], eax
+    mov eax, cr4
+    mov [AT(v_seen_cr4)], eax
 legacy_back:
     mov eax, SELECTOR_DATA
     mov ds, eax

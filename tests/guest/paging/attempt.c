@@ -23,7 +23,9 @@ struct area {
     uint32_t switch_only, first_cr3, cr0, cr3, cr4, efer;
     uint32_t frame[5]; /* EIP, CS, EFLAGS, ESP, SS */
     uint32_t edi, esi;
+    uint32_t pdpte_place, pdpte[2], change_cr4, change[2], invalidate;
     uint32_t vector, error, cr2, eax;
+    uint32_t seen_cr0, seen_cr4;
     uint32_t back_cr0, back_cr3, back_cr4, back_efer;
 };
 
@@ -148,8 +150,23 @@ static struct area *prepare(void)
     return area;
 }
 
+/* The area's words for it; and none if NULL. */
+static void put_change(struct area *area, const struct pdpte_change *change)
+{
+    area->pdpte_place = 0;
+    if (!change)
+        return;
+    area->pdpte_place = (uint32_t)change->pdpte_place;
+    memcpy(area->pdpte, &change->pdpte, sizeof(area->pdpte));
+    area->change_cr4 = change->cr == 4;
+    area->change[0] = (uint32_t)change->value[0];
+    area->change[1] = (uint32_t)change->value[1];
+    area->invalidate = change->invalidate;
+}
+
 struct outcome attempt_legacy(const struct reference_cpu *cpu, uint64_t first_cr3, uint64_t linear,
-                              unsigned int access, uint32_t value)
+                              unsigned int access, uint32_t value,
+                              const struct pdpte_change *change)
 {
     bool user = access & REFERENCE_USER;
     uint64_t stub = (user ? STUB_LINEAR_LEGACY : stub_page()) + stub_offset(FORM_MOV, access);
@@ -167,8 +184,9 @@ struct outcome attempt_legacy(const struct reference_cpu *cpu, uint64_t first_cr
     area->frame[4] = LEGACY_USER_DATA;
     area->edi = (uint32_t)linear;
     area->esi = value;
+    put_change(area, change);
     run_legacy();
-    struct outcome found = {.vector = area->vector};
+    struct outcome found = {.vector = area->vector, .cr0 = area->seen_cr0, .cr4 = area->seen_cr4};
     if (area->vector == VECTOR_DONE) {
         found.vector = NO_FAULT;
         found.value = access & REFERENCE_READ ? area->eax : 0;

@@ -32,7 +32,19 @@
 struct outcome {
     unsigned int vector; /* or NO_FAULT */
     uint64_t error_code, cr2;
-    uint32_t value; /* that a read found, if it met no fault */
+    uint32_t value;    /* that a read found, if it met no fault */
+    uint64_t cr0, cr4; /* after it; 32-bit modes alone */
+};
+
+/* What is done to PAE's PDPTEs after CR3 was loaded and before the access: one is written in
+ * memory, then CR0 or CR4 has two values in turn. */
+struct pdpte_change {
+    uint64_t pdpte_place, pdpte;
+    unsigned int cr;
+    uint64_t value[2];
+    uint64_t kept;   /* what it has where the load faults */
+    bool reloads;    /* one of them loads the PDPTEs where they are held */
+    bool invalidate; /* INVLPG follows: the change flushes nothing */
 };
 
 /* ---- The model (model.c) ---- */
@@ -96,9 +108,11 @@ struct outcome attempt_by(enum form form, const struct reference_cpu *cpu, uint6
                           unsigned int access, uint32_t value);
 /* What it stores, given `value`. */
 uint32_t attempt_stores(enum form form, uint32_t value);
-/* In a 32-bit mode and back: entered with `first_cr3`, then CR3 loaded from cpu. */
+/* In a 32-bit mode and back: entered with `first_cr3`, then CR3 loaded from cpu, then the change
+ * made if there is one. */
 struct outcome attempt_legacy(const struct reference_cpu *cpu, uint64_t first_cr3, uint64_t linear,
-                              unsigned int access, uint32_t value);
+                              unsigned int access, uint32_t value,
+                              const struct pdpte_change *change);
 /* What should come of it: the walk, and the outcome by it. */
 struct outcome expected(const struct reference_cpu *cpu, uint64_t linear, unsigned int access,
                         struct reference_result *walk);

@@ -43,13 +43,21 @@ static void lay(const struct trial *t)
             write_entry(t, t->slot[i].address, t->slot[i].value);
 }
 
+/* A PDPTE as the CPU holds it: what a change wrote in memory only if it also loads them anew. */
+static uint64_t held_pdpte(const struct trial *t, uint64_t address)
+{
+    if (t->change && t->change->pdpte_place == address && t->change->reloads)
+        return t->change->pdpte;
+    return read_entry(t, address);
+}
+
 /* PDPTEs that are loaded with CR3 are checked then: a bad one is that instruction's #GP(0). */
 static void expect(const struct trial *t, struct reference_cpu *cpu, struct comparison *c)
 {
     bool pae = t->legacy && t->wide;
     cpu->pdpte_held = pae && t->pdptes_held;
     for (unsigned int i = 0; i < 4 && cpu->pdpte_held; i++) {
-        cpu->pdpte[i] = read_entry(t, cpu->cr3 + 8UL * i);
+        cpu->pdpte[i] = held_pdpte(t, cpu->cr3 + 8UL * i);
         if (!reference_pdpte_bad(cpu, cpu->pdpte[i]))
             continue;
         c->wanted = (struct outcome){.vector = VECTOR_GP};
@@ -134,11 +142,15 @@ static uint32_t prepare(const struct trial *t, unsigned int faults, struct compa
     lay(t);
     known_bend_model(faults, &cpu);
     c->pdpte_address = 0;
+    if (t->change && !t->pdptes_held)
+        write_entry(t, t->change->pdpte_place, t->change->pdpte);
     if ((faults & 1U << PDPTE_AS_TABLE) && t->legacy && t->wide)
         expect_as_table(t, &cpu, c);
     else
         expect(t, &cpu, c);
     known_bend_outcome(faults, &cpu, t->linear, t->access, &c->wanted, &c->walk);
+    if (t->change)
+        lay(t);
     return (uint32_t)old_content(t, c);
 }
 
@@ -149,6 +161,17 @@ void predict(const struct trial *t, unsigned int faults, struct reference_result
     *walk = c.walk;
 }
 
+/* CR0 and CR4 after a change: as they were before the load that faults, else as written. */
+static bool change_agrees(const struct trial *t, const struct outcome *found)
+{
+    const struct pdpte_change *change = t->change;
+    if (!change)
+        return true;
+    uint64_t wanted = found->vector == VECTOR_GP ? change->kept : change->value[1];
+    return found->cr0 == (change->cr == 0 ? wanted : t->cpu.cr0) &&
+           found->cr4 == (change->cr == 4 ? wanted : t->cpu.cr4);
+}
+
 static bool agrees(const struct trial *t, unsigned int faults, struct comparison *c)
 {
     static uint32_t value = 0x1000;
@@ -157,7 +180,7 @@ static bool agrees(const struct trial *t, unsigned int faults, struct comparison
         return false;
     value++;
     if (t->legacy) {
-        c->found = attempt_legacy(&t->cpu, t->first_cr3, t->linear, t->access, value);
+        c->found = attempt_legacy(&t->cpu, t->first_cr3, t->linear, t->access, value, t->change);
     } else {
         if (!t->second)
             invlpg(t->linear);
@@ -167,7 +190,8 @@ static bool agrees(const struct trial *t, unsigned int faults, struct comparison
         c->after[i] = read_entry(t, c->walk.entry[i].address);
     check_memory(t, c, old, value);
     return c->found.vector == c->wanted.vector && c->found.error_code == c->wanted.error_code &&
-           c->found.cr2 == c->wanted.cr2 && !c->memory_is_wrong && entries_agree(t, c);
+           c->found.cr2 == c->wanted.cr2 && !c->memory_is_wrong && entries_agree(t, c) &&
+           change_agrees(t, &c->found);
 }
 
 /* The fewest known faults that explain it. */
@@ -208,6 +232,9 @@ static void print_trial(const char *what, const struct trial *t, const struct co
            forms[t->form], t->linear, t->cpu.cr0, t->cpu.cr3, t->cpu.cr4, t->cpu.efer, t->cpu.pkru);
     print_outcome("wanted", &c->wanted);
     print_outcome("found", &c->found);
+    if (t->change)
+        printf(", PDPTE %lx, cr%u %lx then %lx, found cr0 %lx cr4 %lx", t->change->pdpte,
+               t->change->cr, t->change->value[0], t->change->value[1], c->found.cr0, c->found.cr4);
     if (c->memory_is_wrong)
         printf(", other memory than %lx", c->walk.address);
     printf("; entries:");

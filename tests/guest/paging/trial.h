@@ -22,7 +22,8 @@ struct trial {
     struct reference_cpu cpu;
     uint64_t linear;
     unsigned int access;
-    enum form form; /* other than MOV in long mode only */
+    enum form form;                    /* other than MOV in long mode only */
+    const struct pdpte_change *change; /* PAE alone; or NULL */
     unsigned int slots;
     struct slot slot[REFERENCE_LEVELS];
 };
@@ -38,5 +39,11 @@ void predict(const struct trial *trial, unsigned int faults, struct reference_re
 /* Makes the access and counts it; prints the first differences in full. A fetch from where no code
  * was laid is skipped. */
 void try_trial(const struct trial *trial, struct tally *tally);
+/* PAE (pdptes.c): the PDPTE at `place` is made bad, absent and another after CR3 was loaded, and then
+ * each bit of CR0 and CR4 changes that loads PDPTEs anew where they are held (SDM vol. 3 §4.4.1),
+ * or does not; where they are not held the next walk sees the new one (APM vol. 2 §15.25.10).
+ * `cr4`: the bits of CR4 that the model has. */
+void try_pdpte_loads(struct trial *trial, uint64_t linear, uint64_t place, uint64_t cr4,
+                     struct tally *tally);
 
 #endif
