@@ -15,7 +15,8 @@
 /*
  * What the exit broke off. Where EXITINTINFO does not tell of interrupts that the CPU took by itself,
  * one is still in service, and was let in by RFLAGS.IF; unless it is the event that was injected,
- * and its handler has not begun.
+ * and its handler has not begun. Nor does it tell of INT n there, but of the last exception instead:
+ * a #PF that is intercepted comes by injection alone.
  */
 static uint64_t broken_off(const struct vmcb *vmcb, uint64_t injected, uint64_t injected_rip)
 {
@@ -23,7 +24,12 @@ static uint64_t broken_off(const struct vmcb *vmcb, uint64_t injected, uint64_t 
     bool interrupts = vmcb->save.rflags & RFLAGS_IF;
     uint8_t vector;
 
-    if (machine_tells_interrupts() || !interrupts || (injected && injected_rip == vmcb->save.rip))
+    if (machine_tells_interrupts() || (injected && injected_rip == vmcb->save.rip))
+        return told;
+    if (event_code_type(told) == EVENT_CODE_EXCEPTION && event_code_vector(told) == VECTOR_PF &&
+        (vmcb->control.intercepts[INTERCEPT_EXCEPTIONS] & 1U << VECTOR_PF))
+        told = 0;
+    if (!interrupts)
         return told;
     vector = apic_in_service();
     return vector ? event_code(&(struct event){.type = EVENT_INTERRUPT, .vector = vector}, true)
