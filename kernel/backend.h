@@ -102,12 +102,13 @@ uint64_t backend_read_efer(struct vcpu *v);
 
 /*
  * Shadow paging (PAGED_SHADOW): what the hardware pages with from the next entry on; the linear
- * translations of before are flushed. Forced while `shadow` is set: CR0.PG and WP, CR4.PAE, EFER.NXE
- * are 1 and CR4.PCIDE is 0 in hardware; LA57, PGE, SMEP, SMAP, PKE, EFER.LME and LMA are the
+ * translations of before are flushed. Forced while `shadow` is set: CR0.PG, WP unless no_wp, CR4.PAE
+ * and EFER.NXE are 1 and CR4.PCIDE is 0 in hardware; LA57, PGE, SMEP, SMAP, PKE, EFER.LME and LMA are the
  * guest's. While it is not, the guest has CR0.PG=0 and the hardware too.
  */
 struct hardware_paging {
     bool shadow;
+    bool no_wp;            /* CR0.WP is 0 in hardware, as the guest's is then */
     hpa_t nested;          /* root of the nested tables */
     hpa_t cr3;             /* root of the shadow tables: PAE's below 4 GiB, or long mode's; to the
                             * hardware this one is a guest-physical address */

@@ -3,7 +3,6 @@
 #include "kernel/backend.h"
 #include "kernel/hypercall.h"
 #include "kernel/ipi.h"
-#include "kernel/mmio.h"
 #include "kernel/msr.h"
 #include "kernel/paging.h"
 #include "kernel/port.h"
@@ -109,7 +108,7 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
     case EXIT_IO:
         return port_access(v, exit);
     case EXIT_MEMORY:
-        return mmio_access(v, exit);
+        return paging_memory(v, exit);
     case EXIT_XSETBV:
         return exit_xsetbv(v, exit);
     case EXIT_CR_WRITE:

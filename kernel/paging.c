@@ -65,6 +65,7 @@ static void load_hardware(struct vcpu *v)
 {
     struct shadow_cpu *cpu = v->shadow;
     const struct hardware_paging paging = {.shadow = paging_is_on(v),
+                                           .no_wp = cpu->private.on,
                                            .nested = paging_nested_root(v)->page,
                                            .cr3 = cpu->cr3,
                                            .pdpte = cpu->pdpte};
@@ -256,6 +257,29 @@ static enum exit_action shadow_page_fault(struct vcpu *v, struct exit *exit)
         break;
     }
     return EXIT_RETRY;
+}
+
+/* The hardware has checked all rights: at CPL 3 a write was the CPU's own, as a user's does not get
+ * so far. */
+static enum exit_action window_fault(struct vcpu *v, const struct exit *exit)
+{
+    const unsigned int access = paging_access(v, exit->memory.write ? PF_WRITE : 0);
+    vm_lock(v);
+    v->shadow->state.ac = backend_rflags(v) & RFLAGS_AC;
+    paging_read_keys(v, &v->shadow->state);
+    shadow_window_fault(&v->vm->shadow, v->shadow, exit->memory.gpa, access);
+    load_hardware(v);
+    vm_unlock(v);
+    return EXIT_RETRY;
+}
+
+/* Only with private tables does the hardware get to the window, and only by a slot. */
+enum exit_action paging_memory(struct vcpu *v, struct exit *exit)
+{
+    if (v->paging == PAGED_SHADOW && v->shadow->private.on &&
+        exit->memory.gpa.raw - shadow_window(&v->vm->shadow, v->shadow).raw < SHADOW_WINDOW)
+        return window_fault(v, exit);
+    return mmio_access(v, exit);
 }
 
 enum exit_action paging_fault(struct vcpu *v, struct exit *exit)

@@ -77,8 +77,6 @@ static void add_registers(struct text *t, union page_role role)
     add_if(t, role.nxe, "NXE");
     add_if(t, role.wp, "WP");
     add_if(t, role.smep_no_wp, "SMEP-without-WP");
-    add_if(t, role.smap_no_wp, "SMAP-without-WP");
-    add_if(t, role.pke_no_wp, "PKE-without-WP");
 }
 
 static void add_model(struct text *t, union page_role role)

@@ -124,13 +124,16 @@ static int init_shadow(void)
 {
     const uint64_t count = (latch_range.home - latch_range.start) / PAGE_SIZE;
     const uint64_t size = count * sizeof(struct shadow_page);
+    const uint64_t windows = vm.vcpu_count * SHADOW_WINDOW; /* at Latch's other addresses */
     hpa_t descriptors;
-    int error = count == 0 ? -ENOMEM
-                           : memory_alloc_pages((unsigned int)((size + PAGE_SIZE - 1) / PAGE_SIZE),
-                                                &descriptors);
+    int error =
+        count == 0 || windows > latch_range.end - latch_range.home
+            ? -ENOMEM
+            : memory_alloc_pages((unsigned int)((size + PAGE_SIZE - 1) / PAGE_SIZE), &descriptors);
     if (error == 0)
         shadow_init(&vm.shadow, &vm.env, &vm.walk, &vm.direct, hpa(latch_range.start),
-                    (unsigned int)count, memory_at(descriptors), count_shadowed() == vm.vcpu_count);
+                    (unsigned int)count, vm.vcpu_count, memory_at(descriptors),
+                    count_shadowed() == vm.vcpu_count);
     return error;
 }
 

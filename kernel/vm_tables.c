@@ -68,12 +68,6 @@ static void print_shadow(void)
     console_line("tables: shadow: %u pages at most, %u tracked, %u unsynced, %lu fills, "
                  "%lu evictions",
                  stats.peak, stats.tracked, stats.unsynced, stats.fills, stats.evictions);
-    if (stats.opened == 0)
-        return;
-    console_line("paging: inexact: SMAP or a key was not checked on a page that CR0.WP=0 had "
-                 "written, %lu times",
-                 stats.opened);
-    end_mark_inexact();
 }
 
 void vm_print_tables(void)

@@ -11,10 +11,11 @@ void direct_init(struct direct *direct, const struct mmu_env *env, struct table_
         (struct direct){.env = env, .cache = cache, .map = map, .mtrr = mtrr, .format = *format};
 }
 
-void direct_set_tables(struct direct *direct, hpa_t first, uint64_t size)
+void direct_set_tables(struct direct *direct, hpa_t first, uint64_t size, uint64_t window)
 {
     direct->tables_start = first.raw;
     direct->tables_end = first.raw + size;
+    direct->window_end = direct->tables_end + window;
 }
 
 /* Run dry, all that is there goes: what the guest uses comes back by its touch, and what it does
@@ -296,6 +297,40 @@ void direct_protect(struct direct *direct, gfn_t frame, bool writable)
         rc = protect_under(direct, direct->root[i], address, access);
     if (rc == -ENOMEM)
         make_room(direct);
+}
+
+/* Under all roots that have a window. */
+static int show_under_roots(struct direct *direct, const struct table_leaf *leaf)
+{
+    int rc = 0;
+
+    for (unsigned int i = 0; i < direct->roots && rc == 0; i++) {
+        struct direct_view view = direct_view(direct, direct->root[i]);
+
+        if (view.role.tables)
+            rc = map_leaf(&view, leaf);
+    }
+    return rc;
+}
+
+int direct_show(struct direct *direct, gpa_t page, gfn_t frame)
+{
+    uint64_t address = frame.raw << PAGE_SHIFT;
+    struct guest_range range = guest_map_find(direct->map, gpa(address));
+    struct table_leaf leaf = {.address = page.raw,
+                              .page = hpa(range.base.raw + address - range.start),
+                              .size = PAGE_SIZE,
+                              .access = kind_access(range.kind) & ~(unsigned int)ACCESS_WRITE};
+    int rc;
+
+    if (leaf.access == 0 || address >= level_size(direct->format.levels + 1U))
+        return -ENOENT;
+    (void)mtrr_uniform(direct->mtrr, leaf.page, leaf.size, &leaf.type); /* a page always is */
+    rc = show_under_roots(direct, &leaf);
+    if (rc != -ENOMEM)
+        return rc;
+    make_room(direct);
+    return show_under_roots(direct, &leaf);
 }
 
 void direct_rebuild(struct direct *direct)

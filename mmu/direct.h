@@ -34,6 +34,7 @@ struct direct {
     unsigned int roots;
     struct table_page *root[DIRECT_ROOTS_MAX]; /* each once, with one user of its own */
     uint64_t tables_start, tables_end;         /* the shadow pages; empty without */
+    uint64_t window_end;                       /* direct_show()'s addresses follow them */
     unsigned int rebuilds;                     /* because it ran dry */
     /* Whether any of `count` frames is write-tracked; NULL: none ever is. */
     bool (*tracked)(const void *ctx, gfn_t first, uint64_t count);
@@ -53,8 +54,9 @@ void direct_init(struct direct *direct, const struct mmu_env *env, struct table_
                  const struct mtrr_state *mtrr);
 
 /* The shadow pages: `size` bytes that roots with `tables` map at guest-physical `first` to the same
- * host-physical address. Before the first root is made. */
-void direct_set_tables(struct direct *direct, hpa_t first, uint64_t size);
+ * host-physical address, with `window` bytes behind them for direct_show(), where the map has nothing.
+ * Before the first root is made. */
+void direct_set_tables(struct direct *direct, hpa_t first, uint64_t size, uint64_t window);
 
 /* The root for a model's role (of role_from_state()): the one there is, or a new one, empty.
  * -ENOMEM; -ENOSPC beyond DIRECT_ROOTS_MAX; -EINVAL if the role is not direct or of another format. */
@@ -84,6 +86,13 @@ int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum gues
  * lost the caller calls env->flush(), once for many frames.
  */
 void direct_protect(struct direct *direct, gfn_t frame, bool writable);
+
+/*
+ * Under roots with `tables` have a page of the window map a guest's frame, read-only, until the next
+ * call for that page or until all tables are dropped. Flushes if the page mapped another. -ENOENT: the
+ * guest has no memory there, nor any by the frame's own address; -ENOMEM.
+ */
+int direct_show(struct direct *direct, gpa_t page, gfn_t frame);
 
 /* The MTRRs changed: drop everything below the roots, which stay, and flush. The guest fills it
  * again on demand, or the caller by direct_build(). */

@@ -7,7 +7,7 @@ union page_role direct_role(const struct direct *direct, union page_role role, u
 {
     return role_at_nested_level(role, level, gfn(address >> PAGE_SHIFT),
                                 gfn(direct->tables_start >> PAGE_SHIFT),
-                                gfn(direct->tables_end >> PAGE_SHIFT));
+                                gfn(direct->window_end >> PAGE_SHIFT));
 }
 
 static union page_role role_below(const struct direct_view *view, uint64_t address,

@@ -7,7 +7,6 @@ union page_role role_from_state(const struct paging_state *state,
 {
     const struct paging_props *props = state->props;
     enum paging_mode mode = paging_mode(state);
-    bool long_mode = mode == MODE_4LEVEL || mode == MODE_5LEVEL;
     bool wp = state->cr0 & CR0_WP;
     union page_role role = {.level = level,
                             .format = context->format,
@@ -25,8 +24,6 @@ union page_role role_from_state(const struct paging_state *state,
     role.nxe = (state->efer & EFER_NXE) != 0;
     role.wp = wp;
     role.smep_no_wp = !wp && (state->cr4 & CR4_SMEP);
-    role.smap_no_wp = !wp && (state->cr4 & CR4_SMAP);
-    role.pke_no_wp = !wp && long_mode && (state->cr4 & CR4_PKE);
     role.gbpages = props->gbpages;
     role.vendor = props->vendor == PAGING_AMD ? ROLE_VENDOR_AMD : ROLE_VENDOR_INTEL;
     role.cbit = props->cbit;
@@ -95,7 +92,6 @@ static void clear_for_32bit(union page_role *role)
     role->gbpages = 0;
     role->vendor = ROLE_VENDOR_ANY;
     role->cbit = 0;
-    role->pke_no_wp = 0;
     /* A table of 1024 entries is shadowed by two, a directory by four. */
     if (role->level == 1)
         role->quadrant &= 1U;
@@ -130,7 +126,6 @@ static void clear_for_pae(union page_role *role)
     role->gbpages = 0;
     role->vendor = ROLE_VENDOR_ANY;
     role->pse36 = 0;
-    role->pke_no_wp = 0;
 }
 
 static void clear_for_long(union page_role *role)

@@ -39,10 +39,9 @@ union page_role {
         uint64_t mode : 3; /* enum paging_mode: also 4-byte entries, PSE, LA57 */
         uint64_t nxe : 1;  /* EFER.NXE */
         uint64_t wp : 1;   /* CR0.WP */
-        /* With WP=0, as a user page that is made the supervisor's to write must not become … */
-        uint64_t smep_no_wp : 1; /* … executable: CR4.SMEP */
-        uint64_t smap_no_wp : 1; /* … readable: CR4.SMAP */
-        uint64_t pke_no_wp : 1;  /* … free of its key: CR4.PKE, long mode only */
+        /* CR4.SMEP with WP=0, as a user page that is made the supervisor's to write must not become
+         * executable. With SMAP or keys no page of a role is used then (shadow_private.h). */
+        uint64_t smep_no_wp : 1;
 
         /* The guest's model. */
         uint64_t maxphyaddr : 6; /* paging_width() */
@@ -56,7 +55,7 @@ union page_role {
         uint64_t leaf_cache : 3; /* PWT, PCD, PAT */
         uint64_t leaf_global : 1;
         uint64_t leaf_key : 4;
-        uint64_t spare : 12; /* 0 */
+        uint64_t spare : 14; /* 0 */
     };
 };
 
@@ -79,8 +78,8 @@ struct role_context {
 
 /*
  * The role of a vCPU's root page, from a snapshot; not yet canonical, `level` is the root's.
- * With CR0.PG=0 nothing of WP, CR4 and EFER.NXE enters it, and the page is direct; PKE and LA57
- * enter only in long mode.
+ * With CR0.PG=0 nothing of WP, CR4 and EFER.NXE enters it, and the page is direct; LA57 enters only in
+ * long mode.
  */
 union page_role role_from_state(const struct paging_state *state,
                                 const struct role_context *context, unsigned int level);

@@ -2,6 +2,7 @@
 #include "mmu/shadow.h"
 #include "mmu/registers.h"
 #include "mmu/reserved.h"
+#include "mmu/shadow_private.h"
 #include "mmu/shadow_root.h"
 #include <errno.h>
 #include <stddef.h>
@@ -15,7 +16,7 @@ static bool tracked_frames(const void *ctx, gfn_t first, uint64_t count)
 }
 
 void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_env *guest,
-                 struct direct *direct, hpa_t first, unsigned int count,
+                 struct direct *direct, hpa_t first, unsigned int count, unsigned int cpus,
                  struct shadow_page *descriptors, bool track)
 {
     *s = (struct shadow){.env = env,
@@ -27,7 +28,7 @@ void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_
                          .count = count,
                          .track = track};
     pool_clear(s);
-    direct_set_tables(direct, first, count * PAGE_SIZE);
+    direct_set_tables(direct, first, count * PAGE_SIZE, cpus * SHADOW_WINDOW);
     direct->tracked = tracked_frames;
     direct->tracked_ctx = s;
 }
@@ -97,7 +98,7 @@ void shadow_forget_pcid(struct shadow_cpu *cpu, uint64_t pcid)
 static uint64_t begin_stay(struct shadow *s, struct shadow_cpu *cpu)
 {
     const uint64_t old = cpu->stay_cr3, new = cpu->state.cr3;
-    const struct shadow_stay *stay = stay_of(cpu, new &CR3_PCID);
+    const struct shadow_stay *stay = stay_of(cpu, cpu->state.cr3 & CR3_PCID);
 
     *stay_of(cpu, old & CR3_PCID) = (struct shadow_stay){.cr3 = old, .end = ++s->clock};
     cpu->stay_cr3 = new;
@@ -112,6 +113,10 @@ static void forget_stays(struct shadow_cpu *cpu)
 
 static void load(struct shadow *s, struct shadow_cpu *cpu, uint64_t since)
 {
+    if (cpu->private.on) {
+        private_load(s, cpu);
+        return;
+    }
     shadow_reserve(s, 4);
     if (is_long(cpu->role))
         root_load_long(s, cpu);
@@ -144,6 +149,11 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
     cpu->role = role_from_state(&cpu->state, &cpu->context, long_mode ? paging_levels(mode) : 3U);
     if (cpu->role.mode != old.mode || cpu->role.nxe != old.nxe)
         set_reserved(cpu, mode);
+    if (private_needed(&cpu->state)) {
+        private_load(s, cpu);
+        return;
+    }
+    private_leave(s, cpu);
     if (long_mode)
         cpu->root_role = role_at_level(cpu->role, cpu->role.level, gfn(0));
     forget_stays(cpu);
@@ -152,6 +162,7 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
 
 void shadow_unload(struct shadow *s, struct shadow_cpu *cpu)
 {
+    private_leave(s, cpu);
     root_leave(s, cpu);
     forget_stays(cpu);
     cpu->changed = true;
@@ -174,6 +185,10 @@ void shadow_invalidate(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
 
     if (!cpu->root)
         return;
+    if (cpu->private.on) {
+        private_drop(s, cpu, address);
+        return;
+    }
     if (cpu->role.mode == MODE_PAE && !cpu->state.pdpte_held) {
         shadow_reserve(s, 4);
         linked = root_load_pae(s, cpu);

@@ -23,11 +23,10 @@
  * An entry exists only when the guest's has A set, and is writable only when it has D set: the
  * first use faults, and shadow_fault() sets them as the modelled CPU would.
  *
- * CR0.WP is always 1 in hardware. With the guest's WP=0 a supervisor's write to a user page that
- * needs it makes the entry a supervisor's ("opened"), until a user's access or the guest's flush
- * turns it back; and with CR4.PKS one with a key that PKRS denies nothing, also where only the key of
- * a supervisor's page is in the way. Meanwhile the hardware cannot check SMAP or the page's own key:
- * struct shadow_stats counts these. Where PKRS leaves no such key the write faults as with WP=1.
+ * CR0.WP is 1 in hardware. With the guest's WP=0 a supervisor's write to a user page that needs it
+ * makes the entry a supervisor's ("opened"), until a user's access or the guest's flush turns it back.
+ * As the hardware could then not check SMAP or the page's key, with those in use and the guest's WP=0
+ * the vCPU runs on tables of its own, and the hardware's WP is 0: shadow_private.h.
  *
  * Whatever writes guest memory besides the guest's own stores calls shadow_write() first. Devices do
  * not: what DMA writes into a tracked table is not noticed, and the shadow stays as it was until a
@@ -48,6 +47,10 @@
 #define SHADOW_BUCKETS 4096U
 /* Fewer pages than this for each vCPU, and as many once more, do not do. */
 #define SHADOW_PAGES_PER_CPU 16U
+/* What a vCPU's private tables can be (shadow_private.h), and its window in bytes. */
+#define SHADOW_PRIVATE_PAGES 64U
+#define SHADOW_SLOTS         32U
+#define SHADOW_WINDOW        (SHADOW_SLOTS * PAGE_SIZE)
 
 struct shadow_link {
     struct shadow_link *previous, *next;
@@ -98,7 +101,7 @@ struct shadow {
     unsigned int fresh; /* from here on no page was used since all were dropped */
     unsigned int unused_count, limbo_count, tracked, peak;
     uint64_t unlinked; /* links to tables, and large pages, dropped so far */
-    uint64_t fills, evictions, opened;
+    uint64_t fills, evictions;
     uint64_t clock; /* counts loads of CR3 */
     struct shadow_cpu *cpus;
     struct shadow_page *bucket[SHADOW_BUCKETS];
@@ -111,16 +114,26 @@ struct shadow_stay {
     uint64_t cr3, end; /* end: by shadow.clock, or 0 */
 };
 
+/* A vCPU's private tables, below its page of PDPTEs. */
+struct shadow_private {
+    bool on;
+    unsigned int pages, used, slots; /* had, and those of them with something in them */
+    struct shadow_page *page[SHADOW_PRIVATE_PAGES];
+    gla_t linear[SHADOW_SLOTS]; /* the page that each slot is mapped at */
+};
+
 /* One vCPU's part. `state` is the caller's, changed only before shadow_load() or _unload(), but for
  * PKRU, PKRS and AC, which are those of the access before each shadow_fault() and _walk(). */
 struct shadow_cpu {
     struct paging_state state; /* the guest's registers, as it reads them, PDPTEs held if Intel's */
     struct role_context context;
-    union page_role role;         /* of the root, not yet canonical */
-    union page_role root_role;    /* the same, canonical; long mode */
-    uint64_t reserved[6][2];      /* reserved_mask() of the state, by level and leaf */
-    struct shadow_page *root;     /* NULL while paging is off; PAE and 32-bit: pae_root */
-    struct shadow_page *pae_root; /* the vCPU's own page of four PDPTEs */
+    union page_role role;      /* of the root, not yet canonical */
+    union page_role root_role; /* the same, canonical; long mode */
+    uint64_t reserved[6][2];   /* reserved_mask() of the state, by level and leaf */
+    struct shadow_page *root;  /* NULL while paging is off; PAE and 32-bit: pae_root */
+    struct shadow_page
+        *pae_root; /* the vCPU's own page of four PDPTEs, or root of private tables */
+    struct shadow_private private; /* on: the hardware's CR0.WP is to be 0 */
     struct shadow_cpu *next;
     struct shadow_stay stay[SHADOW_STAYS]; /* each PCID in a place of its own, or shared */
     uint64_t stay_cr3;                     /* of the one that lasts */
@@ -141,13 +154,13 @@ enum shadow_outcome {
 /*
  * An empty set of shadow tables in `count` pages from `first` on, contiguous physically and as
  * env->map() has them, which the nested tables that `direct` builds for roles with `tables` set map
- * too, at that same guest-physical address, where the guest must have no memory. The first page for
- * each vCPU must lie below 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked
+ * too, at that same guest-physical address. Neither there nor in the SHADOW_WINDOW bytes for each of
+ * `cpus` vCPUs that follow may the guest have memory. The first page for each vCPU must lie below 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked
  * through `guest`. `track` false: no page is ever tracked, for VMs some of whose vCPUs walk the
  * guest's tables in hardware. `s` must stay where it is, and `guest` has all functions.
  */
 void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_env *guest,
-                 struct direct *direct, hpa_t first, unsigned int count,
+                 struct direct *direct, hpa_t first, unsigned int count, unsigned int cpus,
                  struct shadow_page *descriptors, bool track);
 
 /* A vCPU's part, with paging off. Takes one page for its PDPTEs, and keeps it if called again:
@@ -179,6 +192,14 @@ void shadow_unload(struct shadow *s, struct shadow_cpu *cpu);
  */
 enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
                                  unsigned int access, struct walk_result *result);
+
+/* The vCPU's window: SHADOW_WINDOW bytes of guest-physical addresses. */
+gpa_t shadow_window(const struct shadow *s, const struct shadow_cpu *cpu);
+
+/* The nested tables did not let an access to an address in its window through. `access` as for
+ * shadow_fault(). The guest is to try again; cpu->changed is set. */
+void shadow_window_fault(struct shadow *s, struct shadow_cpu *cpu, gpa_t address,
+                         unsigned int access);
 
 /* An access that Latch makes for the guest's instruction: the walk of the guest's own tables, which
  * sets A and D, and puts nothing into the shadow. State and errors as for guest_walk(); after -EAGAIN
@@ -213,7 +234,6 @@ struct shadow_stats {
     unsigned int shared;                /* that were counted for more than one model */
     unsigned int tracked, unsynced;
     uint64_t fills, evictions;
-    uint64_t opened; /* pages opened for WP=0 while SMAP or keys guarded them: inexact if not 0 */
 };
 void shadow_count(const struct shadow *s, struct shadow_stats *stats);
 

@@ -43,8 +43,7 @@ void shadow_count(const struct shadow *s, struct shadow_stats *stats)
                                    .peak = s->peak,
                                    .tracked = s->tracked,
                                    .fills = s->fills,
-                                   .evictions = s->evictions,
-                                   .opened = s->opened};
+                                   .evictions = s->evictions};
     for (unsigned int i = 0; i < s->fresh; i++) {
         const struct shadow_page *page = &s->pages[i];
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmu/registers.h"
+#include "mmu/shadow_private.h"
 #include "mmu/shadow_root.h"
 #include <errno.h>
 #include <stddef.h>
@@ -10,64 +10,17 @@
 #define NEAR     8U
 #define NEAR_NEW 64U
 
-#define KEY_SHIFT 59U
-#define KEYS      16U
-
-/* Whether the key denies a write that WP=0 grants: the hardware, with WP=1, would heed it. */
-static bool key_denies_write(uint32_t rights, uint64_t guest)
-{
-    return rights >> (guest >> KEY_SHIFT & 15U) * 2U & 2U;
-}
-
-static bool supervisor_keys(const struct shadow_cpu *cpu)
-{
-    return (cpu->state.cr4 & CR4_PKS) &&
-           (cpu->role.mode == MODE_4LEVEL || cpu->role.mode == MODE_5LEVEL);
-}
-
-/* Give a supervisor's page a key that denies nothing. False: there is none. */
-static bool free_of_keys(const struct shadow_cpu *cpu, struct shadow_entry *leaf)
-{
-    unsigned int key = 0;
-
-    while (key < KEYS && (cpu->state.pkrs >> key * 2U & 3U))
-        key++;
-    if (key == KEYS)
-        return false;
-    if (leaf->kind == SHADOW_TABLE) /* of a split */
-        leaf->role.leaf_key = key & 15U;
-    else
-        leaf->bits = (leaf->bits & ~(15UL << KEY_SHIFT)) | (uint64_t)key << KEY_SHIFT;
-    return true;
-}
-
 /* The leaf for an access that the guest's tables allow; opened if only WP=0 allows it. */
-static struct shadow_entry leaf_for_access(struct shadow *s, const struct shadow_cpu *cpu,
-                                           const struct shadow_page *page, unsigned int index,
-                                           uint64_t guest, unsigned int access, bool *stuck)
+static struct shadow_entry leaf_for_access(struct shadow *s, const struct shadow_page *page,
+                                           unsigned int index, uint64_t guest, unsigned int access)
 {
     struct shadow_entry leaf = shadow_wanted(s, page, index, guest, false);
-    struct shadow_entry opened = leaf;
-    bool pks = supervisor_keys(cpu);
 
     if (page->role.wp || page->role.direct || leaf.kind == SHADOW_NONE ||
-        !(access & ACCESS_WRITE) || (access & ACCESS_USER))
+        !(access & ACCESS_WRITE) || (access & ACCESS_USER) || !(leaf.bits & SHADOW_USER) ||
+        (leaf.bits & SHADOW_WRITE))
         return leaf;
-    if (leaf.bits & SHADOW_USER) {
-        if ((leaf.bits & SHADOW_WRITE) &&
-            !(page->role.pke_no_wp && key_denies_write(cpu->state.pkru, guest)))
-            return leaf;
-        opened = shadow_wanted(s, page, index, guest, true);
-        if (opened.bits == leaf.bits)
-            return leaf;
-    } else if (!pks || !key_denies_write(cpu->state.pkrs, guest)) {
-        return leaf;
-    }
-    s->opened += page->role.smap_no_wp || page->role.pke_no_wp || pks;
-    if (!pks || free_of_keys(cpu, &opened))
-        return opened;
-    *stuck = true;
-    return leaf;
+    return shadow_wanted(s, page, index, guest, true);
 }
 
 /* Fill what the guest has used before and is likely to use again. */
@@ -117,12 +70,11 @@ static struct shadow_page *put_entry(struct shadow *s, struct shadow_page *page,
 }
 
 /* From the root down, each entry from one read of the guest's. What that read says is right in any
- * case, whether or not it leads where the walk before has been. False: no entry lets the hardware
- * do what WP=0 allows. */
-static bool fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access)
+ * case, whether or not it leads where the walk before has been. */
+static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access)
 {
     struct shadow_page *page = cpu->root;
-    bool made = false, stuck = false;
+    bool made = false;
 
     if (page == cpu->pae_root) {
         unsigned int index = shadow_index(page, address) % 4U;
@@ -137,19 +89,18 @@ static bool fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsign
         struct shadow_page *at = page;
         unsigned int index = shadow_index(at, address);
         uint64_t guest = at->role.direct ? 0 : shadow_guest_entry(s, at, index);
-        struct shadow_entry wanted = leaf_for_access(s, cpu, at, index, guest, access, &stuck);
+        struct shadow_entry wanted = leaf_for_access(s, at, index, guest, access);
         bool made_here = made;
 
         page = put_entry(s, at, index, &wanted, &made);
         if (wanted.kind == SHADOW_LEAF && !at->role.direct)
             prefetch(s, at, index, made_here ? NEAR_NEW : NEAR);
     }
-    return !stuck;
 }
 
 static bool is_absent(const struct shadow *s, gpa_t address)
 {
-    return address.raw - s->first.raw < s->count * PAGE_SIZE ||
+    return address.raw - s->first.raw < s->direct->window_end - s->first.raw ||
            guest_map_find(s->direct->map, address).kind == GUEST_ABSENT;
 }
 
@@ -197,9 +148,12 @@ enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t
         return SHADOW_ABSENT;
     shadow_reserve(s, FILL_PAGES);
     s->fills++;
-    bool permitted = fill(s, cpu, address, access);
+    if (cpu->private.on) {
+        private_fill(s, cpu, address, access, result);
+        return SHADOW_RETRY;
+    }
+    fill(s, cpu, address, access);
     shadow_track_candidates(s);
     shadow_reap(s);
-    result->error_code = PF_PRESENT | PF_WRITE | PF_KEY; /* as with WP=1 */
-    return permitted ? SHADOW_RETRY : SHADOW_FAULT;
+    return SHADOW_RETRY;
 }

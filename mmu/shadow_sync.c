@@ -15,12 +15,12 @@ uint64_t shadow_guest_entry(const struct shadow *s, const struct shadow_page *pa
     return s->guest->read(s->guest->ctx, place, page->rules.size, &entry) == 0 ? entry : 0;
 }
 
-/* Whether a page of ours lies in the range: the nested tables would let the guest at it. */
+/* Whether a page of ours, or a window, lies in the range: the nested tables would let the guest at it. */
 static bool has_tables(const struct shadow *s, gfn_t frame, uint64_t size)
 {
     uint64_t first = frame.raw << PAGE_SHIFT;
 
-    return first < s->first.raw + s->count * PAGE_SIZE && s->first.raw < first + size;
+    return first < s->direct->window_end && s->first.raw < first + size;
 }
 
 struct shadow_entry shadow_wanted(const struct shadow *s, const struct shadow_page *page,

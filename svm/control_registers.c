@@ -6,13 +6,13 @@
 #define CR4_CET  (1UL << 23)
 
 struct control_registers control_registers_hardware(const struct control_registers *guest,
-                                                    bool shadow)
+                                                    bool shadow, bool no_wp)
 {
     struct control_registers hardware = *guest;
 
     hardware.efer |= EFER_SVME;
     if (shadow) {
-        hardware.cr0 |= CR0_PG | CR0_WP;
+        hardware.cr0 |= CR0_PG | (no_wp ? 0 : CR0_WP);
         hardware.cr4 = (hardware.cr4 | CR4_PAE) & ~CR4_PCIDE;
         hardware.efer |= EFER_NXE;
     }

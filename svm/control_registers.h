@@ -11,10 +11,11 @@ struct control_registers {
 
 /*
  * What the hardware has while the guest reads `guest`: SVME always, and with `shadow` what shadow
- * paging needs of it. VMRUN accepts that for each `guest` that the functions below let through.
+ * paging needs of it, CR0.WP unless `no_wp`. VMRUN accepts that for each `guest` that the functions
+ * below let through.
  */
 struct control_registers control_registers_hardware(const struct control_registers *guest,
-                                                    bool shadow);
+                                                    bool shadow, bool no_wp);
 
 /* `guest` with EFER.LMA as CR0.PG and LME make it (§14.6.1). */
 struct control_registers control_registers_settle(struct control_registers guest);

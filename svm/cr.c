@@ -21,7 +21,7 @@ static struct control_registers read_all(struct vcpu *v)
 void svm_put_control_registers(struct vcpu *v, const struct control_registers *guest)
 {
     struct svm_vcpu *svm = svm_of(v);
-    struct control_registers hardware = control_registers_hardware(guest, svm->shadow);
+    struct control_registers hardware = control_registers_hardware(guest, svm->shadow, svm->no_wp);
 
     svm->differ = (struct control_registers){.cr0 = hardware.cr0 ^ guest->cr0,
                                              .cr4 = hardware.cr4 ^ guest->cr4,
@@ -176,9 +176,10 @@ void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging)
     struct svm_vcpu *svm = svm_of(v);
     const uint64_t nested = memory_register(paging->nested);
 
-    if (svm->shadow != paging->shadow) {
+    if (svm->shadow != paging->shadow || svm->no_wp != paging->no_wp) {
         const struct control_registers guest = read_all(v);
         svm->shadow = paging->shadow;
+        svm->no_wp = paging->no_wp;
         svm_put_control_registers(v, &guest);
     }
     svm->cr3 = paging->shadow ? paging->cr3.raw : 0;

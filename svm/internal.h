@@ -81,6 +81,7 @@ struct svm_vcpu {
     uint64_t step_own_dr6;     /* (o) its DR6, */
     uint64_t step_own_cr0;     /* (o) and the hardware's CR0 */
     bool shadow;               /* (o) the hardware walks the shadow tables */
+    bool no_wp;                /* (o) and has CR0.WP=0 */
     uint64_t cr3;              /* (o) what Latch loaded into it: PAGED_SHADOW only */
     enum svm_quick quick;      /* (o) */
     struct svm_code code;      /* (o) */

@@ -53,7 +53,7 @@ static void put_control_registers(struct vcpu *v, const struct vcpu_state *state
         .cr0 = state->cr0, .cr4 = state->cr4, .efer = state->efer};
     struct svm_vcpu *svm = svm_of(v);
 
-    svm->shadow = false;
+    svm->shadow = svm->no_wp = false;
     svm->cr3 = 0;
     v->cr3 = state->cr3;
     vmcb_set_cr3(svm->vmcb, v->paging == PAGED_SHADOW ? svm->cr3 : state->cr3);

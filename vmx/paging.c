@@ -25,12 +25,18 @@ uint64_t vmx_read_cr0(struct vcpu *v)
     return (vmread(VMCS_GUEST_CR0) & ~vmx->cr0_owned) | vmx->cr0_shadow;
 }
 
+static void write_hardware_cr0(struct vcpu *v, uint64_t cr0)
+{
+    uint64_t hardware = paging_hardware_cr0(v->paging, cr0);
+    vmwrite(VMCS_GUEST_CR0, vmx_of(v)->no_wp ? hardware & ~CR0_WP : hardware);
+}
+
 void vmx_put_cr0(struct vcpu *v, uint64_t cr0)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
     vmx->cr0_shadow = cr0 & vmx->cr0_owned;
     vmwrite(VMCS_CR0_SHADOW, cr0);
-    vmwrite(VMCS_GUEST_CR0, paging_hardware_cr0(v->paging, cr0));
+    write_hardware_cr0(v, cr0);
 }
 
 void vmx_put_cache_control(uint64_t cr0)
@@ -107,6 +113,11 @@ void vmx_load_paging(struct vcpu *v, const struct hardware_paging *paging)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
     load_nested(vmx, vmx_eptp(paging->nested));
+    if (vmx->no_wp != paging->no_wp) {
+        const uint64_t cr0 = vmx_read_cr0(v);
+        vmx->no_wp = paging->no_wp;
+        write_hardware_cr0(v, cr0);
+    }
     if (paging->shadow) {
         if (vmx->shadow_cr3 != paging->cr3.raw)
             vmwrite(VMCS_GUEST_CR3, paging->cr3.raw);

@@ -85,6 +85,7 @@ static void set_control_registers(struct vcpu *v, const struct vcpu_state *state
 {
     vmx_put_efer(v, state->efer);
     vmx_put_cache_control(state->cr0);
+    vmx_of(v)->no_wp = false; /* until vmx_load_paging() */
     vmx_put_cr0(v, state->cr0);
     vmx_put_cr3(v, state->cr3);
     vmx_put_cr4(v, state->cr4);

@@ -24,6 +24,7 @@ struct vmx_vcpu {
      * in them, and, with PAGED_SHADOW, CR3. */
     uint64_t cr0_owned, cr0_shadow, cr4_owned, cr4_shadow, shadow_cr3;
     uint64_t efer;        /* PAGED_SHADOW: the guest's */
+    bool no_wp;           /* the same: CR0.WP is 0 in hardware too */
     uint16_t vpid;        /* 0: there is none, and each entry flushes by itself */
     bool nmi_pending;     /* for the guest, whose NMIs are blocked or who is taking an event */
     bool nmis_open;       /* NMIs are known not to be blocked in the guest: quick.c */

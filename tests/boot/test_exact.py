@@ -69,7 +69,6 @@ FAULTS = {
     "bochs-intel": ("cr0-loads" if ALL else "cr0-loads sample=15", set()),
 }
 NARROW_FAULTS = {"leaf-marked-early"}  # a smaller MAXPHYADDR, direct: Bochs marks, then refuses
-SHADOW_FAULTS = {"unchecked-after-wp0"}
 
 # Mode switches cost much on shadow tables: of the 32-bit modes' trials one in so many (more where
 # that mode alone is tried), and of the others' one in an eighth of that. All of them if all is
@@ -101,7 +100,7 @@ def payload_words(machine, paging, sample=SAMPLE):
     if paging == "direct":
         return FAULTS[machine][0]
     nothing = "" if machine == "qemu-amd" else "nothing=ones"
-    return f"shadow-faults {nothing} sample={sample}"
+    return f"{nothing} sample={sample}"
 
 
 def run(boot, payload, machine, words, append, inexact=False):
@@ -132,7 +131,7 @@ def total(booted, payload):
 @pytest.mark.parametrize("machine,paging,model", marked(RUNS))
 def test_exact(boot, machine, paging, model):
     words, append = arguments(machine, paging, model)
-    inexact = paging == "shadow" or model == "width-36"
+    inexact = model == "width-36" and paging == "direct"
     booted = run(boot, "exact", machine, words, append, inexact)
     assert booted.lines("payload: .*under Latch"), "the payload did not see Latch"
     least = (1_000 if model in ONLY else 30_000 if paging == "shadow" else
@@ -140,7 +139,7 @@ def test_exact(boot, machine, paging, model):
     assert total(booted, "exact") > least, booted.tail()
     known = set(re.findall(r"known (\S+) \d+", booted.text))
     if paging == "shadow":
-        assert known <= SHADOW_FAULTS, f"met {sorted(known)}"
+        assert not known, f"met {sorted(known)}"
     elif model == "width-36":
         assert known == NARROW_FAULTS, f"met {sorted(known)}"
     else:

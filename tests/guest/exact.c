@@ -181,7 +181,8 @@ static void try_forms(struct trial *t, const struct mode *mode, struct tally *ta
             continue;
         t->form = ways[i].form;
         t->access = ways[i].access;
-        t->cpu.ac = false; /* which would not matter to LAR, but does on Bochs */
+        /* It would not matter to LAR, but does on Bochs. */
+        t->cpu.ac = !(t->cpu.cr0 & CR0_WP) && !(t->access & (REFERENCE_USER | REFERENCE_IMPLICIT));
         try_trial(t, tally);
     }
     t->form = FORM_MOV;
@@ -222,7 +223,7 @@ static void try_entry(struct trial *t, const struct mode *mode, unsigned int lev
             try_accesses(t, mode, tally);
             if (!mode->legacy && t->bit < 3)
                 try_pairs(t, mode, tally);
-            if (!mode->legacy && (t->cpu.cr0 & CR0_WP) && (t->bit < 3 || t->bit >= 30))
+            if (!mode->legacy && (t->bit < 3 || (t->bit >= 30 && (t->cpu.cr0 & CR0_WP))))
                 try_forms(t, mode, tally);
         }
     }

@@ -280,10 +280,10 @@ static void machine_new(const struct paging_props *props, unsigned int count, bo
     m.map = (struct guest_map){.count = 0};
     m.mtrr = (struct mtrr_state){.def_type = 0xc06};
     set_range(0, GUEST_END - RAM_HOST, GUEST_PASS);
-    set_range(TABLES, TABLES + count * PAGE_SIZE, GUEST_ABSENT);
+    set_range(TABLES, TABLES + count * PAGE_SIZE + CPUS * SHADOW_WINDOW, GUEST_ABSENT);
     set_range(LATCH, LATCH_END, GUEST_ABSENT);
     direct_init(&m.direct, &m.env, &m.cache, &format, &m.map, &m.mtrr);
-    shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), count, m.pages, track);
+    shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), count, CPUS, m.pages, track);
     memset(m.ram, 0, sizeof(m.ram));
     memset(m.pool, 0xa5, sizeof(m.pool));
     m.stores = m.changes = m.flushes = m.exits = m.marks = 0;
@@ -335,7 +335,7 @@ static bool is_long(const struct vcpu *c)
     return paging_mode(&c->shadow.state) >= MODE_4LEVEL;
 }
 
-static void guest_invlpg(struct vcpu *c, uint64_t linear)
+static inline void guest_invlpg(struct vcpu *c, uint64_t linear)
 {
     c->dropped = m.stores;
     shadow_invalidate(&m.shadow, &c->shadow, gla(linear));
@@ -352,7 +352,8 @@ static uint64_t hardware_read(struct vcpu *c, uint64_t address)
     return m.pool[(address - TABLES) / PAGE_SIZE % POOL_MAX][address % PAGE_SIZE / 8];
 }
 
-/* SDM vol. 3 §4.6 for the hardware's state: WP=1, NXE=1. `entry` is the leaf. */
+/* SDM vol. 3 §4.6 for the hardware's state: NXE=1, and WP=1 unless the tables are private. `entry` is
+ * the leaf. */
 static bool hardware_permits(const struct vcpu *c, bool w, bool u, bool nx, uint64_t entry,
                              unsigned int access)
 {
@@ -360,16 +361,17 @@ static bool hardware_permits(const struct vcpu *c, bool w, bool u, bool nx, uint
     bool keys = is_long(c) && (state->cr4 & (u ? CR4_PKE : CR4_PKS));
     uint32_t key = keys ? (u ? state->pkru : state->pkrs) >> (entry >> 59 & 15U) * 2U & 3U : 0;
     bool user = access & ACCESS_USER;
+    bool heeds = user || !c->shadow.private.on;
 
     if (user && !u)
         return false;
     if (access & ACCESS_EXECUTE)
         return !nx && !(u && !user && (state->cr4 & CR4_SMEP));
-    if ((access & ACCESS_WRITE) && !w)
+    if ((access & ACCESS_WRITE) && !w && heeds)
         return false;
     if (u && !user && (state->cr4 & CR4_SMAP) && (!state->ac || (access & WALK_IMPLICIT)))
         return false;
-    return !(key & 1U) && !((key & 2U) && (access & ACCESS_WRITE));
+    return !(key & 1U) && !((key & 2U) && (access & ACCESS_WRITE) && heeds);
 }
 
 /* The hardware's walk of the shadow tables, by the rules of a CPU with 52 address bits. */
@@ -415,7 +417,8 @@ static bool hardware_walk(struct vcpu *c, uint64_t linear, unsigned int access, 
         CHECK_EQ(entry & reserved_mask(mode, level, leaf, &host, true), 0U);
         if (!root) {
             CHECK(entry & 32U);
-            CHECK(!leaf || !(entry & 2U) || (entry & 64U)); /* nothing for the hardware to set */
+            CHECK(!leaf || !((entry & 2U) || c->shadow.private.on) ||
+                  (entry & 64U)); /* for it to set */
             w = w && (entry & 2U);
             u = u && (entry & 4U);
             nx = nx || entry >> 63;
@@ -435,6 +438,27 @@ static bool hardware_walk(struct vcpu *c, uint64_t linear, unsigned int access, 
     }
 }
 
+/* An access to the vCPU's window: where its page really lies. False: it exits, as a write does. */
+static bool window_access(struct vcpu *c, uint64_t *address, unsigned int access)
+{
+    struct table_leaf leaf;
+
+    CHECK(c->shadow.private.on);
+    if (nested_lookup(c->root[1], *address, &leaf)) {
+        CHECK(!(leaf.access & ACCESS_WRITE));
+        *address = leaf.page.raw - RAM_HOST + *address % PAGE_SIZE;
+        if (!(access & ACCESS_WRITE))
+            return true;
+    }
+    CHECK(!(access & ACCESS_USER) || !(access & ACCESS_WRITE));
+    return false;
+}
+
+static bool in_window(const struct vcpu *c, uint64_t address)
+{
+    return address - shadow_window(&m.shadow, &c->shadow).raw < SHADOW_WINDOW;
+}
+
 /* One access of the guest's, with all exits that it takes. */
 static enum access_end guest_access(struct vcpu *c, uint64_t linear, unsigned int access,
                                     struct walk_result *result)
@@ -444,8 +468,21 @@ static enum access_end guest_access(struct vcpu *c, uint64_t linear, unsigned in
     for (unsigned int i = 0; i < 64; i++) {
         uint64_t address;
 
+        if (i == 32)
+            m.memory.fail_after = UINT32_MAX; /* private tables wait for it */
         enter(c);
         if (hardware_walk(c, linear, access, &address)) {
+            uint64_t slot = address;
+
+            if (in_window(c, address)) {
+                if (window_access(c, &address, access)) {
+                    *result = (struct walk_result){.address = gpa(address)};
+                    return END_DONE;
+                }
+                m.exits++;
+                shadow_window_fault(&m.shadow, &c->shadow, gpa(slot), access);
+                continue;
+            }
             *result = (struct walk_result){.address = gpa(address)};
             if (!nested_access(c, 1, address, access & ACCESS_WRITE))
                 return END_ABSENT;

@@ -148,7 +148,7 @@ static void shadow_pages(void)
     machine(FORMAT_EPT, 3);
     set(0, 8 * GIB, 8 * GIB, GUEST_PASS);
     set(first - PAGE_SIZE, size + 2 * PAGE_SIZE, 0, GUEST_ABSENT);
-    direct_set_tables(&direct, hpa(first), size);
+    direct_set_tables(&direct, hpa(first), size, 0);
     root[0] = root_of(32);
     CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root[1]), 0);
     CHECK(root[0] != root[1]);
@@ -187,7 +187,7 @@ static void shadow_pages_cost_little(void)
     machine(FORMAT_NPT, 2);
     set(0, 16 * GIB, 0, GUEST_PASS);
     set(first, size, 0, GUEST_ABSENT);
-    direct_set_tables(&direct, hpa(first), size);
+    direct_set_tables(&direct, hpa(first), size, 0);
     root[0] = root_of(40);
     CHECK_EQ(direct_build(&direct, root[0], gpa(16 * GIB)), 0);
     plain = cache.pages;
@@ -225,7 +225,7 @@ static void tracking_costs(void)
         machine(FORMAT_NPT, max_leaf);
         set(0, 64 * GIB, 0, GUEST_PASS);
         set(first, size, 0, GUEST_ABSENT);
-        direct_set_tables(&direct, hpa(first), size);
+        direct_set_tables(&direct, hpa(first), size, 0);
         root[0] = root_of(40);
         CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root[1]), 0);
         for (uint64_t end = 16; end <= 32; end += 16) {

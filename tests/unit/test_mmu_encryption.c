@@ -220,7 +220,7 @@ static void make_guest(void)
     guest_walk_env =
         (struct walk_env){.read = read_guest, .compare_exchange = mark_guest, .ram = guest_ram};
     shadow_init(&shadow, &guest_env, &guest_walk_env, &direct, hpa(latch_range.start), SHADOW_PAGES,
-                shadow_pages, true);
+                1, shadow_pages, true);
     CHECK_EQ(shadow_cpu_init(&shadow, &vcpu, &props, &context), 0);
     for (unsigned int i = 0; i < 2; i++) {
         context.tables = i;

@@ -197,20 +197,18 @@ static void toggled_bits(void)
         /* Paging off: nothing; turning it on is another mode. */
         {MODE_OFF, true, CR0_PG, 0, 0},
         {MODE_OFF, false, CR0_PG, 0, 0},
-        /* SMEP, SMAP and PKE change shadow entries only where WP=0 makes them writable. */
+        /* SMEP changes shadow entries only where WP=0 makes them writable. */
         {MODE_32BIT, true, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE, EFER_LMA},
-        {MODE_32BIT, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP, EFER_LMA},
+        {MODE_32BIT, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP, EFER_LMA},
         {MODE_32BIT_PSE, true, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE, EFER_LMA},
-        {MODE_32BIT_PSE, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP, EFER_LMA},
-        /* From here on PSE is nothing; NXE makes bit 63 legal; LA57 and PKE need long mode. */
+        {MODE_32BIT_PSE, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP, EFER_LMA},
+        /* From here on PSE is nothing; NXE makes bit 63 legal; LA57 needs long mode. */
         {MODE_PAE, true, CR0_PG | CR0_WP, CR4_PAE, EFER_LMA | EFER_NXE},
-        {MODE_PAE, false, CR0_PG | CR0_WP, CR4_PAE | CR4_SMEP | CR4_SMAP, EFER_LMA | EFER_NXE},
+        {MODE_PAE, false, CR0_PG | CR0_WP, CR4_PAE | CR4_SMEP, EFER_LMA | EFER_NXE},
         {MODE_4LEVEL, true, CR0_PG | CR0_WP, CR4_LA57, EFER_LMA | EFER_NXE},
-        {MODE_4LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE | CR4_SMEP | CR4_SMAP,
-         EFER_LMA | EFER_NXE},
+        {MODE_4LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_SMEP, EFER_LMA | EFER_NXE},
         {MODE_5LEVEL, true, CR0_PG | CR0_WP, CR4_LA57, EFER_LMA | EFER_NXE},
-        {MODE_5LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_PKE | CR4_SMEP | CR4_SMAP,
-         EFER_LMA | EFER_NXE},
+        {MODE_5LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_SMEP, EFER_LMA | EFER_NXE},
     };
 
     for (unsigned int i = 0; i < COUNT(rows); i++) {
@@ -280,9 +278,8 @@ static unsigned int contexts(unsigned int low_mode, unsigned int high_mode, unsi
     return count;
 }
 
-/* How many contexts there are, by the manuals' rules. Everywhere five by CR0.WP: 1, or 0 with SMEP
- * and SMAP each on or off; in long mode nine, with PKE as well. Twice that by EFER.NXE where entries
- * have a bit 63. */
+/* How many contexts there are, by the manuals' rules. Everywhere three by CR0.WP: 1, or 0 with SMEP
+ * on or off. Twice that by EFER.NXE where entries have a bit 63. */
 static void contexts_by_mode(void)
 {
     struct paging_props no_pat = plain;
@@ -290,22 +287,21 @@ static void contexts_by_mode(void)
     no_pat.pat = false;
     for (unsigned int level = 1; level <= 5; level++)
         CHECK_EQ(contexts(MODE_OFF, MODE_OFF, level, &plain), 1U);
-    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT, 2, &plain), 5U);
-    CHECK_EQ(contexts(MODE_32BIT_PSE, MODE_32BIT_PSE, 2, &plain), 5U);
-    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 2, &plain), 10U);  /* 4 MiB pages */
-    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &plain), 5U);   /* PTEs are alike … */
-    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &no_pat), 10U); /* … but for bit 7 */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT, 2, &plain), 3U);
+    CHECK_EQ(contexts(MODE_32BIT_PSE, MODE_32BIT_PSE, 2, &plain), 3U);
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 2, &plain), 6U);  /* 4 MiB pages */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &plain), 3U);  /* PTEs are alike … */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &no_pat), 6U); /* … but for bit 7 */
     for (unsigned int level = 1; level <= 3; level++)
-        CHECK_EQ(contexts(MODE_PAE, MODE_PAE, level, &plain), 10U);
+        CHECK_EQ(contexts(MODE_PAE, MODE_PAE, level, &plain), 6U);
     for (unsigned int level = 1; level <= 4; level++) {
-        CHECK_EQ(contexts(MODE_4LEVEL, MODE_4LEVEL, level, &plain), 18U);
-        CHECK_EQ(contexts(MODE_4LEVEL, MODE_5LEVEL, level, &plain),
-                 18U); /* LA57 only adds a root */
+        CHECK_EQ(contexts(MODE_4LEVEL, MODE_4LEVEL, level, &plain), 6U);
+        CHECK_EQ(contexts(MODE_4LEVEL, MODE_5LEVEL, level, &plain), 6U); /* LA57 only adds a root */
     }
-    CHECK_EQ(contexts(MODE_5LEVEL, MODE_5LEVEL, 5, &plain), 18U);
+    CHECK_EQ(contexts(MODE_5LEVEL, MODE_5LEVEL, 5, &plain), 6U);
     /* No two of the formats share: 32-bit, PAE and long-mode entries mean different things. */
-    CHECK_EQ(contexts(MODE_32BIT, MODE_5LEVEL, 1, &plain), 5U + 10U + 18U);
-    CHECK_EQ(contexts(MODE_OFF, MODE_5LEVEL, 1, &plain), 1U + 5U + 10U + 18U);
+    CHECK_EQ(contexts(MODE_32BIT, MODE_5LEVEL, 1, &plain), 3U + 6U + 6U);
+    CHECK_EQ(contexts(MODE_OFF, MODE_5LEVEL, 1, &plain), 1U + 3U + 6U + 6U);
 }
 
 /* What a shadow page at `level` and all below depend on, put down without roles. */
@@ -330,9 +326,7 @@ static struct meaning meaning_of(const struct paging_state *state, unsigned int 
             meaning.mask[l - 1][leaf] = reserved_mask(mode, l, leaf, state->props, nxe);
     meaning.rest = entries | (uint64_t)wp << 2;
     if (!wp)
-        meaning.rest |= (state->cr4 & CR4_SMEP) >> 20 << 3 | (state->cr4 & CR4_SMAP) >> 21 << 4;
-    if (!wp && entries == 2)
-        meaning.rest |= (state->cr4 & CR4_PKE) >> 22 << 5;
+        meaning.rest |= (state->cr4 & CR4_SMEP) >> 20 << 3;
     if (entries != 0)
         meaning.rest |= (uint64_t)state->props->cbit << 8;
     if (mode == MODE_32BIT_PSE && level >= 2)

@@ -183,7 +183,7 @@ static void random_state(struct vcpu *c)
     state->cr0 = (state->cr0 & ~CR0_WP) | (draw(2) ? CR0_WP : 0);
     state->cr4 &= ~(CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_PKE);
     state->cr4 |= random64(&m.seed) & (CR4_PSE | CR4_SMEP);
-    if (state->cr0 & CR0_WP) /* without it both are inexact, and counted */
+    if (draw(2))
         state->cr4 |= random64(&m.seed) & (CR4_SMAP | CR4_PKE);
     state->efer = (state->efer & ~EFER_NXE) | (one_in(4) ? 0 : EFER_NXE);
     state->cr3 = draw(TABLE_FRAMES) * PAGE_SIZE | draw(128) * 32U;
@@ -280,7 +280,7 @@ static void check_unused(void)
 static void check_shadow(void)
 {
     struct shadow_stats stats;
-    unsigned int live = 0, pinned = CPUS, links = 0, users = 0;
+    unsigned int live = 0, pinned = CPUS, links = 0, users = 0; /* private pages are pinned */
 
     shadow_count(&m.shadow, &stats);
     for (unsigned int i = 0; i < m.shadow.fresh; i++) {
@@ -303,7 +303,8 @@ static void check_shadow(void)
         const struct shadow_cpu *cpu = &m.cpu[i].shadow;
 
         users -= cpu->root && cpu->root != cpu->pae_root;
-        for (unsigned int e = 0; e < 4; e++)
+        pinned += cpu->private.pages;
+        for (unsigned int e = 0; e < 4 && !cpu->private.on; e++)
             users -= cpu->pdpte[e] != 0;
     }
     CHECK(m.shadow.dead.next == &m.shadow.dead);

@@ -123,7 +123,7 @@ static void hardware(void)
         bool shadow = i & 1;
         if (!possible(&guest) || (shadow && !(guest.cr0 & CR0_PG)))
             continue;
-        struct control_registers hw = control_registers_hardware(&guest, shadow);
+        struct control_registers hw = control_registers_hardware(&guest, shadow, false);
         CHECK(hw.efer & EFER_SVME);
         CHECK(!(hw.cr0 & CR0_PG) || (hw.cr0 & CR0_PE));
         CHECK(!(hw.cr0 & CR0_NW) || (hw.cr0 & CR0_CD));

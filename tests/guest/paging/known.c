@@ -10,7 +10,6 @@ static const char *const known_names[KNOWN] = {
     [PML4E_BIT_8_IGNORED] = "pml4e-bit-8-ignored",
     [PDPTE_AS_TABLE] = "pdpte-as-other-tables",
     [HUGE_ACCESSED_EARLY] = "1g-accessed-early",
-    [UNCHECKED_AFTER_WP0] = "unchecked-after-wp0",
     [LEAF_MARKED_EARLY] = "leaf-marked-early",
 };
 unsigned int known_allowed;
@@ -25,7 +24,6 @@ unsigned int known_faults_of(unsigned int index)
         {"tcg-faults", 1U << RESERVED_WITHOUT_PRESENT | 1U << PML4E_BIT_8_IGNORED |
                            1U << PDPTE_AS_TABLE | 1U << HUGE_ACCESSED_EARLY},
         {"bochs-faults", 1U << PML4E_BIT_8_IGNORED},
-        {"shadow-faults", 1U << UNCHECKED_AFTER_WP0},
         {"narrow-faults", 1U << LEAF_MARKED_EARLY},
     };
     unsigned int faults = 0;
@@ -74,8 +72,6 @@ void known_bend_model(unsigned int faults, struct reference_cpu *cpu)
 {
     if (faults & 1U << PML4E_BIT_8_IGNORED)
         cpu->props.vendor = PAGING_INTEL;
-    if ((faults & 1U << UNCHECKED_AFTER_WP0) && !(cpu->cr0 & CR0_WP))
-        cpu->cr4 &= ~(CR4_SMAP | CR4_PKE);
 }
 
 /* What the hardware marks in the leaf, if but for the model's limit it would let the access through. */

@@ -3,21 +3,19 @@
 #define LATCH_TESTS_GUEST_PAGING_KNOWN_H
 #include "tests/guest/paging/paging.h"
 
-/* Faults of the emulators, and one of Latch's, which it owns to by the verdict `inexact`. Each
- * changes what is expected, exactly; some meet in one access. */
+/* Faults of the emulators. Each changes what is expected, exactly; some meet in one access. */
 enum known {
     RESERVED_WITHOUT_PRESENT, /* TCG: the error code of a reserved bit lacks P */
     PML4E_BIT_8_IGNORED,      /* TCG, Bochs: reserved by AMD's rules */
     PDPTE_AS_TABLE,           /* TCG: PAE's has an A bit there, and 2:1 and 8:5 are not reserved */
     HUGE_ACCESSED_EARLY,      /* TCG: sets A in a 1 GiB page's entry, then refuses the access */
-    UNCHECKED_AFTER_WP0,      /* shadow tables: SMAP and keys, where CR0.WP=0 let a write through */
     LEAF_MARKED_EARLY,        /* Bochs' EPT: A and D of a leaf, before its address is refused */
     KNOWN
 };
 #define WALK_FAULTS ((1U << KNOWN) - 1U)
 
 extern unsigned int known_allowed; /* a bit for each */
-/* By the command line: tcg-faults, bochs-faults, shadow-faults, narrow-faults (direct, with a smaller
+/* By the command line: tcg-faults, bochs-faults, narrow-faults (direct, with a smaller
  * MAXPHYADDR); with a vCPU's number behind, that one's alone. Those of vCPU `index`, and the boot
  * processor's into known_allowed. */
 unsigned int known_faults_of(unsigned int index);

@@ -198,10 +198,9 @@ static bool agrees(const struct trial *t, unsigned int faults, struct comparison
 static bool is_known(const struct trial *t)
 {
     struct comparison c;
-    unsigned int allowed = known_allowed & ~(t->second ? 0 : 1U << UNCHECKED_AFTER_WP0);
     for (int count = 1; count < KNOWN; count++)
         for (unsigned int faults = 1; faults <= WALK_FAULTS; faults++) {
-            if ((faults & ~allowed) || __builtin_popcount(faults) != count ||
+            if ((faults & ~known_allowed) || __builtin_popcount(faults) != count ||
                 !agrees(t, faults, &c))
                 continue;
             known_count(faults);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef LATCH_MMU_SHADOW_PRIVATE_H
+#define LATCH_MMU_SHADOW_PRIVATE_H
+/*
+ * What a vCPU runs on while CR0.WP=0 and SMAP or keys guard pages all the same: a supervisor may
+ * then write to a user's read-only page, and still not use it without RFLAGS.AC or against its key
+ * (SDM vol. 3 §4.6). No entry says that to hardware whose WP is 1, so here WP is 0 in hardware too,
+ * and all checks are its own.
+ *
+ * The tables are that vCPU's alone and are filled like a TLB: a leaf of 4 KiB for each page that the
+ * guest's tables were walked for, with the rights that the walk found, until the guest flushes. As WP=0 lets a supervisor write whatever W says, what must not be written before the guest's
+ * D is set is read-only in the nested tables: a page without D is mapped through a slot of the vCPU's
+ * window, guest-physical addresses that the guest has no memory at, and a write there exits. Slower
+ * than other tables, and right for as little as a guest runs so.
+ *
+ * Inside of the shadow tables' own files only.
+ */
+#include "mmu/shadow_pool.h"
+
+/* Whether these registers need such tables. */
+bool private_needed(const struct paging_state *state);
+
+/* Have cpu->root be an empty set of them. */
+void private_load(struct shadow *s, struct shadow_cpu *cpu);
+
+/* No root, and all pages given back, if there are such tables now. */
+void private_leave(struct shadow *s, struct shadow_cpu *cpu);
+
+/* Drop all translations. */
+void private_clear(struct shadow *s, struct shadow_cpu *cpu);
+
+/* Drop those of the page that an address is in. */
+void private_drop(struct shadow *s, struct shadow_cpu *cpu, gla_t address);
+
+/* Put in the translation that a walk found for this access. Four pages are in reserve. */
+void private_fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access,
+                  const struct walk_result *result);
+
+#endif
