@@ -155,8 +155,9 @@ enum shadow_outcome {
  * An empty set of shadow tables in `count` pages from `first` on, contiguous physically and as
  * env->map() has them, which the nested tables that `direct` builds for roles with `tables` set map
  * too, at that same guest-physical address. Neither there nor in the SHADOW_WINDOW bytes for each of
- * `cpus` vCPUs that follow may the guest have memory. The first page for each vCPU must lie below 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked
- * through `guest`. `track` false: no page is ever tracked, for VMs some of whose vCPUs walk the
+ * `cpus` vCPUs that follow may the guest have memory. The first page for each vCPU must lie below
+ * 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked through `guest`. `track`
+ * false: no page is ever tracked, for VMs some of whose vCPUs walk the
  * guest's tables in hardware. `s` must stay where it is, and `guest` has all functions.
  */
 void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_env *guest,

@@ -92,7 +92,8 @@ static uint64_t half_address(union page_role role, uint64_t page, unsigned int i
     return page | (index & 1U) * LARGE_PAGE_SIZE;
 }
 
-/* What WP=0 adds without SMAP and keys: the supervisor may write to its own pages, and to an opened one. */
+/* What WP=0 adds without SMAP and keys: the supervisor may write to its own pages, and to an opened
+ * one. */
 static uint64_t without_wp(union page_role role, uint64_t bits, uint64_t entry, bool open)
 {
     if (!(entry & SHADOW_DIRTY) || ((bits & SHADOW_USER) && !open))

@@ -8,10 +8,11 @@
  * and all checks are its own.
  *
  * The tables are that vCPU's alone and are filled like a TLB: a leaf of 4 KiB for each page that the
- * guest's tables were walked for, with the rights that the walk found, until the guest flushes. As WP=0 lets a supervisor write whatever W says, what must not be written before the guest's
- * D is set is read-only in the nested tables: a page without D is mapped through a slot of the vCPU's
- * window, guest-physical addresses that the guest has no memory at, and a write there exits. Slower
- * than other tables, and right for as little as a guest runs so.
+ * guest's tables were walked for, with the rights that the walk found, until the guest flushes. As
+ * WP=0 lets a supervisor write whatever W says, what must not be written before the guest's D is set is
+ * read-only in the nested tables: a page without D is mapped through a slot of the vCPU's window,
+ * guest-physical addresses that the guest has no memory at, and a write there exits. Slower than other
+ * tables, and right for as little as a guest runs so.
  *
  * Inside of the shadow tables' own files only.
  */

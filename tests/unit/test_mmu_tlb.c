@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Guards the flushes: under random operations of the guest's and of Latch's, on two or three CPUs
- * with greedy TLBs, of like and of unlike models, nothing stale is ever held once Latch considers a change done; and each flush is
- * needed, so without it something is. The emulators cannot show this: they flush at each entry.
+ * with greedy TLBs, of like and of unlike models, nothing stale is ever held once Latch considers a
+ * change done; and each flush is needed, so without it something is. The emulators cannot show this:
+ * they flush at each entry.
  */
 #include "tests/unit/tlb_guest.h"
 #include <glob.h>
