@@ -7,16 +7,16 @@
 
 #define ENTRIES (sizeof(((struct svm_code *)0)->entry) / sizeof(((struct svm_code *)0)->entry[0]))
 
-static struct svm_code *code_of(void *ctx)
-{
-    return &svm_of(ctx)->code;
-}
+struct walk {
+    const struct vcpu *v;
+    struct svm_code *code;
+};
 
 static int read_and_remember(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
 {
-    const struct vcpu *v = ctx;
-    struct svm_code *code = code_of(ctx);
-    const uint64_t *at = vm_memory(v->vm, address, size);
+    const struct walk *walk = ctx;
+    struct svm_code *code = walk->code;
+    const uint64_t *at = vm_memory(walk->v->vm, address, size);
 
     if (!at || size != sizeof(*at) || code->entries == ENTRIES)
         return -EIO;
@@ -27,10 +27,10 @@ static int read_and_remember(void *ctx, gpa_t address, unsigned int size, uint64
 }
 
 /* Walk to the page at RIP; forgets the one before. */
-static void remember(struct vcpu *v, const struct vcpu_state *state)
+static void remember(struct vcpu *v, const struct vcpu_state *state, struct svm_code *code)
 {
-    const struct walk_env env = {.ctx = v, .read = read_and_remember};
-    struct svm_code *code = code_of(v);
+    struct walk walk = {.v = v, .code = code};
+    const struct walk_env env = {.ctx = &walk, .read = read_and_remember};
     const uint8_t cpl = vmcb_of(v)->save.cpl;
     const unsigned int access = ACCESS_EXECUTE | (cpl == 3 ? ACCESS_USER : 0);
     struct paging_state paging;
@@ -58,20 +58,29 @@ static unsigned int decode_there(const struct svm_code *code, uint64_t offset, s
     return insn_decode(bytes, sizeof(bytes), INSN_MODE_64, insn) == 0 ? insn->length : 0;
 }
 
+static struct svm_code *code_for(struct svm_vcpu *svm, bool stays)
+{
+    if (stays)
+        return &svm->code;
+    svm->turn = !svm->turn;
+    return &svm->way[svm->turn];
+}
+
 unsigned int svm_decode(struct vcpu *v, bool stays, struct insn *insn)
 {
-    const struct svm_vcpu *svm = svm_of(v);
+    struct svm_vcpu *svm = svm_of(v);
+    struct svm_code *code = code_for(svm, stays);
     const uint64_t offset = svm->vmcb->save.rip & PAGE_OFFSET_MASK;
     const bool within_page = svm_in_64_bit_mode(svm->vmcb) && offset <= PAGE_SIZE - INSN_LENGTH_MAX;
     struct vcpu_state state;
 
-    if (within_page && svm_code_stands(v, svm))
-        return decode_there(&svm->code, offset, insn);
+    if (within_page && svm_code_stands(v, svm, code))
+        return decode_there(code, offset, insn);
     svm_get_state(v, &state);
-    if (within_page && stays) {
-        remember(v, &state);
-        if (svm->code.entries)
-            return decode_there(&svm->code, offset, insn);
+    if (within_page) {
+        remember(v, &state, code);
+        if (code->entries)
+            return decode_there(code, offset, insn);
     }
     return vcpu_decode(v, &state, insn);
 }

@@ -85,6 +85,8 @@ struct svm_vcpu {
     uint64_t cr3;              /* (o) what Latch loaded into it: PAGED_SHADOW only */
     enum svm_quick quick;      /* (o) */
     struct svm_code code;      /* (o) */
+    struct svm_code way[2];    /* (o) the same for what changes the way to it: two roots by turns */
+    bool turn;                 /* (o) which was used last */
     /* (o) Bits that are otherwise in hardware than the guest reads them. */
     struct control_registers differ;
 };
@@ -119,9 +121,9 @@ static inline bool svm_in_64_bit_mode(const struct vmcb *vmcb)
 }
 
 /* True if RIP lies in the page that is remembered, and a walk would lead there again. */
-static inline bool svm_code_stands(const struct vcpu *v, const struct svm_vcpu *svm)
+static inline bool svm_code_stands(const struct vcpu *v, const struct svm_vcpu *svm,
+                                   const struct svm_code *code)
 {
-    const struct svm_code *code = &svm->code;
     const struct vmcb_save *save = &svm->vmcb->save;
 
     if (code->entries == 0 || save->rip >> PAGE_SHIFT != code->page || save->cpl != code->cpl ||
@@ -151,8 +153,8 @@ bool svm_exit(struct vcpu *v);
 /* quick.c: handle one exit while FS, GS, TR and the MSRs with them are the guest's; false: nothing
  * is done, svm_exit() is to. */
 bool svm_quick(struct vcpu *v);
-/* code.c: the instruction at RIP, as vcpu_decode(). The way to it is remembered if `stays`: if the
- * instruction is none that changes it. */
+/* code.c: the instruction at RIP, as vcpu_decode(). `stays` if it is none that changes the way to it,
+ * as a load of CR3 does: those are remembered apart. */
 unsigned int svm_decode(struct vcpu *v, bool stays, struct insn *insn);
 /* timed.c: both, and tell how long it took. */
 bool svm_exit_timed(struct vcpu *v);
