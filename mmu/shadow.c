@@ -149,6 +149,7 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
     cpu->role = role_from_state(&cpu->state, &cpu->context, long_mode ? paging_levels(mode) : 3U);
     if (cpu->role.mode != old.mode || cpu->role.nxe != old.nxe)
         set_reserved(cpu, mode);
+    forget_stays(cpu);
     if (private_needed(&cpu->state)) {
         private_load(s, cpu);
         return;
@@ -156,7 +157,6 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
     private_leave(s, cpu);
     if (long_mode)
         cpu->root_role = role_at_level(cpu->role, cpu->role.level, gfn(0));
-    forget_stays(cpu);
     load(s, cpu, 0);
 }
 

@@ -127,12 +127,11 @@ struct shadow_private {
 struct shadow_cpu {
     struct paging_state state; /* the guest's registers, as it reads them, PDPTEs held if Intel's */
     struct role_context context;
-    union page_role role;      /* of the root, not yet canonical */
-    union page_role root_role; /* the same, canonical; long mode */
-    uint64_t reserved[6][2];   /* reserved_mask() of the state, by level and leaf */
-    struct shadow_page *root;  /* NULL while paging is off; PAE and 32-bit: pae_root */
-    struct shadow_page
-        *pae_root; /* the vCPU's own page of four PDPTEs, or root of private tables */
+    union page_role role;          /* of the root, not yet canonical */
+    union page_role root_role;     /* the same, canonical; long mode */
+    uint64_t reserved[6][2];       /* reserved_mask() of the state, by level and leaf */
+    struct shadow_page *root;      /* NULL while paging is off; PAE and 32-bit: pae_root */
+    struct shadow_page *pae_root;  /* the vCPU's own: four PDPTEs, or the root of private tables */
     struct shadow_private private; /* on: the hardware's CR0.WP is to be 0 */
     struct shadow_cpu *next;
     struct shadow_stay stay[SHADOW_STAYS]; /* each PCID in a place of its own, or shared */
@@ -157,8 +156,8 @@ enum shadow_outcome {
  * too, at that same guest-physical address. Neither there nor in the SHADOW_WINDOW bytes for each of
  * `cpus` vCPUs that follow may the guest have memory. The first page for each vCPU must lie below
  * 4 GiB. `descriptors` has `count` elements. Guest memory is read and marked through `guest`. `track`
- * false: no page is ever tracked, for VMs some of whose vCPUs walk the
- * guest's tables in hardware. `s` must stay where it is, and `guest` has all functions.
+ * false: no page is ever tracked, for VMs some of whose vCPUs walk the guest's tables in hardware. `s`
+ * must stay where it is, and `guest` has all functions.
  */
 void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_env *guest,
                  struct direct *direct, hpa_t first, unsigned int count, unsigned int cpus,

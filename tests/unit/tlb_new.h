@@ -79,7 +79,7 @@ static void machine_new(uint64_t seed)
     set_range(0, GUEST_SIZE, GUEST_PASS);
     set_range(TABLES, TABLES + m.shadow_pages * PAGE_SIZE, GUEST_ABSENT);
     direct_init(&m.direct, &m.env, &m.cache, &format, &m.map, &m.mtrr);
-    shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), m.shadow_pages, 4, m.pages,
+    shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), m.shadow_pages, CPUS, m.pages,
                 true);
     memset(m.ram, 0, sizeof(m.ram));
     memset(m.pool, 0, sizeof(m.pool));
