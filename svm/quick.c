@@ -25,7 +25,8 @@ static uint64_t decoded_rip(const struct vcpu *v, const struct svm_vcpu *svm, ui
     const struct vmcb *vmcb = svm->vmcb;
     uint64_t rip = vmcb->save.rip, offset = rip & PAGE_OFFSET_MASK;
 
-    if (!svm_in_64_bit_mode(vmcb) || offset > PAGE_SIZE - OPCODE_MAX || !svm_code_stands(v, svm, &svm->code))
+    if (!svm_in_64_bit_mode(vmcb) || offset > PAGE_SIZE - OPCODE_MAX ||
+        !svm_code_stands(v, svm, &svm->code))
         return 0;
     const volatile uint8_t *bytes = svm->code.bytes + offset;
     if (bytes[0] != (opcode & 0xffU) || bytes[1] != opcode >> 8)
