@@ -149,8 +149,9 @@ def test_exact(boot, machine, paging, model):
 
 def test_exact_bare(boot):
     """The reference walker is right where no Latch is: on the emulator that has no known fault."""
-    booted = run(boot, "exact", "bochs-intel", ["--bare"], "vendor=intel cr0-loads")
-    assert total(booted, "exact") > 150_000
+    words = "vendor=intel cr0-loads" if ALL else "vendor=intel cr0-loads sample=3"
+    booted = run(boot, "exact", "bochs-intel", ["--bare"], words)
+    assert total(booted, "exact") > (150_000 if ALL else 90_000)
     assert "known" not in booted.text
 
 
