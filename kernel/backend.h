@@ -103,8 +103,8 @@ uint64_t backend_read_efer(struct vcpu *v);
 /*
  * Shadow paging (PAGED_SHADOW): what the hardware pages with from the next entry on; the linear
  * translations of before are flushed. Forced while `shadow` is set: CR0.PG, WP unless no_wp, CR4.PAE
- * and EFER.NXE are 1 and CR4.PCIDE is 0 in hardware; LA57, PGE, SMEP, SMAP, PKE, EFER.LME and LMA are the
- * guest's. While it is not, the guest has CR0.PG=0 and the hardware too.
+ * and EFER.NXE are 1 and CR4.PCIDE is 0 in hardware; LA57, PGE, SMEP, SMAP, PKE, EFER.LME and LMA are
+ * the guest's. While it is not, the guest has CR0.PG=0 and the hardware too.
  */
 struct hardware_paging {
     bool shadow;

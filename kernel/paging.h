@@ -19,8 +19,8 @@
 enum exit_action paging_write_cr(struct vcpu *v, struct exit *exit);
 enum exit_action paging_read_cr(struct vcpu *v, struct exit *exit);
 enum exit_action paging_fault(struct vcpu *v, struct exit *exit);
-enum exit_action paging_memory(struct vcpu *v,
-                               struct exit *exit); /* EXIT_MEMORY: or mmio_access() */
+/* EXIT_MEMORY: where it is none of paging's, as mmio_access(). */
+enum exit_action paging_memory(struct vcpu *v, struct exit *exit);
 enum exit_action paging_invlpg(struct vcpu *v, struct exit *exit);
 enum exit_action paging_invpcid(struct vcpu *v, struct exit *exit);
 

@@ -2,13 +2,6 @@
 #include "mmu/shadow_entry.h"
 #include "mmu/reserved.h"
 
-#define ENTRY_CACHE     (3UL << 3)  /* PWT, PCD */
-#define ENTRY_PAT       (1UL << 7)  /* level 1 */
-#define ENTRY_LARGE_PAT (1UL << 12) /* above */
-#define ENTRY_NX        (1UL << 63)
-#define KEY_SHIFT       59U
-#define KEY_MASK        (15UL << KEY_SHIFT)
-
 static bool is_32bit(union page_role role)
 {
     return role.mode == MODE_32BIT || role.mode == MODE_32BIT_PSE;
@@ -32,11 +25,11 @@ static uint64_t leaf_bit(union page_role role)
  * writes: read-only and dirty is a shadow-stack page (SDM vol. 3 §4.6). */
 static uint64_t kept_bits(union page_role role)
 {
-    uint64_t kept = ENTRY_CACHE | SHADOW_GLOBAL | ENTRY_NX; /* NX is reserved without NXE */
+    uint64_t kept = SHADOW_CACHE | SHADOW_GLOBAL | SHADOW_NX; /* NX is reserved without NXE */
 
-    kept |= role.level == 1 ? ENTRY_PAT : ENTRY_LARGE_PAT | SHADOW_LARGE;
+    kept |= role.level == 1 ? SHADOW_PAT : SHADOW_LARGE_PAT | SHADOW_LARGE;
     if (is_long(role))
-        kept |= KEY_MASK;
+        kept |= SHADOW_KEY;
     if (role.access & ACCESS_WRITE)
         kept |= SHADOW_WRITE | SHADOW_DIRTY;
     if (role.access & ACCESS_USER)
@@ -60,7 +53,7 @@ struct shadow_rules shadow_rules(union page_role role)
     rules.page = rules.table & ~(level_size(role.level) - 1UL);
     if (is_32bit(role) && role.level == 2)
         rules.page &= ~LARGE_PAGE_SIZE; /* 4 MiB */
-    rules.set = SHADOW_PRESENT | SHADOW_ACCESSED | (role.access & ACCESS_EXECUTE ? 0 : ENTRY_NX);
+    rules.set = SHADOW_PRESENT | SHADOW_ACCESSED | (role.access & ACCESS_EXECUTE ? 0 : SHADOW_NX);
     for (unsigned int leaf = 0; leaf < 2; leaf++)
         rules.reserved[leaf] = reserved_mask(mode, role.level, leaf, &props, role.nxe);
     role.access = 0;
@@ -77,7 +70,7 @@ static unsigned int rights_below(union page_role role, uint64_t entry)
         rights &= ~(unsigned int)ACCESS_WRITE;
     if (!(entry & SHADOW_USER))
         rights &= ~(unsigned int)ACCESS_USER;
-    if (entry & ENTRY_NX)
+    if (entry & SHADOW_NX)
         rights &= ~(unsigned int)ACCESS_EXECUTE;
     return rights;
 }
@@ -99,7 +92,7 @@ static uint64_t without_wp(union page_role role, uint64_t bits, uint64_t entry, 
     if (!(entry & SHADOW_DIRTY) || ((bits & SHADOW_USER) && !open))
         return bits;
     if ((bits & SHADOW_USER) && role.smep_no_wp)
-        bits |= ENTRY_NX;
+        bits |= SHADOW_NX;
     return (bits & ~SHADOW_USER) | SHADOW_WRITE | SHADOW_DIRTY;
 }
 
@@ -148,13 +141,13 @@ struct shadow_entry shadow_split(union page_role role, const struct shadow_entry
 {
     union page_role child = {.format = role.format,
                              .direct = 1,
-                             .leaf_cache = (leaf->bits & ENTRY_CACHE) >> 3 |
-                                           (leaf->bits & ENTRY_LARGE_PAT ? 4U : 0U),
+                             .leaf_cache = (leaf->bits & SHADOW_CACHE) >> 3 |
+                                           (leaf->bits & SHADOW_LARGE_PAT ? 4U : 0U),
                              .leaf_global = (leaf->bits & SHADOW_GLOBAL) != 0,
-                             .leaf_key = (leaf->bits & KEY_MASK) >> KEY_SHIFT};
+                             .leaf_key = (leaf->bits & SHADOW_KEY) >> SHADOW_KEY_SHIFT};
 
     return (struct shadow_entry){.kind = SHADOW_TABLE,
-                                 .bits = leaf->bits & (SHADOW_LINK | ENTRY_NX),
+                                 .bits = leaf->bits & (SHADOW_LINK | SHADOW_NX),
                                  .frame = leaf->frame,
                                  .role = role_at_level(child, role.level - 1U, leaf->frame)};
 }
@@ -163,14 +156,14 @@ struct shadow_entry shadow_direct_leaf(union page_role role, gfn_t frame, unsign
 {
     uint64_t address = (frame.raw << PAGE_SHIFT) + index * level_size(role.level);
     uint64_t bits = address | SHADOW_LINK | SHADOW_DIRTY | (role.leaf_cache & 3UL) << 3 |
-                    (uint64_t)role.leaf_key << KEY_SHIFT;
+                    (uint64_t)role.leaf_key << SHADOW_KEY_SHIFT;
 
     if (role.leaf_global)
         bits |= SHADOW_GLOBAL;
     if (role.level > 1)
         bits |= SHADOW_LARGE;
     if (role.leaf_cache & 4U)
-        bits |= role.level > 1 ? ENTRY_LARGE_PAT : ENTRY_PAT;
+        bits |= role.level > 1 ? SHADOW_LARGE_PAT : SHADOW_PAT;
     return (struct shadow_entry){
         .kind = SHADOW_LEAF, .bits = bits, .frame = gfn(address >> PAGE_SHIFT)};
 }

@@ -8,13 +8,19 @@
  */
 #include "mmu/format.h"
 
-#define SHADOW_PRESENT  (1UL << 0)
-#define SHADOW_WRITE    (1UL << 1)
-#define SHADOW_USER     (1UL << 2)
-#define SHADOW_LARGE    (1UL << 7) /* above level 1 */
-#define SHADOW_ACCESSED (1UL << 5)
-#define SHADOW_DIRTY    (1UL << 6)
-#define SHADOW_GLOBAL   (1UL << 8)
+#define SHADOW_PRESENT   (1UL << 0)
+#define SHADOW_WRITE     (1UL << 1)
+#define SHADOW_USER      (1UL << 2)
+#define SHADOW_LARGE     (1UL << 7) /* above level 1 */
+#define SHADOW_ACCESSED  (1UL << 5)
+#define SHADOW_DIRTY     (1UL << 6)
+#define SHADOW_GLOBAL    (1UL << 8)
+#define SHADOW_CACHE     (3UL << 3) /* PWT, PCD */
+#define SHADOW_PAT       (1UL << 7) /* level 1; above: */
+#define SHADOW_LARGE_PAT (1UL << 12)
+#define SHADOW_KEY_SHIFT 59U
+#define SHADOW_KEY       (15UL << SHADOW_KEY_SHIFT)
+#define SHADOW_NX        (1UL << 63)
 /* A link to a table: the leaf alone decides on rights. A is set in advance, here as in leaves. */
 #define SHADOW_LINK (SHADOW_PRESENT | SHADOW_WRITE | SHADOW_USER | SHADOW_ACCESSED)
 

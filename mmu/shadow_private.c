@@ -5,13 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define ENTRY_CACHE     (3UL << 3) /* PWT, PCD */
-#define ENTRY_DIRTY     (1UL << 6)
-#define ENTRY_PAT       (1UL << 7)  /* level 1 */
-#define ENTRY_LARGE_PAT (1UL << 12) /* above */
-#define ENTRY_NX        (1UL << 63)
-#define KEY_MASK        (15UL << 59)
-
 static bool is_long(const struct paging_state *state)
 {
     enum paging_mode mode = paging_mode(state);
@@ -132,26 +125,27 @@ static int take_slot(struct shadow *s, struct shadow_cpu *cpu, gla_t address, gp
 /* D is set in advance; whether the guest's is, the address and W say. */
 static uint64_t leaf_bits(const struct walk_result *result, bool dirty, bool keys)
 {
-    uint64_t pat = result->level == 1 ? ENTRY_PAT : ENTRY_LARGE_PAT;
-    uint64_t bits = SHADOW_PRESENT | SHADOW_ACCESSED | ENTRY_DIRTY | (result->entry & ENTRY_CACHE);
+    uint64_t pat = result->level == 1 ? SHADOW_PAT : SHADOW_LARGE_PAT;
+    uint64_t bits =
+        SHADOW_PRESENT | SHADOW_ACCESSED | SHADOW_DIRTY | (result->entry & SHADOW_CACHE);
 
     if (result->entry & pat)
-        bits |= ENTRY_PAT;
+        bits |= SHADOW_PAT;
     if (keys)
-        bits |= result->entry & KEY_MASK;
+        bits |= result->entry & SHADOW_KEY;
     if (dirty && (result->rights & ACCESS_WRITE))
         bits |= SHADOW_WRITE;
     if (result->rights & ACCESS_USER)
         bits |= SHADOW_USER;
     if (!(result->rights & ACCESS_EXECUTE))
-        bits |= ENTRY_NX;
+        bits |= SHADOW_NX;
     return bits;
 }
 
 void private_fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access,
                   const struct walk_result *result)
 {
-    bool dirty = (result->entry & ENTRY_DIRTY) || (access & ACCESS_WRITE);
+    bool dirty = (result->entry & SHADOW_DIRTY) || (access & ACCESS_WRITE);
     uint64_t bits = leaf_bits(result, dirty, is_long(&cpu->state));
     gpa_t page = gpa(result->address.raw & ~(PAGE_SIZE - 1UL));
     uint64_t *table = shadow_table(s, cpu->pae_root);

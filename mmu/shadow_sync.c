@@ -127,8 +127,9 @@ static void look_at(struct shadow *s, struct shadow_page *page)
         link_move(&page->sync, &s->candidates);
 }
 
+/* Of one list; `linked`: what they have is news. */
 static void look_below(struct shadow *s, struct shadow_link *list, const struct shadow_page *top,
-                       uint64_t since)
+                       uint64_t since, bool linked)
 {
     struct shadow_link *next;
 
@@ -136,8 +137,11 @@ static void look_below(struct shadow *s, struct shadow_link *list, const struct 
         struct shadow_page *page = page_of_sync(link);
 
         next = link->next;
-        if ((page->news >= since || page->global) && reaches(page, top))
-            look_at(s, page);
+        if ((page->news < since && !page->global) || !reaches(page, top))
+            continue;
+        if (linked)
+            page->news = s->clock;
+        look_at(s, page);
     }
 }
 
@@ -146,24 +150,18 @@ void shadow_sync_below(struct shadow *s, const struct shadow_page *top, uint64_t
 {
     for (unsigned int upper = 2; upper-- > 0;)
         if (!link_empty(&s->unsynced[upper]))
-            look_below(s, &s->unsynced[upper], top, since);
+            look_below(s, &s->unsynced[upper], top, since, false);
 }
 
 void shadow_sync_upper(struct shadow *s, const struct shadow_page *top)
 {
-    look_below(s, &s->unsynced[1], top, 0);
+    look_below(s, &s->unsynced[1], top, 0, false);
 }
 
 void shadow_sync_linked(struct shadow *s, const struct shadow_page *top)
 {
-    for (unsigned int upper = 0; upper < 2; upper++) {
-        struct shadow_link *list = &s->unsynced[upper];
-
-        for (struct shadow_link *link = list->next; link != list; link = link->next)
-            if (reaches(page_of_sync(link), top))
-                page_of_sync(link)->news = s->clock;
-    }
-    shadow_sync_below(s, top, s->clock);
+    look_below(s, &s->unsynced[1], top, 0, true);
+    look_below(s, &s->unsynced[0], top, 0, true);
 }
 
 /* A page for a large leaf's part: never changes, so it is filled at once. */
