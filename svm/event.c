@@ -13,27 +13,18 @@
 #define CR0_MSW        0xfUL /* what LMSW writes */
 
 /*
- * What the exit broke off. Where EXITINTINFO does not tell of interrupts that the CPU took by itself,
- * one is still in service, and was let in by RFLAGS.IF; unless it is the event that was injected,
- * and its handler has not begun. Nor does it tell of INT n there, but of the last exception instead:
- * a #PF that is intercepted comes by injection alone.
+ * What the exit broke off. Where EXITINTINFO does not tell of each event, an interrupt in service was
+ * let in by RFLAGS.IF; unless it is the event that was injected, and its handler has not begun.
  */
 static uint64_t broken_off(const struct vmcb *vmcb, uint64_t injected, uint64_t injected_rip)
 {
     uint64_t told = vmcb->control.exit_interrupt_info;
-    bool interrupts = vmcb->save.rflags & RFLAGS_IF;
-    uint8_t vector;
+    bool intercepted = vmcb->control.intercepts[INTERCEPT_EXCEPTIONS] & 1U << VECTOR_PF;
 
     if (machine_tells_interrupts() || (injected && injected_rip == vmcb->save.rip))
         return told;
-    if (event_code_type(told) == EVENT_CODE_EXCEPTION && event_code_vector(told) == VECTOR_PF &&
-        (vmcb->control.intercepts[INTERCEPT_EXCEPTIONS] & 1U << VECTOR_PF))
-        told = 0;
-    if (!interrupts)
-        return told;
-    vector = apic_in_service();
-    return vector ? event_code(&(struct event){.type = EVENT_INTERRUPT, .vector = vector}, true)
-                  : told;
+    return event_code_untold(told, intercepted,
+                             vmcb->save.rflags & RFLAGS_IF ? apic_in_service() : 0);
 }
 
 void svm_reinject(struct vcpu *v)

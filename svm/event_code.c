@@ -60,6 +60,16 @@ uint64_t event_code_again(uint64_t exit_interrupt_info)
     }
 }
 
+uint64_t event_code_untold(uint64_t told, bool page_faults_intercepted, uint8_t in_service)
+{
+    if (in_service != 0)
+        return make(EVENT_CODE_INTERRUPT, in_service);
+    if (page_faults_intercepted && event_code_type(told) == EVENT_CODE_EXCEPTION &&
+        event_code_vector(told) == VECTOR_PAGE_FAULT)
+        return 0;
+    return told;
+}
+
 /* #DE, #TS, #NP, #SS, #GP; #CP where there is one (APM vol. 2 table 8-3). */
 static bool contributory(uint8_t vector)
 {

@@ -41,6 +41,14 @@ uint64_t event_code(const struct event *event, bool protected_mode);
 uint64_t event_code_again(uint64_t exit_interrupt_info);
 
 /*
+ * What an exit broke off, on a CPU whose EXITINTINFO tells neither of interrupts nor of INT n, but
+ * then still holds the last exception. `in_service` is the interrupt that was let in and whose
+ * handler may not have begun, 0 if none. A #PF that is intercepted comes by injection alone, so one
+ * that is told there is an old one.
+ */
+uint64_t event_code_untold(uint64_t told, bool page_faults_intercepted, uint8_t in_service);
+
+/*
  * The event to deliver when delivering `first` led to `second` (APM vol. 2 §8.2.9): the second, or
  * a double fault. False, and nothing in *code, if it is a shutdown.
  */

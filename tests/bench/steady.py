@@ -71,7 +71,7 @@ def difference(base, found):
 def run(machine, column, load, seconds, logs):
     """One boot's console, and what read() finds in it."""
     line = [ROOT / "iso/run", "--batch", "--machine", machine, "--vcpus", VCPUS,
-            "--initrd", INITRD, "--paging", COLUMNS[column], "--timeout", 240,
+            "--initrd", INITRD, "--paging", COLUMNS[column], "--timeout", 1800,
             "--append", words(load, seconds)]
     done = subprocess.run([str(word) for word in line], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)

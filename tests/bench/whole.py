@@ -44,7 +44,7 @@ def measure(machine, column):
     script = [f"pb {stop:#x}" for stop in stops] + ["c"] * len(stops)
     script += [f"d {i + 1}" for i in range(len(stops))] + ["c", "q"]
     arguments = ["--machine", machine, "--vcpus", "1", "--initrd", INITRD, "--append", LINUX_WORDS,
-                 "--timeout", "240"]
+                 "--timeout", "1800"]
     arguments += ["--bare"] if bare else ["--paging", paging]
     said, console = debugger.run(script, arguments)
     times = [int(time) for time in debugger.STOPPED.findall(said)][1:]

@@ -48,6 +48,21 @@ static void delivers_again(void)
     }
 }
 
+/* A #PF of long ago must not come again behind INT n, which is not told; all else told is so. */
+static void finds_what_is_untold(void)
+{
+    for (unsigned int vector = 0; vector < 32; vector++) {
+        CHECK_EQ(event_code_untold(exception(vector), false, 0), exception(vector));
+        CHECK_EQ(event_code_untold(exception(vector), true, 0),
+                 vector == 14 ? 0 : exception(vector));
+        CHECK_EQ(event_code_untold(exception(vector), true, 0xfb), VALID | 0xfb);
+    }
+    CHECK_EQ(event_code_untold(0, true, 0), 0);
+    CHECK_EQ(event_code_untold(0, false, 0x20), VALID | 0x20);
+    CHECK_EQ(event_code_untold(VALID | 0x202, true, 0), VALID | 0x202);
+    CHECK_EQ(event_code_untold(VALID | 0xe, true, 0), VALID | 0xe); /* an interrupt, not a #PF */
+}
+
 /* APM vol. 2 §8.2.9, as its table groups the vectors. */
 static void combines(void)
 {
@@ -88,6 +103,7 @@ int main(void)
 {
     RUN(injects);
     RUN(delivers_again);
+    RUN(finds_what_is_untold);
     RUN(combines);
     RUN(combines_with_others);
     return unit_end();
