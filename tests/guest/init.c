@@ -161,16 +161,6 @@ static void check_from(unsigned int vcpu, const struct from *how)
     state_check_start(vcpu, name, &after_init, how->unpaged);
 }
 
-static bool has_la57(void)
-{
-    uint32_t a, b, c, d;
-    cpuid_raw(0, 0, &a, &b, &c, &d);
-    if (a < 7)
-        return false;
-    cpuid_raw(7, 0, &a, &b, &c, &d);
-    return c >> 16 & 1;
-}
-
 static void check_init(unsigned int vcpu)
 {
     static const char *const last[] = {

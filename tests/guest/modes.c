@@ -7,16 +7,6 @@
 /* The PIT's channel 3, which no PC has: not on the guest's list of ports, so it reads all ones. */
 #define NO_PORT 0x44U
 
-static bool has_la57(void)
-{
-    uint32_t a, b, c, d;
-    cpuid_raw(0, 0, &a, &b, &c, &d);
-    if (a < 7)
-        return false;
-    cpuid_raw(7, 0, &a, &b, &c, &d);
-    return c >> 16 & 1U;
-}
-
 static void check_in(const char *mode, const char *what, uint64_t wanted, uint64_t found)
 {
     char name[64];

@@ -116,10 +116,8 @@ static void check_low(uint64_t generation)
             left = at;
     }
     check_quiet(left == LOW_END, "relaunch.low-memory-cleared", generation, left);
-    if (generation == 1)
-        keep_word(CMOS_LOW, (uint16_t)(sum >> 16));
-    check_quiet((uint16_t)(sum >> 16) == kept_word(CMOS_LOW), "relaunch.firmware-memory",
-                generation, sum);
+    check_quiet(is_as_kept(CMOS_LOW, generation == 1, (uint16_t)(sum >> 16)),
+                "relaunch.firmware-memory", generation, sum);
 }
 
 static void change_low(void)
@@ -132,12 +130,8 @@ static void change_low(void)
 static void check_msrs(void *generation)
 {
     const unsigned int place = CMOS_MSRS + 2U * this_processor()->index;
-    const uint16_t sum = msrs_sum();
-    if (*(uint64_t *)generation == 1)
-        keep_word(place, sum);
-    if (sum != kept_word(place))
-        msrs_print();
-    check_quiet(sum == kept_word(place), "relaunch.msrs", *(uint64_t *)generation, sum);
+    const uint64_t number = *(uint64_t *)generation;
+    check_quiet(msrs_are_as_kept(place, number == 1), "relaunch.msrs", number, place);
 }
 
 static void check_registers(uint64_t generation)
@@ -190,19 +184,15 @@ static void check_pool(uint64_t generation)
 {
     unsigned int place = CMOS_POOL + 2U * (generation & 1);
     uint16_t pool = (uint16_t)latch_hypercall(HYPERCALL_POOL, 0, 0, 0, 0);
-    if (generation == 3 || generation == 4)
-        keep_word(place, pool);
-    else if (generation > 4)
-        check_quiet(pool == kept_word(place), "relaunch.pool", generation, pool);
+    if (generation >= 3)
+        check_quiet(is_as_kept(place, generation <= 4, pool), "relaunch.pool", generation, pool);
 }
 
 static void check_sum(enum device device, unsigned int place, uint64_t generation, uint16_t sum)
 {
     char name[48];
     snprintf(name, sizeof(name), "relaunch.%s", device_name(device));
-    if (generation == 1)
-        keep_word(place, sum);
-    check_quiet(sum == kept_word(place), name, generation, sum);
+    check_quiet(is_as_kept(place, generation == 1, sum), name, generation, sum);
 }
 
 static void sum_apic(void *sum)

@@ -18,13 +18,20 @@ static void keep_byte(unsigned int index, uint8_t value)
     outb(CMOS_DATA, value);
 }
 
-uint16_t kept_word(unsigned int index)
+static uint16_t kept_word(unsigned int index)
 {
     return (uint16_t)(kept_byte(index) | kept_byte(index + 1) << 8);
 }
 
-void keep_word(unsigned int index, uint16_t value)
+static void keep_word(unsigned int index, uint16_t value)
 {
     keep_byte(index, (uint8_t)value);
     keep_byte(index + 1, (uint8_t)(value >> 8));
+}
+
+bool is_as_kept(unsigned int index, bool first, uint16_t value)
+{
+    if (first)
+        keep_word(index, value);
+    return value == kept_word(index);
 }

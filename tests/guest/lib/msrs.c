@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/guest/lib/msrs.h"
+#include "tests/guest/lib/kept.h"
 #include "tests/guest/lib/payload.h"
 
 #include <stdio.h>
@@ -80,7 +81,7 @@ static void add(uint32_t msr, uint64_t value, void *sum)
     *total ^= *total >> 15;
 }
 
-uint16_t msrs_sum(void)
+static uint16_t msrs_sum(void)
 {
     uint32_t sum = 0;
     each_msr(add, &sum);
@@ -135,7 +136,10 @@ static void print(uint32_t msr, uint64_t value, void *argument)
     printf("msr %x: %lx\n", msr, value);
 }
 
-void msrs_print(void)
+bool msrs_are_as_kept(unsigned int index, bool first)
 {
-    each_msr(print, NULL);
+    const bool same = is_as_kept(index, first, msrs_sum());
+    if (!same)
+        each_msr(print, NULL);
+    return same;
 }

@@ -12,11 +12,13 @@ struct msr_span {
 /* Which of them there are is the model's to say. */
 extern const struct msr_span possible_msrs[MSR_SPANS];
 
-/* A sum over what this processor's hold; but the TSC, and what is the local APIC's. */
-uint16_t msrs_sum(void);
+/*
+ * Whether this processor's hold what they held the first time; but the TSC, and what is the local
+ * APIC's. Their sum is kept at `index` (kept.h); where it is another, all are printed.
+ */
+bool msrs_are_as_kept(unsigned int index, bool first);
+
 /* Gives each of those that can be written one bit another value. Returns how many took it. */
 unsigned int msrs_change(void);
-/* Prints them, for a sum that is not as it should be. */
-void msrs_print(void);
 
 #endif

@@ -189,5 +189,7 @@ struct trip {
 };
 void trip(enum trip_mode mode, uint16_t port, bool hypercall, struct trip *found);
 const char *trip_name(enum trip_mode mode);
+/* Whether there is 5-level paging: for TRIP_LONG5, and for a probe. */
+bool has_la57(void);
 
 #endif

@@ -90,3 +90,13 @@ void trip(enum trip_mode mode, uint16_t port, bool hypercall, struct trip *found
     processor_load_gdt();
     *found = area->found;
 }
+
+bool has_la57(void)
+{
+    uint32_t a, b, c, d;
+    cpuid_raw(0, 0, &a, &b, &c, &d);
+    if (a < 7)
+        return false;
+    cpuid_raw(7, 0, &a, &b, &c, &d);
+    return c >> 16 & 1U;
+}
