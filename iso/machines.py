@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 
+import monitor
 from image import Refused
 
 EXIT_PORT = 0xF4
@@ -71,6 +72,10 @@ class Machine:
                 pass
             self.process.wait()
 
+    def where(self):
+        """Lines that say where a machine's CPUs stand that gives no sign of life."""
+        return []
+
     def ended(self):
         """After the serial line closed: (debug-exit value or None, what went wrong or None)."""
         try:
@@ -92,7 +97,8 @@ class Qemu(Machine):
         accelerator = self.counting if options.icount else self.accelerator
         words = ["qemu-system-x86_64", *accelerator, "-cpu", options.cpu or self.cpu,
                  "-smp", str(options.machine_cpus), "-m", str(options.mem),
-                 "-display", "none", "-monitor", "none", "-no-reboot",
+                 "-display", "none", "-no-reboot",
+                 "-monitor", f"unix:{self.directory}/monitor,server=on,wait=off",
                  "-chardev", "stdio,id=serial0,signal=off", "-serial", "chardev:serial0",
                  "-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"]
         if options.uefi:
@@ -124,6 +130,9 @@ class Qemu(Machine):
         self.spawn(self.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                    stderr=self.errors)
         return self.process.stdout.fileno(), self.process.stdin.fileno()
+
+    def where(self):
+        return monitor.where(self.directory / "monitor", self.options.machine_cpus)
 
     def meaning(self, status):
         self.errors.seek(0)

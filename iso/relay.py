@@ -29,6 +29,7 @@ class Outcome:
     again: bool = False  # the machine was reset and began anew
     debug_exit: Optional[int] = None
     failure: Optional[str] = None  # of the emulator
+    where: list = dataclasses.field(default_factory=list)  # what machine.where() said
 
 
 class Watcher:
@@ -138,6 +139,8 @@ def run(machine, options):
         output, typed = machine.start()
         with raw_terminal(options.interactive):
             outcome = carry(output, typed, options, log)
+        if outcome.timed_out and not outcome.verdict:
+            outcome.where = machine.where()
         if not outcome.timed_out and not outcome.left and not outcome.again:
             outcome.debug_exit, outcome.failure = machine.ended()
     return outcome

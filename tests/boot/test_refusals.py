@@ -183,7 +183,9 @@ def test_launcher_names_a_missing_file(boot):
 
 
 def test_launcher_ends_a_silent_guest(boot, guest):
-    """A guest that says nothing: status 124 and a line about it."""
+    """A guest that says nothing: status 124, a line about it, and one of where each CPU stands."""
     machine = boot(*guest(images.elf32(0x200000)), "--timeout", "5")
     assert machine.finish() == 124, machine.tail()
     assert "nothing more came for 5 s" in machine.text
+    standing = machine.lines(r"iso/run: CPU \d: [ER]IP=\w+ .*HLT=\d .*; LVTT .*IRR .*")
+    assert len(standing) == 2, machine.tail()

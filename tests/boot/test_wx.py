@@ -2,39 +2,22 @@
 """No page of Latch's own tables is both writable and executable: read from outside, by QEMU."""
 
 import re
-import socket
+import sys
 import time
 
 import pytest
 
-from conftest import BUILD
+from conftest import BUILD, ROOT
+
+sys.path.insert(0, str(ROOT / "iso"))
+
+from monitor import Monitor  # noqa: E402
 
 # "ADDRESS: PHYSICAL XGPDACTUW" of `info tlb`, a letter or "-" each: X means no-execute.
 MAPPING = re.compile(r"^([0-9a-f]{16}): ([0-9a-f]{16}) ([X-])([G-])([P-])...([T-])([U-])([W-])\s*$",
                      re.MULTILINE)
 HIGH_HALF = 1 << 63
 STAYS_UP = ["--conf", "on-end=halt on-reset=halt exit-port=0"]
-
-
-class Monitor:
-    """QEMU's monitor, on a socket."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(str(path))
-        self.read()
-
-    def read(self):
-        text = ""
-        while not text.endswith("(qemu) "):
-            data = self.socket.recv(65536)
-            assert data, "QEMU closed its monitor"
-            text += data.decode()
-        return text.replace("\r", "")
-
-    def __call__(self, command):
-        self.socket.sendall(command.encode() + b"\n")
-        return self.read()
 
 
 def check_tables(monitor, cpu):
