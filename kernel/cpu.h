@@ -40,7 +40,9 @@ struct cpu {
     struct tss tss;            /* (c) */
     uint64_t stack_top;        /* (c) of the CPU's main stack */
     _Atomic bool online;       /* (a) */
-    uint64_t tsc_moved;        /* (o) by how much its guest has moved its TSC */
+    uint64_t tsc_moved;        /* (o) by how much its TSC was moved, by its guest or for it */
+    uint64_t tsc_offset;       /* (o) of the guest's TSC from this CPU's */
+    uint64_t tsc_adjust_zero;  /* (o) what IA32_TSC_ADJUST holds where its guest reads 0 */
     _Atomic unsigned int nmis; /* (a) NMIs taken in Latch that are the guest's */
     int (*work)(void *);       /* written by the caller before work_ready, read after */
     void *work_argument;

@@ -11,8 +11,6 @@
 #include <stddef.h>
 
 #define ANY              MSR_ANY_GROUP
-#define MSR_TSC          0x10U
-#define MSR_TSC_ADJUST   0x3bU
 #define MSR_X2APIC_FIRST 0x800U
 #define MSR_X2APIC_LAST  0x8ffU
 #define MSR_SPEC_CTRL    0x48U
@@ -24,9 +22,9 @@
 #define MISC_ENABLE_MONITOR (1UL << 18)
 
 static const struct msr_rule common_rules[] = {
-    MSR_RULE(0x010, 0x010, MSR_GROUP_TSC, MSR_WATCHED_RULE, "the guest's time, not Latch's own"),
+    MSR_RULE(0x010, 0x010, MSR_GROUP_TSC, MSR_TSC_RULE, "the guest's time, not Latch's own"),
     MSR_RULE(0x01b, 0x01b, MSR_GROUP_APIC_BASE, MSR_APIC_BASE_RULE, "CPUID shows the APIC's state"),
-    MSR_RULE(0x03b, 0x03b, MSR_GROUP_TSC_ADJUST, MSR_WATCHED_RULE, "as IA32_TSC"),
+    MSR_RULE(0x03b, 0x03b, MSR_GROUP_TSC_ADJUST, MSR_TSC_RULE, "as IA32_TSC"),
     MSR_RULE(0x03a, 0x03a, ANY, MSR_VIEW_RULE, "what it locks on follows the model"),
     MSR_RULE(0x048, 0x048, MSR_GROUP_SPEC_CTRL, MSR_VIEW_RULE, "the guest's own mitigations"),
     MSR_RULE(0x049, 0x049, MSR_GROUP_PRED_CMD, MSR_VIEW_RULE, "the guest's own mitigations"),
@@ -41,12 +39,12 @@ static const struct msr_rule common_rules[] = {
     MSR_RULE(0x17a, 0x17b, MSR_GROUP_MCA, MSR_PASS, "machine checks are the guest's while it runs"),
     MSR_RULE(0x1a0, 0x1a0, ANY, MSR_VIEW_RULE, "MONITOR follows it, and hidden features are off"),
     MSR_RULE(0x1d9, 0x1d9, ANY, MSR_CONSTANT, "no branch records: DEBUGCTL stays 0"),
-    MSR_RULE(0x200, 0x21f, MSR_GROUP_MTRR, MSR_WATCHED_RULE, "nested tables follow the MTRRs"),
-    MSR_RULE(0x250, 0x250, MSR_GROUP_MTRR, MSR_WATCHED_RULE, "nested tables follow the MTRRs"),
-    MSR_RULE(0x258, 0x259, MSR_GROUP_MTRR, MSR_WATCHED_RULE, "nested tables follow the MTRRs"),
-    MSR_RULE(0x268, 0x26f, MSR_GROUP_MTRR, MSR_WATCHED_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x200, 0x21f, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x250, 0x250, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x258, 0x259, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x268, 0x26f, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
     MSR_RULE(0x277, 0x277, MSR_GROUP_PAT, MSR_PASS, "the guest has a PAT of its own"),
-    MSR_RULE(0x2ff, 0x2ff, MSR_GROUP_MTRR, MSR_WATCHED_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(0x2ff, 0x2ff, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
     MSR_RULE(0x400, 0x47f, MSR_GROUP_MCA, MSR_BANK_RULE, "machine checks are the guest's"),
     MSR_RULE(0x6a0, 0x6a8, MSR_GROUP_CET, MSR_PASS, "Latch uses no shadow stack"),
     MSR_RULE(0x6e0, 0x6e0, MSR_GROUP_TSC_DEADLINE, MSR_PASS, "timers are the guest's"),
@@ -144,9 +142,11 @@ static struct passed pass_rule(const struct vcpu *v, const struct msr_rule *rule
         return (struct passed){.read = true, .write = true};
     case MSR_PASS_READ:
     case MSR_APIC_BASE_RULE:
-    case MSR_WATCHED_RULE:
+    case MSR_MTRR_RULE:
     case MSR_XSS_RULE:
         return (struct passed){.read = true};
+    case MSR_TSC_RULE:
+        return (struct passed){.read = tsc_reads_pass(msr)};
     case MSR_ICR_RULE:
         return (struct passed){.read = true, .write = !v->vm->icr_trapped};
     case MSR_BANK_RULE:
@@ -190,10 +190,9 @@ void msr_pass_all(struct vcpu *v)
 /* The APIC's own are brought back as a device, with the register that turns it on. */
 static bool is_saved(const struct msr_rule *rule)
 {
-    return (rule->action == MSR_PASS || rule->action == MSR_WATCHED_RULE ||
+    return (rule->action == MSR_PASS || rule->action == MSR_MTRR_RULE ||
             rule->action == MSR_XSS_RULE || rule->action == MSR_VIEW_RULE ||
             rule->action == MSR_BANK_RULE) &&
-           rule->first != MSR_TSC &&
            (rule->first < MSR_X2APIC_FIRST || rule->first > MSR_X2APIC_LAST);
 }
 
@@ -303,11 +302,15 @@ enum exit_action msr_read(struct vcpu *v, struct exit *exit)
         break;
     case MSR_HYPERCALL_PAGE_RULE:
         return exit_fault_code(exit, VECTOR_GP, 0);
+    case MSR_TSC_RULE:
+        if (tsc_read(msr, &value) != 0)
+            return exit_fault_code(exit, VECTOR_GP, 0);
+        break;
     case MSR_PASS:
     case MSR_PASS_READ:
     case MSR_APIC_BASE_RULE:
     case MSR_ICR_RULE:
-    case MSR_WATCHED_RULE:
+    case MSR_MTRR_RULE:
     case MSR_XSS_RULE:
     case MSR_BANK_RULE:
         /* Passed, so it exits only where the bitmap cannot pass it. */
@@ -350,14 +353,6 @@ static enum exit_action write_mtrr(struct vcpu *v, struct exit *exit, uint32_t m
     return EXIT_NEXT;
 }
 
-static enum exit_action write_watched(struct vcpu *v, struct exit *exit, uint32_t msr,
-                                      uint64_t value)
-{
-    if (msr != MSR_TSC && msr != MSR_TSC_ADJUST)
-        return write_mtrr(v, exit, msr, value);
-    return tsc_write(msr, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
-}
-
 enum exit_action msr_write(struct vcpu *v, struct exit *exit)
 {
     uint32_t msr = (uint32_t)v->regs.rcx;
@@ -375,8 +370,10 @@ enum exit_action msr_write(struct vcpu *v, struct exit *exit)
         return write_apic_base(v, exit, value);
     case MSR_ICR_RULE:
         return ipi_x2apic_write(v, exit, value);
-    case MSR_WATCHED_RULE:
-        return write_watched(v, exit, msr, value);
+    case MSR_TSC_RULE:
+        return tsc_write(msr, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
+    case MSR_MTRR_RULE:
+        return write_mtrr(v, exit, msr, value);
     case MSR_VIEW_RULE:
         return write_view(v, exit, msr, value);
     case MSR_BANK_RULE:

@@ -18,7 +18,8 @@ enum msr_action {
     MSR_EFER_RULE,
     MSR_APIC_BASE_RULE,
     MSR_ICR_RULE,            /* passed once no IPI needs to be seen any more */
-    MSR_WATCHED_RULE,        /* reads are the hardware's; Latch follows what is written */
+    MSR_TSC_RULE,            /* kernel/tsc.h follows what is written */
+    MSR_MTRR_RULE,           /* reads are the hardware's; nested tables follow what is written */
     MSR_HYPERCALL_PAGE_RULE, /* write-only: see kernel/hypercall.h */
     MSR_XSS_RULE,  /* reads are the hardware's; writes only of components that the model has */
     MSR_VIEW_RULE, /* as cpuid/msr_view.h has it; passed where the hardware's is the same */
@@ -47,7 +48,7 @@ struct vcpu;
 /* Let the hardware pass what the rules pass, for a vCPU that was just created, on its own CPU. */
 void msr_pass_all(struct vcpu *v);
 /* What the hardware's MSRs hold that a guest can change, on this CPU: into at most `max` places, the
- * number of which is returned; and the same back. Of the TSC nothing: time goes on. */
+ * number of which is returned; and the same back. The TSC's are kernel/tsc.h's. */
 struct msr_value {
     uint32_t msr;
     uint64_t value;

@@ -146,7 +146,7 @@ static void renew_cpu(struct vcpu *v)
     const struct saved_cpu *cpu = &saved[v->index];
     write_cr3(read_cr3()); /* the seal was open in between */
     msr_restore(cpu->msr, cpu->msrs);
-    tsc_restore();
+    tsc_reset(); /* the control structures take its offset */
     v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);
     reset_fpu();
     write_dr0(0);
@@ -176,6 +176,15 @@ static void renew_vcpu(struct vcpu *v)
     v->apic_dfr = UINT32_MAX;
 }
 
+static bool has_deadlines(void)
+{
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        if (vm.vcpu[i]->rules.msr_groups >> MSR_GROUP_TSC_DEADLINE & 1)
+            return true;
+    }
+    return false;
+}
+
 /* What is common, while no vCPU runs: on the boot vCPU's CPU. */
 static void renew_vm(void)
 {
@@ -197,6 +206,7 @@ static void renew_vm(void)
                    "Latch's memory");
     if (vm_renew_memory() != 0)
         end_refuse("relaunch: no memory for the page tables; set pool= or shadow= to more MiB");
+    tsc_begin_again(!has_deadlines());
     xen_start();
     vm.relaunching = false;
     vm.ender = NULL;

@@ -6,7 +6,7 @@
 /* i8254: channel 2 counts down at 1,193,182 Hz, gated by port 0x61, output in its bit 5. */
 #define PIT_HZ         1193182U
 #define PIT_COUNT      (PIT_HZ / 1000U)
-#define PIT_TRIES      3U
+#define PIT_TRIES      16U
 #define PIT_DOUBT      128U /* enough if it is not more than such a part */
 #define PIT_CHANNEL2   0x42
 #define PIT_COMMAND    0x43
@@ -18,11 +18,11 @@
 /* While the frequency is unknown a delay is measured as if by a fast CPU: too long, never short. */
 #define KHZ_GUESS 5000000U
 
-#define MSR_TSC        0x10U
-#define MSR_TSC_ADJUST 0x3bU
+#define LEAF7_TSC_ADJUST (1U << 1) /* EBX */
 
 static uint64_t time_zero;
 static uint64_t khz;
+static uint64_t guest_zero; /* tsc_host() at its RESET, if its TSC counts from there */
 
 /* How long channel 2 took, by the TSC, and how much longer or shorter it may have been: what disturbs
  * a measurement (an SMI, an emulator's host) lies between two looks at the clock. */
@@ -92,28 +92,84 @@ uint64_t tsc_host(void)
     return rdtsc() - this_cpu()->tsc_moved;
 }
 
-/* IA32_TSC_ADJUST moves with each write to IA32_TSC, to the tick (SDM vol. 3 §18.17.3). Without one
- * the time between two looks at the TSC is lost. */
-static uint64_t moved(void)
+uint64_t tsc_guest(void)
 {
-    uint64_t value;
-    return rdmsr_safe(MSR_TSC_ADJUST, &value) == 0 ? value : rdtsc();
+    return tsc_host() - guest_zero;
+}
+
+/* Not by reading it: what is not there reads as 0 on QEMU's TCG. */
+static bool has_adjust(void)
+{
+    uint32_t a, b, c, d;
+    cpuid_raw(0, 0, &a, &b, &c, &d);
+    if (a < 7)
+        return false;
+    cpuid_raw(7, 0, &a, &b, &c, &d);
+    return b & LEAF7_TSC_ADJUST;
+}
+
+/*
+ * By how much a write moves the TSC: IA32_TSC_ADJUST says it to the tick (SDM vol. 3 §18.17.3).
+ * Without one the time between a look at the TSC and the write is lost; and a TSC that is nearer to
+ * where it was than to what was written did not take it.
+ */
+static uint64_t write_moves(uint32_t msr, uint64_t value, int *error)
+{
+    const bool adjust = has_adjust();
+    const uint64_t before = adjust ? rdmsr(MSR_TSC_ADJUST) : rdtsc();
+    *error = wrmsr_safe(msr, value);
+    const uint64_t after = adjust ? rdmsr(MSR_TSC_ADJUST) : rdtsc();
+    if (adjust)
+        return after - before;
+    return after - value < after - before ? value - before : 0;
+}
+
+/* What the guest sees there is so much more than what this CPU's register holds. */
+static uint64_t shift_of(uint32_t msr)
+{
+    return msr == MSR_TSC ? this_cpu()->tsc_offset : -this_cpu()->tsc_adjust_zero;
+}
+
+int tsc_read(uint32_t msr, uint64_t *value)
+{
+    const int error = rdmsr_safe(msr, value);
+    *value += shift_of(msr);
+    return error;
 }
 
 int tsc_write(uint32_t msr, uint64_t value)
 {
-    const uint64_t before = moved();
-    const int error = wrmsr_safe(msr, value);
-    this_cpu()->tsc_moved += moved() - before;
+    int error;
+    this_cpu()->tsc_moved += write_moves(msr, value - shift_of(msr), &error);
     return error;
 }
 
-void tsc_restore(void)
+bool tsc_reads_pass(uint32_t msr)
 {
-    uint64_t adjust;
-    if (this_cpu()->tsc_moved != 0 && rdmsr_safe(MSR_TSC_ADJUST, &adjust) != 0)
+    return msr == MSR_TSC || this_cpu()->tsc_adjust_zero == 0;
+}
+
+void tsc_begin_again(bool may_offset)
+{
+    guest_zero = has_adjust() || may_offset ? tsc_host() : 0;
+}
+
+void tsc_reset(void)
+{
+    struct cpu *cpu = this_cpu();
+    if (has_adjust()) {
+        cpu->tsc_adjust_zero = rdmsr(MSR_TSC_ADJUST) - cpu->tsc_moved - guest_zero;
+        (void)wrmsr_safe(MSR_TSC_ADJUST, cpu->tsc_adjust_zero);
+        cpu->tsc_moved = -guest_zero;
+        return;
+    }
+    if (guest_zero != 0) {
+        cpu->tsc_offset = -(cpu->tsc_moved + guest_zero);
+        return;
+    }
+    if (cpu->tsc_moved != 0)
         (void)wrmsr_safe(MSR_TSC, tsc_host());
-    this_cpu()->tsc_moved = 0;
+    cpu->tsc_moved = 0;
 }
 
 uint64_t tsc_microseconds(void)

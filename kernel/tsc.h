@@ -4,11 +4,13 @@
 /*
  * Time from the TSC.
  *
- * RESET makes it 0 (SDM vol. 3 table 10-1, APM vol. 2 table 14-1). Here the next generation finds it as
- * if no guest had ever written to it: a TSC offset does not move what IA32_TSC_DEADLINE is compared
- * with, so each deadline would have to exit; moved itself, it shows in IA32_TSC_ADJUST, which RESET
- * makes 0, too; and without that register no two CPUs' TSCs can be moved by the same to the tick.
+ * RESET makes it 0 (SDM vol. 3 table 10-1, APM vol. 2 table 14-1), and so does a relaunch, on all CPUs
+ * by the same to the tick: by IA32_TSC_ADJUST, which the guest then sees as 0 (reads of it exit from
+ * there on); without that register by a TSC offset, but not if a model has TSC_DEADLINE, since that
+ * is compared with the TSC without it. Where neither can be, the next generation finds the TSC as if
+ * no guest had ever written to it.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Measure the TSC against the PIT; where no PIT ticks it stays unknown. Also sets time zero. */
@@ -19,12 +21,20 @@ void tsc_calibrate_pm_timer(uint16_t port);
 uint64_t tsc_khz(void);
 /* Microseconds since time zero; TSC ticks in thousands while the frequency is unknown. */
 uint64_t tsc_microseconds(void);
-/* This CPU's TSC as if no guest had written to it: what Latch itself measures time by. */
+/* This CPU's TSC as if it had never been moved: what Latch itself measures time by. */
 uint64_t tsc_host(void);
-/* A guest's write to IA32_TSC or IA32_TSC_ADJUST of this CPU. -EIO if the CPU does not take it. */
+/* The TSC of a guest that has never written to it. */
+uint64_t tsc_guest(void);
+/* A guest's RDMSR and WRMSR of IA32_TSC and IA32_TSC_ADJUST of this CPU. -EIO if the CPU does not
+ * take it. */
+int tsc_read(uint32_t msr, uint64_t *value);
 int tsc_write(uint32_t msr, uint64_t value);
-/* Put this CPU's TSC where it would be without them; after IA32_TSC_ADJUST is what it was. */
-void tsc_restore(void);
+/* Whether the hardware itself reads it as the guest is to see it. */
+bool tsc_reads_pass(uint32_t msr);
+/* The guest's RESET is now. Once, then tsc_reset() on each CPU. */
+void tsc_begin_again(bool may_offset);
+/* This CPU's TSC counts from there; where by an offset, it is this_cpu()->tsc_offset now. */
+void tsc_reset(void);
 /* Spin for at least that long. */
 void tsc_delay(uint64_t microseconds);
 

@@ -64,6 +64,7 @@ enum vector {
 
 /* MSRs that both vendors have. */
 #define MSR_TSC            0x10U
+#define MSR_TSC_ADJUST     0x3bU
 #define MSR_APIC_BASE      0x1bU
 #define MSR_SYSENTER_CS    0x174U
 #define MSR_SYSENTER_ESP   0x175U

@@ -19,7 +19,7 @@ static void *map_frame(void *ctx, gfn_t frame)
 
 static uint64_t now(void)
 {
-    return tsc_host() - vm.xen.scale.timestamp;
+    return tsc_guest() - vm.xen.scale.timestamp;
 }
 
 void xen_start(void)
@@ -27,7 +27,7 @@ void xen_start(void)
     uint64_t khz = tsc_khz() != 0 ? tsc_khz() : 1000000; /* unknown: a tick is a nanosecond */
     vm.xen = (struct xen_vm){
         .pages = {.ctx = &vm, .map = map_frame, .generation = vm.seal.generation},
-        .scale = {.version = 2, .timestamp = tsc_host()},
+        .scale = {.version = 2, .timestamp = tsc_guest()},
     };
     xen_scale(khz, &vm.xen.scale);
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {

@@ -166,6 +166,7 @@ int svm_vcpu_renew(struct vcpu *v, hpa_t root)
     memset(svm->msrpm, 0xff, MSRPM_PAGES * PAGE_SIZE);
     vmcb_set_msrpm(svm->vmcb, memory_register(memory_address_of(svm->msrpm)));
     vmcb_set_iopm(svm->vmcb, memory_register(svm_iopm()));
+    svm->vmcb->control.tsc_offset = v->cpu->tsc_offset;
     vmcb_set_nested_control(svm->vmcb, NESTED_ENABLE);
     vmcb_set_nested_cr3(svm->vmcb, memory_register(root));
     int error = svm_tlb_init(v);

@@ -129,6 +129,7 @@ const char *control_name(enum control_word word, uint32_t bit)
         CONTROL(WORD_PROC, PROC_MONITOR_EXITING, "MONITOR exiting", false),
         CONTROL(WORD_PIN, PIN_INTERRUPT_EXITING, "external-interrupt exiting", false),
         CONTROL(WORD_PROC, PROC_HLT_EXITING, "HLT exiting", false),
+        CONTROL(WORD_PROC, PROC_TSC_OFFSETTING, "use TSC offsetting", false),
         CONTROL(WORD_PROC, PROC_RDTSC_EXITING, "RDTSC exiting", false),
         CONTROL(WORD_PROC, PROC_INVLPG_EXITING, "INVLPG exiting", false),
         CONTROL(WORD_PROC, PROC_MWAIT_EXITING, "MWAIT exiting", false),

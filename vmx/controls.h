@@ -47,6 +47,7 @@ static inline bool feature_control_allows(uint64_t value)
 #define PIN_NMI_EXITING       (1U << 3)
 #define PIN_VIRTUAL_NMIS      (1U << 5)
 
+#define PROC_TSC_OFFSETTING     (1U << 3)
 #define PROC_HLT_EXITING        (1U << 7)
 #define PROC_INVLPG_EXITING     (1U << 9)
 #define PROC_MWAIT_EXITING      (1U << 10)

@@ -52,7 +52,8 @@ static int set_controls(const struct vcpu *v)
         {.field = VMCS_PIN_CONTROLS, .word = WORD_PIN},
         {.field = VMCS_PROC_CONTROLS,
          .word = WORD_PROC,
-         .wanted = control_instructions(v->rules.instructions, proc1) | paging_controls(v->paging)},
+         .wanted = control_instructions(v->rules.instructions, proc1) | paging_controls(v->paging) |
+                   (v->cpu->tsc_offset != 0 ? PROC_TSC_OFFSETTING : 0)},
         {.field = VMCS_PROC_CONTROLS2,
          .word = WORD_PROC2,
          .wanted = (proc2 & PROC2_VPID) | control_instructions2(v->rules.instructions, proc2)},
@@ -76,6 +77,8 @@ static void set_bitmaps(const struct vcpu *v)
     vmwrite64(VMCS_IO_BITMAP_B, vmx_io_bitmap(1).raw);
     vmwrite64(VMCS_MSR_BITMAP, memory_address_of(vmx->msr_bitmap).raw);
     vmwrite64(VMCS_EPT_POINTER, vmx->eptp);
+    if (v->cpu->tsc_offset != 0)
+        vmwrite64(VMCS_TSC_OFFSET, v->cpu->tsc_offset);
     if (proc2 & PROC2_VPID)
         vmwrite16(VMCS_VPID, vmx->vpid);
     if (proc2 & PROC2_XSAVES)

@@ -12,8 +12,10 @@
 #define FCW_RESET   0x40U
 #define FTW_RESET   0xffU /* eight zeros: FXSAVE's form of 5555H */
 #define MXCSR_RESET 0x1f80U
-#define MSR_TSC     0x10U
 #define TSC_FAR     (1UL << 50) /* no machine here runs for so long */
+#define TSC_MOVE    (1UL << 40)
+#define TSC_SCALE   (1UL << 20) /* of what is kept of it */
+#define KEPT_TSC    (KEPT_BYTES - 2U)
 
 static uint32_t directory[1024] __attribute__((aligned(4096)));
 static uint64_t pdpt[4] __attribute__((aligned(32)));
@@ -85,6 +87,50 @@ static void check_msrs(void *generation)
           "other values than at launch");
 }
 
+static void read_tsc(void *tsc)
+{
+    *(uint64_t *)tsc = rdtsc();
+}
+
+/* All processors' are still one and the same. */
+static void check_tsc_of(unsigned int index)
+{
+    uint64_t there = 0, before = rdtsc();
+    char name[48];
+    (void)run_on(index, read_tsc, &there);
+    const uint64_t after = rdtsc();
+    snprintf(name, sizeof(name), "reset.vcpu%u.tsc", index);
+    check(there >= before && there <= after, name, "0x%lx is not between 0x%lx and 0x%lx", there,
+          before, after);
+}
+
+/* It moves the TSC by as much as it changes, and says so. */
+static void check_tsc_adjust(void)
+{
+    uint64_t adjust = 1;
+    if (rdmsr_safe(MSR_TSC_ADJUST, &adjust) != 0) {
+        check_absent("reset.tsc-adjust", "no IA32_TSC_ADJUST");
+        return;
+    }
+    check_equal("reset.tsc-adjust", 0, adjust);
+    const uint64_t before = rdtsc();
+    wrmsr(MSR_TSC_ADJUST, TSC_MOVE);
+    const uint64_t moved = rdtsc() - before;
+    check(moved >= TSC_MOVE && moved < 2 * TSC_MOVE, "reset.tsc-moves", "by 0x%lx", moved);
+    check_equal("reset.tsc-moved", TSC_MOVE, rdmsr(MSR_TSC_ADJUST));
+    wrmsr(MSR_TSC_ADJUST, 0);
+    check(rdtsc() - before < TSC_MOVE, "reset.tsc-moves-back", "by 0x%lx", rdtsc() - before);
+}
+
+/* What it has come to since RESET: much less than at launch, after a firmware and a boot loader. */
+static uint64_t tsc_bound(uint64_t generation)
+{
+    const uint64_t now = rdtsc() / TSC_SCALE;
+    if (generation == 1)
+        keep_word(KEPT_TSC, now < UINT16_MAX ? (uint16_t)now : UINT16_MAX);
+    return kept_word(KEPT_TSC) * TSC_SCALE / 2;
+}
+
 static void change_there(void *argument)
 {
     (void)argument;
@@ -100,7 +146,7 @@ static void check_reset(uint64_t generation)
                                        .mxcsr = MXCSR_RESET,
                                        .fcw = FCW_RESET,
                                        .tags = FTW_RESET,
-                                       .tsc_below = TSC_FAR};
+                                       .tsc_below = tsc_bound(generation)};
     const char *from = generation > 1 ? ways[generation - 2].name : "launch";
     char name[48];
     check_msrs(&generation);
@@ -116,7 +162,9 @@ static void check_reset(uint64_t generation)
         else
             (void)processor_start(i);
         (void)run_on(i, check_msrs, &generation);
+        check_tsc_of(i);
     }
+    check_tsc_adjust();
 }
 
 static _Noreturn void reset_by(const struct way *way)

@@ -18,12 +18,12 @@ static void keep_byte(unsigned int index, uint8_t value)
     outb(CMOS_DATA, value);
 }
 
-static uint16_t kept_word(unsigned int index)
+uint16_t kept_word(unsigned int index)
 {
     return (uint16_t)(kept_byte(index) | kept_byte(index + 1) << 8);
 }
 
-static void keep_word(unsigned int index, uint16_t value)
+void keep_word(unsigned int index, uint16_t value)
 {
     keep_byte(index, (uint8_t)value);
     keep_byte(index + 1, (uint8_t)(value >> 8));

@@ -7,6 +7,8 @@
 
 #define KEPT_BYTES 32U
 
+uint16_t kept_word(unsigned int index);
+void keep_word(unsigned int index, uint16_t value);
 /* Keeps a word at `index` if it is the first; afterwards, whether it is the one kept there. */
 bool is_as_kept(unsigned int index, bool first, uint16_t value);
 
