@@ -132,6 +132,12 @@ static void apply_row(struct cpuid_leaf *row, const struct policy_input *input)
     row->regs.edx &= mask.edx;
 }
 
+static void remove_hypervisor(struct model *m)
+{
+    for (uint32_t i = 0; i < MODEL_RANGE_LEAVES; i++)
+        model_remove_leaf(m, CPUID_HYPERVISOR + i);
+}
+
 int policy_own(struct model *m)
 {
     struct cpuid_regs signature = {.eax = CPUID_HYPERVISOR + 1};
@@ -140,8 +146,7 @@ int policy_own(struct model *m)
     memcpy(&signature.ebx, "Latc", 4);
     memcpy(&signature.ecx, "hLat", 4);
     memcpy(&signature.edx, "ch\0\0", 4);
-    for (uint32_t i = 0; i < MODEL_RANGE_LEAVES; i++)
-        model_remove_leaf(m, CPUID_HYPERVISOR + i);
+    remove_hypervisor(m);
     int error = model_set(m, CPUID_HYPERVISOR, 0, &signature);
     if (!error)
         error = model_set(m, CPUID_HYPERVISOR + 1, 0, &abi);
@@ -237,6 +242,11 @@ static int fill_leaf(struct model *m, const struct model *host, uint32_t leaf)
     return error ? error : raise_last(m, CPUID_BASIC, leaf);
 }
 
+static bool has_named(const struct model *m, const char *name)
+{
+    return policy_has(m, policy_find(name, strlen(name)));
+}
+
 /* Leaves that say more of a feature: without it they go, and with it they are there. */
 static int settle_leaves(struct model *m, const struct model *host)
 {
@@ -246,9 +256,10 @@ static int settle_leaves(struct model *m, const struct model *host)
     } leaves[] = {{"monitor", 0x5}, {"amx_tile", 0x1d}, {"amx_tile", 0x1e}, {"avx10", 0x24}};
     int error = 0;
 
+    if (!has_named(m, "hypervisor"))
+        remove_hypervisor(m);
     for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]) && !error; i++) {
-        const char *name = leaves[i].feature;
-        if (!policy_has(m, policy_find(name, strlen(name))))
+        if (!has_named(m, leaves[i].feature))
             model_remove_leaf(m, leaves[i].leaf);
         else if (host && model_find_const(host, leaves[i].leaf, 0))
             error = fill_leaf(m, host, leaves[i].leaf);

@@ -126,7 +126,14 @@ static bool leaf_goes_with(uint32_t leaf, const struct policy_feature *f)
         const char *name;
         uint32_t leaf;
     } leaves[] = {
-        {"monitor", 5}, {"xsave", 0xd}, {"amx_tile", 0x1d}, {"amx_tile", 0x1e}, {"avx10", 0x24}};
+        {"monitor", 5},
+        {"xsave", 0xd},
+        {"amx_tile", 0x1d},
+        {"amx_tile", 0x1e},
+        {"avx10", 0x24},
+        {"hypervisor", 0x40000000},
+        {"hypervisor", 0x40000001},
+    };
     for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++)
         if (leaves[i].leaf == leaf && strcmp(leaves[i].name, f->name) == 0)
             return true;
