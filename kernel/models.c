@@ -23,6 +23,7 @@
 
 #define MSR_ARCH_CAPABILITIES 0x10aU
 #define ARCH_TSX_CTRL         (1UL << 7)
+#define LEAF1_HYPERVISOR      (1U << 31) /* ECX */
 
 static hpa_t storage; /* of the sealed models, read-only while they are sealed */
 static unsigned int storage_pages;
@@ -264,11 +265,21 @@ static void print_line(void *ctx, const char *line)
     console_verdict_line("%s", line);
 }
 
-/* Undated, so that what stands on the console is a model file. */
-static void print_models(void)
+static void print_change(const struct vcpu *v, const char *change)
 {
-    for (unsigned int i = 0; i < vm.vcpu_count && vm.config->print_model == SWITCH_ON; i++)
-        text_print_as(vm.vcpu[i]->model, &vm.vcpu[i]->dynamic, i, print_line, NULL);
+    console_line("model: vcpu %u: with this file give %s", v->index, change);
+}
+
+/* Undated, so that what stands on the console is a model file; then what such a file cannot say, or
+ * says of each machine without a hypervisor. */
+static void print_model(const struct vcpu *v)
+{
+    const bool amd = v->model->paging.vendor == PAGING_AMD;
+    text_print_as(v->model, &v->dynamic, v->index, print_line, NULL);
+    if (amd != model_is_amd(v->model))
+        print_change(v, amd ? "vendor=amd" : "vendor=intel");
+    if (!(model_get(v->model, 1, 0).ecx & LEAF1_HYPERVISOR))
+        print_change(v, "-hypervisor");
 }
 
 static int check_x2apic(struct refusal *why)
@@ -357,7 +368,8 @@ static int seal_set(struct refusal *why)
                  first_given(set == 1 ? vm.config->generation2 : "", vm.config->model, ""),
                  vm.vcpu_count, seal_models(&vm.seal), vm.seal.generation);
     console_line("model: digest %s", text);
-    print_models();
+    for (unsigned int i = 0; i < vm.vcpu_count && vm.config->print_model == SWITCH_ON; i++)
+        print_model(vm.vcpu[i]);
     return check_x2apic(why);
 }
 

@@ -37,6 +37,20 @@ def test_print_model(boot, machine, tmp_path):
     assert not second.lines("model of vcpu .: dropped"), "the file did not fit where it came from"
 
 
+def test_print_what_a_file_cannot_say(boot, tmp_path):
+    conf = "latch.model=print test-hypercalls=on"
+    one = ["--vcpus", "1"]
+    first = run_payload(boot, "qemu-amd", "seal", conf=conf,
+                        arguments=["--model", "host,vendor=intel", *one])
+    hints = first.lines("model: vcpu 0: with this file give .*")
+    assert [line.split()[-1] for line in hints] == ["vendor=intel"], first.tail(60)
+    file = tmp_path / "printed.model"
+    file.write_text("\n".join(first.lines(MODEL_LINE)) + "\n")
+    second = run_payload(boot, "qemu-amd", "seal", conf=conf,
+                         arguments=["--model", f"{file},vendor=intel", *one])
+    assert digest(second) == digest(first)
+
+
 POPCNT, CX16, MOVBE = 23, 13, 22
 
 
