@@ -4,7 +4,8 @@
  * change between, and all at once. Each access must come out as that vCPU's own model says, in
  * whatever order the vCPUs made their translations.
  *
- * A round is one access by each vCPU through the same tables; half of them are in turns.
+ * A round is one access by each vCPU through the same tables. A quarter of them are in turns, but at
+ * most 50,000: those are slow, since there the others wait.
  *
  * Words: rounds=N; vendor=, vendorN= (model.c); tcg-faults, bochs-faults, narrow-faults, all with a
  * vCPU's number behind them or not (known.c).
@@ -17,9 +18,11 @@
 #define PROBES         8U
 #define LEVELS         4U
 #define FIRST_INDEX    16U  /* of the first probe in the PML4 */
-#define BATCH          128U /* rounds between two changes, all at once */
+#define KINDS          6U   /* of access: read, write and fetch, by supervisors and by users */
+#define BATCH          256U /* rounds between two changes, all at once */
 #define IN_TURN        32U  /* rounds in which each vCPU has one turn */
 #define DEFAULT_ROUNDS 20000UL
+#define TURNS_MAX      50000UL
 #define SIGNS          20U /* of life in each half */
 
 typedef uint64_t table[512] __attribute__((aligned(4096)));
@@ -36,6 +39,17 @@ struct difference {
     struct outcome wanted, found;
 };
 
+/* A probe by one kind of access, for as long as no entry changes. */
+struct way {
+    uint64_t linear;
+    unsigned int access;
+    struct outcome wanted;
+    struct reference_result walk;
+    bool unlike; /* another model would have another outcome */
+    bool none;   /* no access to be made: a fetch from where no code is */
+    bool made;
+};
+
 /* What one vCPU keeps. */
 struct participant {
     struct model model;
@@ -45,6 +59,7 @@ struct participant {
     unsigned int seen[PROBES]; /* the versions for which it has no stale translation */
     unsigned long accesses, faults, unlike, differences;
     struct difference first;
+    struct way ways[PROBES][KINDS];
 };
 
 static table root;
@@ -52,7 +67,8 @@ static struct probe probes[PROBES];
 static uint8_t page[4096] __attribute__((aligned(4096)));
 static struct participant participants[PROCESSORS_MAX];
 static unsigned int count;
-static volatile unsigned long turn, arrived, rounds;
+static volatile unsigned long turn, arrived;
+static unsigned long rounds, in_turns;
 static unsigned long cases, differences, made; /* accesses; of them wrong; rounds */
 
 static uint64_t next_random(uint64_t *seed)
@@ -121,18 +137,29 @@ static struct outcome expect(const struct participant *of, uint64_t linear, unsi
 }
 
 /* Another model would have another outcome. */
-static bool is_unlike(const struct participant *me, uint64_t linear, unsigned int access,
-                      const struct outcome *wanted)
+static bool is_unlike(const struct participant *me, const struct way *way)
 {
     struct reference_result walk;
     for (unsigned int i = 0; i < count; i++) {
         if (paging_props_equal(&participants[i].cpu.props, &me->cpu.props))
             continue;
-        struct outcome other = expect(&participants[i], linear, access, &walk);
-        if (other.vector != wanted->vector || other.error_code != wanted->error_code)
+        struct outcome other = expect(&participants[i], way->linear, way->access, &walk);
+        if (other.vector != way->wanted.vector || other.error_code != way->wanted.error_code)
             return true;
     }
     return false;
+}
+
+static void look(const struct participant *me, unsigned int probe, unsigned int kind,
+                 struct way *way)
+{
+    way->access = REFERENCE_READ << kind % 3U | (kind < 3U ? 0 : REFERENCE_USER);
+    const bool fetch = way->access & REFERENCE_FETCH;
+    way->linear = linear_of(probe) + (fetch ? CODE_OFFSET : DATA_OFFSET);
+    way->wanted = expect(me, way->linear, way->access, &way->walk);
+    way->unlike = is_unlike(me, way);
+    way->none = fetch && !may_fetch(&way->wanted, &way->walk);
+    way->made = false;
 }
 
 /* What the entries must look like now; while others walk too, they may have marked them. */
@@ -151,53 +178,101 @@ static const struct reference_entry *wrong_entry(const struct reference_result *
     return NULL;
 }
 
-/* False if it is none to be made: a fetch from where no code is. */
-static bool access_probe(struct participant *me, unsigned int probe, bool alone)
+static void differs(struct participant *me, const struct way *way, const struct outcome *found,
+                    const struct reference_entry *wrong, uint64_t found_entry)
 {
-    struct reference_result walk;
-    uint64_t choice = next_random(&me->seed), found_entry = 0;
-    unsigned int access = REFERENCE_READ << choice % 3U;
-    uint64_t linear = linear_of(probe) + (access & REFERENCE_FETCH ? CODE_OFFSET : DATA_OFFSET);
-    access |= choice & 64U ? REFERENCE_USER : 0;
-    struct outcome wanted = expect(me, linear, access, &walk);
-    if ((access & REFERENCE_FETCH) && !may_fetch(&wanted, &walk))
-        return false;
-    if (me->seen[probe] != probes[probe].version || (choice & 0x300U) == 0)
-        invlpg(linear);
-    me->seen[probe] = probes[probe].version;
-    struct outcome found = attempt(&me->cpu, linear, access, page_word((uint64_t)page));
-    const struct reference_entry *wrong = wrong_entry(&walk, alone, &found_entry);
-    bool reads_page = found.vector == NO_FAULT && (access & REFERENCE_READ) &&
-                      walk.address == (uint64_t)page + DATA_OFFSET;
-    me->accesses++;
-    me->faults += wanted.vector != NO_FAULT;
-    me->unlike += is_unlike(me, linear, access, &wanted);
-    if (found.vector == wanted.vector && found.error_code == wanted.error_code &&
-        found.cr2 == wanted.cr2 && wrong == NULL &&
-        (!reads_page || found.value == page_word((uint64_t)page)))
-        return true;
-    if (me->differences++ != 0)
-        return true;
-    const struct reference_entry *last = walk.entries ? &walk.entry[walk.entries - 1U] : NULL;
+    const unsigned int entries = way->walk.entries;
+    const struct reference_entry *last = entries ? &way->walk.entry[entries - 1U] : NULL;
     const struct reference_entry *shown = wrong != NULL ? wrong : last;
+    if (me->differences++ != 0)
+        return;
     me->first = (struct difference){
-        .linear = linear,
-        .access = access,
-        .wanted = wanted,
-        .found = found,
+        .linear = way->linear,
+        .access = way->access,
+        .wanted = way->wanted,
+        .found = *found,
         .level = shown != NULL ? shown->level : 0,
         .entry = shown != NULL ? shown->value : 0,
         .found_entry = found_entry,
     };
-    return true;
+}
+
+/* A translation of the entries as they were before is not to be used; one as they are may be. */
+static void flush(struct participant *me, unsigned int probe, uint64_t linear, bool anyhow)
+{
+    if (me->seen[probe] != probes[probe].version || anyhow)
+        invlpg(linear);
+    me->seen[probe] = probes[probe].version;
+}
+
+/* Makes the access. Where the entries are wrong behind it is the caller's to say. */
+static struct outcome go(struct participant *me, struct way *way, bool *good)
+{
+    struct outcome found = attempt(&me->cpu, way->linear, way->access, page_word((uint64_t)page));
+    const bool reads_page = found.vector == NO_FAULT && (way->access & REFERENCE_READ) &&
+                            way->walk.address == (uint64_t)page + DATA_OFFSET;
+    way->made = true;
+    me->accesses++;
+    me->faults += way->wanted.vector != NO_FAULT;
+    me->unlike += way->unlike;
+    *good = found.vector == way->wanted.vector && found.error_code == way->wanted.error_code &&
+            found.cr2 == way->wanted.cr2 &&
+            (!reads_page || found.value == page_word((uint64_t)page));
+    return found;
 }
 
 /* Its part of a round: the probe is everybody's, the kind of access its own. */
-static void take_part(struct participant *me, uint64_t *everybodys, bool alone)
+static void take_part_alone(struct participant *me, uint64_t *everybodys)
 {
-    unsigned int probe = (unsigned int)next_random(everybodys) % PROBES;
-    while (!access_probe(me, probe, alone))
-        continue;
+    const unsigned int probe = (unsigned int)next_random(everybodys) % PROBES;
+    uint64_t choice, found_entry = 0;
+    struct way way;
+    bool good;
+    do {
+        choice = next_random(&me->seed);
+        look(me, probe, (unsigned int)(choice % KINDS), &way);
+    } while (way.none);
+    flush(me, probe, way.linear, (choice & 0x300U) == 0);
+    const struct outcome found = go(me, &way, &good);
+    const struct reference_entry *wrong = wrong_entry(&way.walk, true, &found_entry);
+    if (!good || wrong != NULL)
+        differs(me, &way, &found, wrong, found_entry);
+}
+
+/* The same while the others take theirs: the entries are looked at behind the last. */
+static void take_part_together(struct participant *me, uint64_t *everybodys)
+{
+    const unsigned int probe = (unsigned int)next_random(everybodys) % PROBES;
+    struct way *way;
+    uint64_t choice;
+    bool good;
+    do {
+        choice = next_random(&me->seed);
+        way = &me->ways[probe][choice % KINDS];
+    } while (way->none);
+    flush(me, probe, way->linear, (choice & 0x3f00U) == 0);
+    const struct outcome found = go(me, way, &good);
+    if (!good)
+        differs(me, way, &found, NULL, 0);
+}
+
+static void look_at_all(struct participant *me)
+{
+    for (unsigned int probe = 0; probe < PROBES; probe++)
+        for (unsigned int kind = 0; kind < KINDS; kind++)
+            look(me, probe, kind, &me->ways[probe][kind]);
+}
+
+static void check_entries(struct participant *me)
+{
+    for (unsigned int i = 0; i < PROBES * KINDS; i++) {
+        const struct way *way = &me->ways[i / KINDS][i % KINDS];
+        uint64_t found_entry = 0;
+        const struct reference_entry *wrong =
+            way->made ? wrong_entry(&way->walk, false, &found_entry) : NULL;
+        if (wrong != NULL)
+            differs(me, way, &way->wanted, wrong, found_entry);
+    }
 }
 
 /* Without PAUSE, at which TCG gives the CPU away for long. */
@@ -217,7 +292,7 @@ static void print_progress(const char *phase, unsigned long done, unsigned long 
 /* Each in turn, in an order that changes; who is first may change an entry. */
 static void take_turns(struct participant *me, unsigned int index)
 {
-    const unsigned long last = (rounds / 2UL + IN_TURN - 1U) / IN_TURN;
+    const unsigned long last = (in_turns + IN_TURN - 1U) / IN_TURN;
     uint64_t seed = 1;
     for (unsigned long round = 0; round < last; round++) {
         if (index == 0)
@@ -229,7 +304,7 @@ static void take_turns(struct participant *me, unsigned int index)
         for (unsigned int i = 0; place == 0 && i < PROBES / 2U; i++)
             change_probe((unsigned int)next_random(&me->seed) % PROBES, &me->seed);
         for (unsigned int i = 0; i < IN_TURN; i++)
-            take_part(me, &seed, true);
+            take_part_alone(me, &seed);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         turn = turn + 1;
     }
@@ -242,20 +317,23 @@ static void barrier(unsigned long *passed)
     wait_for(&arrived, *passed);
 }
 
-static void take_part_together(struct participant *me, unsigned int index)
+static void go_together(struct participant *me, unsigned int index)
 {
-    const unsigned long last = (rounds - rounds / 2UL + BATCH - 1U) / BATCH;
+    const unsigned long last = (rounds - in_turns + BATCH - 1U) / BATCH;
     unsigned long passed = 0;
     uint64_t seed = 2;
     for (unsigned long round = 0; round < last; round++) {
         if (index == 0)
             print_progress("all", round, last);
-        barrier(&passed);
         for (unsigned int i = 0; index == round % count && i < PROBES; i++)
             change_probe(i, &me->seed);
         barrier(&passed);
+        look_at_all(me);
         for (unsigned int i = 0; i < BATCH; i++)
-            take_part(me, &seed, false);
+            take_part_together(me, &seed);
+        barrier(&passed);
+        check_entries(me);
+        barrier(&passed);
     }
 }
 
@@ -281,7 +359,7 @@ static void participate(void *together)
     struct participant *me = &participants[index];
     enter_long(&me->cpu);
     if (*(bool *)together)
-        take_part_together(me, index);
+        go_together(me, index);
     else
         take_turns(me, index);
     enter_long(&me->runtime);
@@ -332,6 +410,7 @@ int main(void)
 {
     const char *value;
     rounds = boot_word("rounds", &value) ? strtoul(value, NULL, 10) : DEFAULT_ROUNDS;
+    in_turns = rounds / 4UL < TURNS_MAX ? rounds / 4UL : TURNS_MAX;
     attempt_init();
     find_nothing();
     __asm__ volatile("sti");
