@@ -143,6 +143,22 @@ static void load_cr3(struct vcpu *v, uint64_t value)
     vm_unlock(v);
 }
 
+static void invalidate_all(struct vcpu *v)
+{
+    vm_lock(v);
+    shadow_flush(&v->vm->shadow, v->shadow);
+    load_hardware(v);
+    vm_unlock(v);
+}
+
+/* A flush, and no other way to read the tables. PDPTEs may be loaded outside long mode. */
+static bool only_flushes(const struct vcpu *v, const struct exit *exit)
+{
+    const struct paging_state *state = &v->shadow->state;
+    return exit->cr.cr == 4 && paging_is_on(v) && (state->efer & EFER_LMA) &&
+           (exit->cr.value ^ state->cr4) == CR4_PGE;
+}
+
 /* With paging on the state follows whatever decides how CR3 is read. */
 static bool cr3_valid_in_long_mode(const struct vcpu *v, uint64_t value)
 {
@@ -165,6 +181,11 @@ enum exit_action paging_write_cr(struct vcpu *v, struct exit *exit)
         return exit_fault_code(exit, VECTOR_GP, 0);
     if (v->paging != PAGED_SHADOW)
         return EXIT_NEXT;
+    if (only_flushes(v, exit)) {
+        v->shadow->state.cr4 = exit->cr.value;
+        invalidate_all(v);
+        return EXIT_NEXT;
+    }
     if (v->pdpte_loaded)
         memcpy(v->pdpte, v->pdpte_next, sizeof(v->pdpte));
     read_registers(v, &state);
@@ -308,12 +329,6 @@ static void invalidate_address(struct vcpu *v, gla_t address)
     else
         backend_flush_address(v, address);
     vm_unlock(v);
-}
-
-static void invalidate_all(struct vcpu *v)
-{
-    const struct paging_state state = v->shadow->state;
-    load_tables(v, &state);
 }
 
 /* With paging off nothing is cached that the guest's tables say. */

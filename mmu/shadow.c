@@ -102,12 +102,12 @@ static uint64_t begin_stay(struct shadow *s, struct shadow_cpu *cpu)
 
     *stay_of(cpu, old & CR3_PCID) = (struct shadow_stay){.cr3 = old, .end = ++s->clock};
     cpu->stay_cr3 = new;
-    return stay->cr3 == new ? stay->end : 0;
+    return stay->cr3 == new && stay->end > cpu->forgotten ? stay->end : 0;
 }
 
-static void forget_stays(struct shadow_cpu *cpu)
+static void forget_stays(const struct shadow *s, struct shadow_cpu *cpu)
 {
-    memset(cpu->stay, 0, sizeof(cpu->stay));
+    cpu->forgotten = s->clock;
     cpu->stay_cr3 = cpu->state.cr3;
 }
 
@@ -137,6 +137,12 @@ void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu, bool flush)
     load(s, cpu, flush ? 0 : since);
 }
 
+void shadow_flush(struct shadow *s, struct shadow_cpu *cpu)
+{
+    forget_stays(s, cpu);
+    load(s, cpu, 0);
+}
+
 void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
 {
     enum paging_mode mode = paging_mode(&cpu->state);
@@ -149,7 +155,7 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
     cpu->role = role_from_state(&cpu->state, &cpu->context, long_mode ? paging_levels(mode) : 3U);
     if (cpu->role.mode != old.mode || cpu->role.nxe != old.nxe)
         set_reserved(cpu, mode);
-    forget_stays(cpu);
+    forget_stays(s, cpu);
     if (private_needed(&cpu->state)) {
         private_load(s, cpu);
         return;
@@ -164,7 +170,7 @@ void shadow_unload(struct shadow *s, struct shadow_cpu *cpu)
 {
     private_leave(s, cpu);
     root_leave(s, cpu);
-    forget_stays(cpu);
+    forget_stays(s, cpu);
     cpu->changed = true;
 }
 

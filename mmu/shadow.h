@@ -136,6 +136,7 @@ struct shadow_cpu {
     struct shadow_cpu *next;
     struct shadow_stay stay[SHADOW_STAYS]; /* each PCID in a place of its own, or shared */
     uint64_t stay_cr3;                     /* of the one that lasts */
+    uint64_t forgotten;                    /* stays that ended until then are not known any more */
     uint64_t unlinked; /* of struct shadow when all linear translations were last flushed */
     /* Out: what the hardware is to load. `changed`: anew, with a flush of all linear translations,
      * before the next entry; the caller clears it. */
@@ -169,8 +170,7 @@ void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_
 int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct paging_props *props,
                     const struct role_context *context);
 
-/* CR3, CR0, CR4 or EFER was loaded with CR0.PG=1, or the guest flushed more than one address:
- * everything that the guest changed in its tables until now is seen from here on. Sets cpu->changed;
+/* CR3, CR0, CR4 or EFER was loaded with CR0.PG=1: everything that the guest changed in its tables until now is seen from here on. Sets cpu->changed;
  * the caller flushes the linear translations of this vCPU. Cannot fail. */
 void shadow_load(struct shadow *s, struct shadow_cpu *cpu);
 
@@ -178,6 +178,10 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu);
  * `flush` (bit 63 of the operand, SDM vol. 3 §4.10.4.1) only what the CPU cannot hold of that PCID is
  * looked at. */
 void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu, bool flush);
+
+/* The same where no register was loaded, or CR4 and only PGE changed: the guest flushed all linear
+ * addresses, those of global pages and of other PCIDs too or not. */
+void shadow_flush(struct shadow *s, struct shadow_cpu *cpu);
 
 /* The guest flushed anything of a PCID that is not the current one. */
 void shadow_forget_pcid(struct shadow_cpu *cpu, uint64_t pcid);

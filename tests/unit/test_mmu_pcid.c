@@ -63,15 +63,20 @@ static void read_page(struct vcpu *c)
     CHECK(c->linear.leaves > 0);
 }
 
-/* The other PCID is flushed, all of it or the one address. */
-static void flushed_meanwhile(uint64_t seed, uint64_t type)
+#define TOGGLE_PGE 4U /* beside the types of INVPCID */
+
+/* The other PCID is flushed, all of it or the one address; its tables may be the current one's. */
+static void flushed_meanwhile(uint64_t seed, uint64_t type, uint64_t root)
 {
     struct vcpu *c = begin(seed);
 
     read_page(c);
-    go(c, ROOT, 1);
+    go(c, root, 1);
     put(LEAVES, to(OTHER_PAGE));
-    invpcid_with(c, type, 0, 0);
+    if (type == TOGGLE_PGE)
+        toggle_global(c);
+    else
+        invpcid_with(c, type, 0, 0);
     go(c, ROOT, 0);
     check_all();
 }
@@ -185,10 +190,11 @@ static void nothing_stale_comes_back(void)
 static void a_flush_of_another_pcid_counts(void)
 {
     for (uint64_t seed = SEED; seed < SEED + 2; seed++)
-        for (uint64_t type = INVPCID_ADDRESS; type <= INVPCID_ALL_BUT_GLOBAL; type++) {
-            flushed_meanwhile(seed, type);
-            CHECK(!m.stale);
-        }
+        for (uint64_t type = INVPCID_ADDRESS; type <= TOGGLE_PGE; type++)
+            for (uint64_t root = ROOT; root <= OTHER_ROOT; root++) {
+                flushed_meanwhile(seed, type, root);
+                CHECK(!m.stale);
+            }
 }
 
 /* The CPU may use what it held, and so it does: nothing was looked at in vain. */

@@ -132,11 +132,24 @@ static void load_cr3(struct vcpu *c, uint64_t value, bool flush)
         load(c, CALLER_LOAD, flush);
 }
 
+/* No register was loaded, or none that says how the tables are read. */
+static void flush(struct vcpu *c)
+{
+    m.in_latch = c;
+    crawl_guest(c);
+    shadow_flush(&m.shadow, &c->shadow);
+    c->loaded = c->shadow.state;
+    CHECK(c->shadow.changed);
+    enter(c, CALLER_LOAD);
+}
+
 static void toggle_global(struct vcpu *c)
 {
     c->shadow.state.cr4 ^= CR4_PGE;
     cache_drop(&c->guest);
-    if (paging_on(c))
+    if (paging_on(c) && m.mode == MODE_4LEVEL)
+        flush(c);
+    else if (paging_on(c)) /* PDPTEs are loaded, too */
         load(c, CALLER_LOAD, true);
 }
 
@@ -191,8 +204,8 @@ static void invpcid_with(struct vcpu *c, uint64_t type, uint64_t which, uint64_t
     else
         cache_drop_local(&c->guest);
     if (type > INVPCID_PCID)
-        c->loaded.cr0 = 0; /* more than a load of CR3 */
-    if (type <= INVPCID_PCID && which != pcid(c))
+        flush(c);
+    else if (which != pcid(c))
         shadow_forget_pcid(&c->shadow, which);
     else if (type == INVPCID_ADDRESS)
         invalidate(c, address);
