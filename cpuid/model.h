@@ -55,7 +55,8 @@ struct model_slot {
 
 /*
  * `leaves` up to `count` and `paging` are the model; in a finished model they are canonical, so that
- * models which answer alike are equal byte for byte. `slots` and `sub` follow from them. `apic_id` is the vCPU's, and no part of what models have in common.
+ * models which answer alike are equal byte for byte. `slots` and `sub` follow from them. `apic_id` is
+ * the vCPU's, and no part of what models have in common.
  */
 struct model {
     uint32_t count;

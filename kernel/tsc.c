@@ -163,12 +163,10 @@ void tsc_reset(void)
         cpu->tsc_moved = -guest_zero;
         return;
     }
-    if (guest_zero != 0) {
-        cpu->tsc_offset = -(cpu->tsc_moved + guest_zero);
+    cpu->tsc_offset = guest_zero != 0 ? -(cpu->tsc_moved + guest_zero) : 0;
+    if (guest_zero != 0 || cpu->tsc_moved == 0)
         return;
-    }
-    if (cpu->tsc_moved != 0)
-        (void)wrmsr_safe(MSR_TSC, tsc_host());
+    (void)wrmsr_safe(MSR_TSC, tsc_host());
     cpu->tsc_moved = 0;
 }
 

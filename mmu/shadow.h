@@ -170,8 +170,9 @@ void shadow_init(struct shadow *s, const struct mmu_env *env, const struct walk_
 int shadow_cpu_init(struct shadow *s, struct shadow_cpu *cpu, const struct paging_props *props,
                     const struct role_context *context);
 
-/* CR3, CR0, CR4 or EFER was loaded with CR0.PG=1: everything that the guest changed in its tables until now is seen from here on. Sets cpu->changed;
- * the caller flushes the linear translations of this vCPU. Cannot fail. */
+/* CR3, CR0, CR4 or EFER was loaded with CR0.PG=1: everything that the guest changed in its tables
+ * until now is seen from here on. Sets cpu->changed; the caller flushes the linear translations of this
+ * vCPU. Cannot fail. */
 void shadow_load(struct shadow *s, struct shadow_cpu *cpu);
 
 /* The same where nothing but CR3 was loaded; or with CR4.PCIDE all of its PCID was flushed. Without
