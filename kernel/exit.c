@@ -31,12 +31,17 @@ enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t err
 static void follow_registers(struct vcpu *v)
 {
     struct cpuid_dynamic *d = &v->dynamic;
-    d->cr4 = backend_read_cr4(v);
-    if (v->rules.xcr0_allowed != 0) {
-        d->xcr0 = read_xcr0();
-        d->xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : 0;
+    const uint64_t cr4 = backend_read_cr4(v);
+    const uint64_t xcr0 = v->rules.xcr0_allowed != 0 ? read_xcr0() : d->xcr0;
+    const uint64_t xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : d->xss;
+    const bool resized = xcr0 != d->xcr0 || xss != d->xss;
+    if (!resized && ((d->cr4 ^ cr4) & CPUID_DYNAMIC_CR4) == 0)
+        return;
+    d->cr4 = cr4;
+    d->xcr0 = xcr0;
+    d->xss = xss;
+    if (resized)
         cpuid_dynamic_resize(d, v->model);
-    }
     cpuid_dynamic_settle(d, v->model);
 }
 
