@@ -14,6 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+SMALL = ROOT / "tests/guest/small"
 LOGS = BUILD / "logs"
 MACHINES = ["qemu-amd", "bochs-intel", "bochs-amd"]
 
@@ -141,3 +142,17 @@ def make(tmp_path):
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def small_elf32(make, tmp_path):
+    """Builds a 32-bit guest that does not know Latch: the file, by its source's name."""
+
+    def build(name):
+        file = tmp_path / f"{name}.elf"
+        make("nasm", "-I", f"{SMALL}/", "-f", "elf32", SMALL / f"{name}.asm", "-o", f"{file}.o")
+        make("ld", "-m", "elf_i386", "-Ttext=0x400000", "-z", "max-page-size=4096", "-e", "start",
+             f"{file}.o", "-o", file)
+        return file
+
+    return build

@@ -3,9 +3,7 @@
 
 import pytest
 
-from conftest import FAILURE, MACHINES, ROOT, SUCCESS
-
-SMALL = ROOT / "tests/guest/small"
+from conftest import FAILURE, MACHINES, SMALL, SUCCESS
 
 
 @pytest.fixture
@@ -16,14 +14,6 @@ def flat(make, tmp_path):
         return file
 
     return build
-
-
-@pytest.fixture
-def multiboot(make, tmp_path):
-    make("nasm", "-f", "elf32", SMALL / "multiboot.asm", "-o", tmp_path / "multiboot.o")
-    make("ld", "-m", "elf_i386", "-Ttext=0x400000", "-z", "max-page-size=4096", "-e", "start",
-         tmp_path / "multiboot.o", "-o", tmp_path / "multiboot.elf")
-    return tmp_path / "multiboot.elf"
 
 
 @pytest.mark.parametrize("value, status", [(0, SUCCESS), (5, FAILURE)])
@@ -42,11 +32,12 @@ def test_flat_image(boot, flat, machine):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_multiboot_elf32_with_modules(boot, multiboot, machine, tmp_path):
+def test_multiboot_elf32_with_modules(boot, small_elf32, machine, tmp_path):
     """A module and an environment file reach the guest whole, with their command lines."""
     (tmp_path / "module").write_text("forty-two")
     (tmp_path / "environment").write_text("HOME=/")
-    booted = boot("--machine", machine, "--guest", multiboot, "--append", "alpha beta=1",
+    booted = boot("--machine", machine, "--guest", small_elf32("multiboot"), "--append",
+                  "alpha beta=1",
                   "--initrd", tmp_path / "module",
                   "--module", f"{tmp_path / 'environment'} second")
     booted.finish()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from conftest import BUILD, MACHINES, ROOT
+from conftest import BUILD, MACHINES, ROOT, SUCCESS
 from test_payloads import run_payload
 
 MODEL_LINE = r"(?:CPU \d+:|   0x[0-9a-f]{8} 0x[0-9a-f]{2}: eax=.*)"
@@ -133,9 +133,10 @@ def listed(booted, vcpu=0):
     return names
 
 
-# What the payload's runtime runs on, on each vCPU: its way to long mode, and Latch's own leaves. They
-# can be hidden too, as tests/unit/test_cpuid_spec.c has it; the last two only follow CR4.
-RUNTIME = set("fpu msr pae fxsr sse lm hypervisor osxsave ospke".split())
+# What the payload's runtime runs on, on each vCPU: its way to long mode, which a 32-bit guest does
+# without; Latch's own leaves, without which Debian runs; and the last two only follow CR4.
+LEGACY = "fpu msr pae fxsr sse lm".split()
+RUNTIME = set(LEGACY) | set("hypervisor osxsave ospke".split())
 VCPUS = {"qemu-amd": 15, "bochs-intel": 8, "bochs-amd": 8}
 
 
@@ -164,6 +165,46 @@ def test_each_feature(boot, machine):
     at_once = VCPUS[machine] - 1
     for i in range(0, len(names), at_once):
         walk(boot, machine, names[i:i + at_once])
+
+
+# The control bits of that guest, and what they belong to.
+CONTROLS = {"cr4 04": "pse", "cr4 05": "pae", "cr4 07": "pge", "cr4 09": "fxsr", "cr4 10": "sse",
+            "efer 08": "lm"}
+AMD_COPY = 0x0183F3FF  # of leaf 1's EDX in leaf 8000_0001H's
+
+
+def legacy(boot, machine, guest, model):
+    """What the 32-bit guest sees: {(leaf, register): value}, {control: works}, what Latch dropped."""
+    booted = boot("--machine", machine, "--vcpus", "1", "--guest", guest, "--model", model)
+    assert booted.finish() == SUCCESS, booted.tail()
+    leaves, controls = {}, {}
+    for line in booted.lines("legacy: leaf .*"):
+        leaf, edx, ecx = re.fullmatch("legacy: leaf (.{8}) edx, ecx: (.{8}) (.{8})", line).groups()
+        leaves |= {(int(leaf, 16), 3): int(edx, 16), (int(leaf, 16), 2): int(ecx, 16)}
+    for line in booted.lines("legacy: (cr4|efer) .*"):
+        controls[line[8:].rsplit(" ", 1)[0]] = line.endswith(" works")
+    dropped = booted.lines(".* dropped: feature .* needs .*")
+    return leaves, controls, {line.split(" feature ")[1].split()[0] for line in dropped}
+
+
+@pytest.mark.parametrize("machine", MACHINES if "LATCH_TEST_ALL" in os.environ else ["qemu-amd"])
+def test_features_of_long_mode(boot, small_elf32, machine):
+    """What no 64-bit payload can do without, hidden: gone with what needs it, and nothing else is."""
+    places = features(run_payload(boot, machine, "features", append=WORDS[machine]))
+    guest = small_elf32("legacy")
+    shown, controls, dropped = legacy(boot, machine, guest, "host")
+    assert not dropped and set(controls) == set(CONTROLS) and all(controls.values())
+    for name in LEGACY:
+        left, controls, dropped = legacy(boot, machine, guest, f"host,-{name},trim")
+        gone = dropped | {name}
+        wanted = dict(shown)
+        for leaf, subleaf, register, bit in (places[other] for other in gone & set(places)):
+            if (leaf, register) in wanted and subleaf == 0:
+                wanted[leaf, register] &= ~(1 << bit)
+        if machine != "bochs-intel":
+            wanted[0x80000001, 3] &= wanted[1, 3] | ~AMD_COPY
+        assert left == wanted, f"{name}: {left} where {wanted} should be"
+        assert controls == {bit: CONTROLS[bit] not in gone for bit in CONTROLS}, name
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -51,44 +51,9 @@ start:
     mov esi, failure
 .end:
     call print
-    mov dx, 0x3fd
-.drain:
-    in al, dx
-    test al, 0x40
-    jz .drain
-    mov eax, 0x80000b40         ; PIIX4 power management: its ports' base (00:01.3, offset 40H)
-    mov dx, 0xcf8
-    out dx, eax
-    mov dx, 0xcfc
-    in eax, dx
-    and eax, 0xffc0
-    lea edx, [eax + 4]          ; PM1a control: SLP_EN, and S5 is type 0 there
-    mov ax, 0x2000
-    out dx, ax
-.stop:
-    hlt
-    jmp .stop
+    jmp power_off
 
-print:
-    lodsb
-    test al, al
-    jz .end
-    call put
-    jmp print
-.end:
-    ret
-
-put:
-    mov ah, al
-    mov dx, 0x3fd
-.wait:
-    in al, dx
-    test al, 0x20
-    jz .wait
-    mov dx, 0x3f8
-    mov al, ah
-    out dx, al
-    ret
+%include "legacy32.inc"
 
 section .data
 command_line: db "multiboot: command line ", 0
