@@ -9,6 +9,7 @@ struct machine {
     const char *oem;       /* of the RSDP, NULL: whichever */
     bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, checks_cr4, marks_pdptes;
     bool intercepts_task_switch, tells_interrupts, reads_zeros, marks_before_violations;
+    bool moves_deadlines;
 };
 
 /* The first line that fits. */
@@ -20,10 +21,12 @@ static const struct machine machines[] = {
      .keeps_mwait = true,
      .marks_pdptes = true,
      .tells_interrupts = true,
-     .reads_zeros = true},
+     .reads_zeros = true,
+     .moves_deadlines = true},
     /* The INIT exit comes again at every entry; MWAIT misses writes of other CPUs; EXITINTINFO is
      * that of an earlier event where an interrupt was being delivered that was not injected; a walk
-     * sets A and D before the EPT violation of the address that it leads to. */
+     * sets A and D before the EPT violation of the address that it leads to; and a deadline is
+     * compared with a TSC that was never moved. */
     {.name = "Bochs",
      .signature = "",
      .oem = "BOCHS ",
@@ -39,7 +42,8 @@ static const struct machine machines[] = {
      .intercepts_xsetbv = true,
      .checks_cr4 = true,
      .intercepts_task_switch = true,
-     .tells_interrupts = true},
+     .tells_interrupts = true,
+     .moves_deadlines = true},
 };
 static const struct machine *machine = &machines[sizeof(machines) / sizeof(machines[0]) - 1];
 
@@ -105,4 +109,9 @@ bool machine_reads_zeros(void)
 bool machine_marks_before_violations(void)
 {
     return machine->marks_before_violations;
+}
+
+bool machine_moves_deadlines(void)
+{
+    return machine->moves_deadlines;
 }

@@ -206,7 +206,7 @@ static void renew_vm(void)
                    "Latch's memory");
     if (vm_renew_memory() != 0)
         end_refuse("relaunch: no memory for the page tables; set pool= or shadow= to more MiB");
-    tsc_begin_again(!has_deadlines());
+    tsc_begin_again(has_deadlines());
     xen_start();
     vm.relaunching = false;
     vm.ender = NULL;

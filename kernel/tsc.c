@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/tsc.h"
 #include "kernel/cpu.h"
+#include "kernel/machine.h"
 #include "kernel/x86.h"
 
 /* i8254: channel 2 counts down at 1,193,182 Hz, gated by port 0x61, output in its bit 5. */
@@ -149,9 +150,10 @@ bool tsc_reads_pass(uint32_t msr)
     return msr == MSR_TSC || this_cpu()->tsc_adjust_zero == 0;
 }
 
-void tsc_begin_again(bool may_offset)
+void tsc_begin_again(bool deadlines)
 {
-    guest_zero = has_adjust() || may_offset ? tsc_host() : 0;
+    const bool can = !deadlines || (has_adjust() && machine_moves_deadlines());
+    guest_zero = can ? tsc_host() : 0;
 }
 
 void tsc_reset(void)

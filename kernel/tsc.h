@@ -7,8 +7,8 @@
  * RESET makes it 0 (SDM vol. 3 table 10-1, APM vol. 2 table 14-1), and so does a relaunch, on all CPUs
  * by the same to the tick: by IA32_TSC_ADJUST, which the guest then sees as 0 (reads of it exit from
  * there on); without that register by a TSC offset, but not if a model has TSC_DEADLINE, since that
- * is compared with the TSC without it. Where neither can be, the next generation finds the TSC as if
- * no guest had ever written to it.
+ * is compared with the TSC without it. Where neither can be (on Bochs neither moves a deadline), the
+ * next generation finds the TSC as if no guest had ever written to it.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,8 +31,9 @@ int tsc_read(uint32_t msr, uint64_t *value);
 int tsc_write(uint32_t msr, uint64_t value);
 /* Whether the hardware itself reads it as the guest is to see it. */
 bool tsc_reads_pass(uint32_t msr);
-/* The guest's RESET is now. Once, then tsc_reset() on each CPU. */
-void tsc_begin_again(bool may_offset);
+/* The guest's RESET is now. Once, then tsc_reset() on each CPU. `deadlines`: a model has
+ * TSC_DEADLINE. */
+void tsc_begin_again(bool deadlines);
 /* This CPU's TSC counts from there; where by an offset, it is this_cpu()->tsc_offset now. */
 void tsc_reset(void);
 /* Spin for at least that long. */
