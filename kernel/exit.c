@@ -26,31 +26,28 @@ enum exit_action exit_fault_code(struct exit *exit, uint8_t vector, uint32_t err
     return EXIT_FAULT;
 }
 
-/* Where the guest changes CR4 or XCR0 without an exit, that is looked up when a leaf shows it. Latch
- * has the guest's XCR0 and MSRs loaded all the time. */
-static void follow_registers(struct vcpu *v)
-{
-    struct cpuid_dynamic *d = &v->dynamic;
-    const uint64_t cr4 = backend_read_cr4(v);
-    const uint64_t xcr0 = v->rules.xcr0_allowed != 0 ? read_xcr0() : d->xcr0;
-    const uint64_t xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : d->xss;
-    const bool resized = xcr0 != d->xcr0 || xss != d->xss;
-    if (!resized && ((d->cr4 ^ cr4) & CPUID_DYNAMIC_CR4) == 0)
-        return;
-    d->cr4 = cr4;
-    d->xcr0 = xcr0;
-    d->xss = xss;
-    if (resized)
-        cpuid_dynamic_resize(d, v->model);
-    cpuid_dynamic_settle(d, v->model);
-}
-
 void exit_follow_cr4(struct vcpu *v, uint64_t cr4)
 {
     if (((v->dynamic.cr4 ^ cr4) & CPUID_DYNAMIC_CR4) == 0)
         return;
     v->dynamic.cr4 = cr4;
     cpuid_dynamic_settle(&v->dynamic, v->model);
+}
+
+/* Where the guest changes CR4 or XCR0 without an exit, that is looked up when a leaf shows it. Latch
+ * has the guest's XCR0 and MSRs loaded all the time. */
+static void follow_registers(struct vcpu *v)
+{
+    struct cpuid_dynamic *d = &v->dynamic;
+    const uint64_t xcr0 = v->rules.xcr0_allowed != 0 ? read_xcr0() : d->xcr0;
+    const uint64_t xss = v->rules.msr_groups >> MSR_GROUP_XSS & 1 ? rdmsr(MSR_XSS) : d->xss;
+    exit_follow_cr4(v, backend_read_cr4(v));
+    if (xcr0 == d->xcr0 && xss == d->xss)
+        return;
+    d->xcr0 = xcr0;
+    d->xss = xss;
+    cpuid_dynamic_resize(d, v->model);
+    cpuid_dynamic_settle(d, v->model);
 }
 
 static enum exit_action exit_cpuid(struct vcpu *v)

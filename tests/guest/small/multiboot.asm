@@ -3,17 +3,9 @@
 ; A 32-bit multiboot 1 ELF, as one that does not know Latch: prints on COM1 its command line and
 ; the command line and content of each of its modules, and powers off through ACPI's port of QEMU's
 ; and Bochs' chipset.
-bits 32
-global start
+%include "legacy32.inc"
 
-section .text
-header:
-    dd 0x1badb002, 3, -(0x1badb002 + 3)
-
-start:
-    mov esp, stack_end
-    cmp eax, 0x2badb002
-    jne .failure
+main:
     mov ebp, ebx
     mov esi, command_line
     call print
@@ -46,26 +38,10 @@ start:
     jmp .module
 .success:
     mov esi, success
-    jmp .end
-.failure:
-    mov esi, failure
-.end:
-    call print
-    jmp power_off
-
-%include "legacy32.inc"
+    jmp finish
 
 section .data
 command_line: db "multiboot: command line ", 0
 module: db "multiboot: module ", 0
 contains: db " contains ", 0
-success: db "multiboot: done"
-line_end: db 13, 10, 0
-failure: db "multiboot: wrong magic number", 13, 10, 0
-
-section .bss
-alignb 16
-    resb 4096
-stack_end:
-
-section .note.GNU-stack noalloc noexec nowrite progbits
+success: db "multiboot: done", 13, 10, 0
