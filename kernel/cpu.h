@@ -43,6 +43,7 @@ struct cpu {
     uint64_t tsc_moved;        /* (o) by how much its TSC was moved, by its guest or for it */
     uint64_t tsc_offset;       /* (o) of the guest's TSC from this CPU's */
     uint64_t tsc_adjust_zero;  /* (o) what IA32_TSC_ADJUST holds where its guest reads 0 */
+    uint64_t tsc_deadline;     /* (o) the last one that its guest wrote, where that exits */
     _Atomic unsigned int nmis; /* (a) NMIs taken in Latch that are the guest's */
     int (*work)(void *);       /* written by the caller before work_ready, read after */
     void *work_argument;

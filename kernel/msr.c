@@ -47,7 +47,7 @@ static const struct msr_rule common_rules[] = {
     MSR_RULE(0x2ff, 0x2ff, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
     MSR_RULE(0x400, 0x47f, MSR_GROUP_MCA, MSR_BANK_RULE, "machine checks are the guest's"),
     MSR_RULE(0x6a0, 0x6a8, MSR_GROUP_CET, MSR_PASS, "Latch uses no shadow stack"),
-    MSR_RULE(0x6e0, 0x6e0, MSR_GROUP_TSC_DEADLINE, MSR_PASS, "timers are the guest's"),
+    MSR_RULE(0x6e0, 0x6e0, MSR_GROUP_TSC_DEADLINE, MSR_TSC_RULE, "timers are the guest's"),
     MSR_RULE(0x6e1, 0x6e1, MSR_GROUP_PKS, MSR_PASS, "Latch uses no protection keys"),
     MSR_RULE(0x802, 0x82f, MSR_GROUP_X2APIC, MSR_PASS, "the interrupt controller is the guest's"),
     MSR_RULE(0x830, 0x830, MSR_GROUP_X2APIC, MSR_ICR_RULE, "INIT and SIPI start vCPUs"),
@@ -146,7 +146,7 @@ static struct passed pass_rule(const struct vcpu *v, const struct msr_rule *rule
     case MSR_XSS_RULE:
         return (struct passed){.read = true};
     case MSR_TSC_RULE:
-        return (struct passed){.read = tsc_reads_pass(msr)};
+        return (struct passed){.read = tsc_reads_pass(msr), .write = tsc_writes_pass(msr)};
     case MSR_ICR_RULE:
         return (struct passed){.read = true, .write = !v->vm->icr_trapped};
     case MSR_BANK_RULE:

@@ -176,15 +176,6 @@ static void renew_vcpu(struct vcpu *v)
     v->apic_dfr = UINT32_MAX;
 }
 
-static bool has_deadlines(void)
-{
-    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        if (vm.vcpu[i]->rules.msr_groups >> MSR_GROUP_TSC_DEADLINE & 1)
-            return true;
-    }
-    return false;
-}
-
 /* What is common, while no vCPU runs: on the boot vCPU's CPU. */
 static void renew_vm(void)
 {
@@ -206,7 +197,7 @@ static void renew_vm(void)
                    "Latch's memory");
     if (vm_renew_memory() != 0)
         end_refuse("relaunch: no memory for the page tables; set pool= or shadow= to more MiB");
-    tsc_begin_again(has_deadlines());
+    tsc_begin_again();
     xen_start();
     vm.relaunching = false;
     vm.ender = NULL;

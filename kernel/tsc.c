@@ -131,29 +131,59 @@ static uint64_t shift_of(uint32_t msr)
     return msr == MSR_TSC ? this_cpu()->tsc_offset : -this_cpu()->tsc_adjust_zero;
 }
 
+/* Of the guest's TSC from what this CPU compares a deadline with. */
+static uint64_t deadline_shift(void)
+{
+    return this_cpu()->tsc_offset + (machine_moves_deadlines() ? 0 : this_cpu()->tsc_moved);
+}
+
+/* Another that is as far off as the guest's. 0 is none, and what does not fit is never. */
+static uint64_t deadline_here(uint64_t deadline)
+{
+    const uint64_t guest = rdtsc() + this_cpu()->tsc_offset, here = guest - deadline_shift();
+    const uint64_t left = deadline > guest ? deadline - guest : 0;
+    if (deadline == 0)
+        return 0;
+    return here + left < here ? UINT64_MAX : here + left;
+}
+
 int tsc_read(uint32_t msr, uint64_t *value)
 {
     const int error = rdmsr_safe(msr, value);
-    *value += shift_of(msr);
+    if (msr != MSR_TSC_DEADLINE)
+        *value += shift_of(msr);
+    else if (*value != 0) /* it has not passed yet */
+        *value = this_cpu()->tsc_deadline;
     return error;
 }
 
 int tsc_write(uint32_t msr, uint64_t value)
 {
+    struct cpu *cpu = this_cpu();
     int error;
-    this_cpu()->tsc_moved += write_moves(msr, value - shift_of(msr), &error);
+    if (msr == MSR_TSC_DEADLINE) {
+        cpu->tsc_deadline = value;
+        return wrmsr_safe(msr, deadline_here(value));
+    }
+    cpu->tsc_moved += write_moves(msr, value - shift_of(msr), &error);
     return error;
 }
 
 bool tsc_reads_pass(uint32_t msr)
 {
+    if (msr == MSR_TSC_DEADLINE)
+        return deadline_shift() == 0;
     return msr == MSR_TSC || this_cpu()->tsc_adjust_zero == 0;
 }
 
-void tsc_begin_again(bool deadlines)
+bool tsc_writes_pass(uint32_t msr)
 {
-    const bool can = !deadlines || (has_adjust() && machine_moves_deadlines());
-    guest_zero = can ? tsc_host() : 0;
+    return msr == MSR_TSC_DEADLINE && deadline_shift() == 0;
+}
+
+void tsc_begin_again(void)
+{
+    guest_zero = tsc_host();
 }
 
 void tsc_reset(void)
@@ -163,13 +193,9 @@ void tsc_reset(void)
         cpu->tsc_adjust_zero = rdmsr(MSR_TSC_ADJUST) - cpu->tsc_moved - guest_zero;
         (void)wrmsr_safe(MSR_TSC_ADJUST, cpu->tsc_adjust_zero);
         cpu->tsc_moved = -guest_zero;
-        return;
+    } else {
+        cpu->tsc_offset = -(cpu->tsc_moved + guest_zero);
     }
-    cpu->tsc_offset = guest_zero != 0 ? -(cpu->tsc_moved + guest_zero) : 0;
-    if (guest_zero != 0 || cpu->tsc_moved == 0)
-        return;
-    (void)wrmsr_safe(MSR_TSC, tsc_host());
-    cpu->tsc_moved = 0;
 }
 
 uint64_t tsc_microseconds(void)

@@ -6,9 +6,8 @@
  *
  * RESET makes it 0 (SDM vol. 3 table 10-1, APM vol. 2 table 14-1), and so does a relaunch, on all CPUs
  * by the same to the tick: by IA32_TSC_ADJUST, which the guest then sees as 0 (reads of it exit from
- * there on); without that register by a TSC offset, but not if a model has TSC_DEADLINE, since that
- * is compared with the TSC without it. Where neither can be (on Bochs neither moves a deadline), the
- * next generation finds the TSC as if no guest had ever written to it.
+ * there on), without that register by a TSC offset. A deadline that the CPU compares with the TSC
+ * without it (by an offset, and on Bochs in any case) exits from there on, and is set as far off.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,15 +24,15 @@ uint64_t tsc_microseconds(void);
 uint64_t tsc_host(void);
 /* The TSC of a guest that has never written to it. */
 uint64_t tsc_guest(void);
-/* A guest's RDMSR and WRMSR of IA32_TSC and IA32_TSC_ADJUST of this CPU. -EIO if the CPU does not
- * take it. */
+/* A guest's RDMSR and WRMSR of IA32_TSC, IA32_TSC_ADJUST and IA32_TSC_DEADLINE of this CPU. -EIO if
+ * the CPU does not take it. */
 int tsc_read(uint32_t msr, uint64_t *value);
 int tsc_write(uint32_t msr, uint64_t value);
-/* Whether the hardware itself reads it as the guest is to see it. */
+/* Whether the hardware itself reads it as the guest is to see it, and takes what it writes. */
 bool tsc_reads_pass(uint32_t msr);
-/* The guest's RESET is now. Once, then tsc_reset() on each CPU. `deadlines`: a model has
- * TSC_DEADLINE. */
-void tsc_begin_again(bool deadlines);
+bool tsc_writes_pass(uint32_t msr);
+/* The guest's RESET is now. Once, then tsc_reset() on each CPU. */
+void tsc_begin_again(void);
 /* This CPU's TSC counts from there; where by an offset, it is this_cpu()->tsc_offset now. */
 void tsc_reset(void);
 /* Spin for at least that long. */

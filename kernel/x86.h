@@ -71,6 +71,7 @@ enum vector {
 #define MSR_SYSENTER_EIP   0x176U
 #define MSR_TSX_CTRL       0x122U
 #define MSR_PAT            0x277U
+#define MSR_TSC_DEADLINE   0x6e0U
 #define MSR_PKRS           0x6e1U
 #define MSR_X2APIC_ID      0x802U
 #define MSR_X2APIC_ICR     0x830U

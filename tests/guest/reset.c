@@ -16,6 +16,9 @@
 #define TSC_MOVE    (1UL << 40)
 #define TSC_SCALE   (1UL << 20) /* of what is kept of it */
 #define KEPT_TSC    (KEPT_BYTES - 2U)
+#define TSC_SOON    (1UL << 22)
+#define TSC_LOST    256U        /* at most, by writing a TSC without IA32_TSC_ADJUST */
+#define TSC_LATE    (1UL << 28) /* too much for a deadline, whatever the machine */
 
 static uint32_t directory[1024] __attribute__((aligned(4096)));
 static uint64_t pdpt[4] __attribute__((aligned(32)));
@@ -131,6 +134,55 @@ static void check_tsc_adjust(void)
     check(rdtsc() - before < TSC_MOVE, "reset.tsc-moves-back", "by 0x%lx", rdtsc() - before);
 }
 
+static volatile uint64_t passed; /* when a deadline had, 0: not yet */
+
+static void on_deadline(struct frame *frame)
+{
+    (void)frame;
+    passed = rdtsc();
+    apic_write(APIC_EOI, 0);
+}
+
+/* It reads back until it has passed, which is when the TSC that the guest sees gets there. */
+static void check_deadline(const char *name, uint64_t deadline, bool passes)
+{
+    uint64_t adjust;
+    const uint64_t lost = rdmsr_safe(MSR_TSC_ADJUST, &adjust) == 0 ? 0 : TSC_LOST;
+    const uint64_t begin = rdtsc(), end = begin + (passes ? TSC_LATE : TSC_SOON);
+    passed = 0;
+    wrmsr(MSR_TSC_DEADLINE, deadline);
+    const uint64_t found = rdmsr(MSR_TSC_DEADLINE);
+    if (deadline > begin)
+        check(found == deadline, name, "0x%lx reads back as 0x%lx", deadline, found);
+    while (passed == 0 && rdtsc() < end)
+        cpu_pause();
+    if (passes)
+        check(passed + lost >= deadline && passed >= begin, name, "0x%lx passed at 0x%lx", deadline,
+              passed);
+    else
+        check(passed == 0, name, "0x%lx passed at 0x%lx", deadline, passed);
+    if (!passes || !boot_word("keeps-deadlines", NULL))
+        check(rdmsr(MSR_TSC_DEADLINE) == (passes ? 0 : deadline), name, "then it reads as 0x%lx",
+              rdmsr(MSR_TSC_DEADLINE));
+    wrmsr(MSR_TSC_DEADLINE, 0);
+    check(rdmsr(MSR_TSC_DEADLINE) == 0, name, "0 does not stop it");
+}
+
+/* On each processor. Without deadlines there is nothing, and the suite knows where. */
+static void check_deadlines(void *argument)
+{
+    (void)argument;
+    char name[48];
+    if (!msrs_deadline_mode(VECTOR_TIMER))
+        return;
+    snprintf(name, sizeof(name), "reset.vcpu%u.deadline", this_processor()->index);
+    set_handler(VECTOR_TIMER, on_deadline);
+    check_deadline(name, rdtsc() + TSC_SOON, true);
+    check_deadline(name, 1, true);
+    check_deadline(name, TSC_FAR, false);
+    check_deadline(name, UINT64_MAX, false);
+}
+
 /* What it has come to since RESET: much less than at launch, after a firmware and a boot loader. */
 static uint64_t tsc_bound(uint64_t generation)
 {
@@ -172,7 +224,11 @@ static void check_reset(uint64_t generation)
             (void)processor_start(i);
         (void)run_on(i, check_msrs, &generation);
         check_tsc_of(i);
+        (void)run_on(i, check_deadlines, NULL);
     }
+    __asm__ volatile("sti");
+    check_deadlines(NULL);
+    __asm__ volatile("cli");
     check_tsc_msr();
     check_tsc_adjust();
 }

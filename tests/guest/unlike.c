@@ -23,7 +23,7 @@
 #define IN_TURN        32U  /* rounds in which each vCPU has one turn */
 #define DEFAULT_ROUNDS 20000UL
 #define TURNS_MAX      50000UL
-#define SIGNS          20U /* of life in each phase */
+#define SIGNS          100U /* of life in each phase */
 
 typedef uint64_t table[512] __attribute__((aligned(4096)));
 

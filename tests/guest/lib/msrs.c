@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #define MSR_TSC            0x10U
-#define MSR_TSC_DEADLINE   0x6e0U
 #define X2APIC_FIRST       0x800U
 #define X2APIC_LAST        0x8ffU
 #define LVT_MASKED         0x10000U
@@ -106,16 +105,23 @@ static void change_bit(uint32_t msr, uint64_t value, void *changed)
     }
 }
 
-/* A deadline can be written only where the timer is in that mode. */
-static void set_deadline(unsigned int *changed)
+/* Only in that mode a deadline can be written. */
+bool msrs_deadline_mode(uint32_t lvt)
 {
     uint32_t a, b, c, d;
-    uint64_t now;
     cpuid_raw(1, 0, &a, &b, &c, &d);
     if (!(c & LEAF1_TSC_DEADLINE))
-        return;
-    apic_write(APIC_LVT_TIMER, LVT_MASKED | LVT_DEADLINE);
+        return false;
+    apic_write(APIC_LVT_TIMER, lvt | LVT_DEADLINE);
     __asm__ volatile("mfence");
+    return true;
+}
+
+static void set_deadline(unsigned int *changed)
+{
+    uint64_t now;
+    if (!msrs_deadline_mode(LVT_MASKED))
+        return;
     wrmsr(MSR_TSC_DEADLINE, DEADLINE_FAR);
     if (rdmsr_safe(MSR_TSC_DEADLINE, &now) != 0 || now != DEADLINE_FAR)
         broken("the deadline reads back as 0x%lx", now);

@@ -18,6 +18,11 @@ extern const struct msr_span possible_msrs[MSR_SPANS];
  */
 bool msrs_are_as_kept(unsigned int index, bool first);
 
+/* Has the local APIC's timer go by IA32_TSC_DEADLINE, with this (vector, mask) in its LVT entry. False
+ * where there is none. */
+#define MSR_TSC_DEADLINE 0x6e0U
+bool msrs_deadline_mode(uint32_t lvt);
+
 /* Gives each of those that can be written one bit another value. Returns how many took it. */
 unsigned int msrs_change(void);
 
