@@ -241,16 +241,19 @@ def test_rdpid_beside_rdtscp(boot):
 
 
 SGX_LATCH = BUILD / "test/latch-sgx.elf"
+STATES_LATCH = BUILD / "test/latch-states.elf"
 
 # On Bochs an APIC that was turned off stays dead until RESET, and with it the vCPU's neighbours
 # cannot be called: it is turned off only where the vCPU is alone. So is MONITOR shown only there.
-# No emulator has protection keys beside VMX, nor a state that XSS can turn on: those, with all other
-# causes at once, are tests/unit/test_cpuid_seal.c's.
+# No emulator has protection keys beside VMX, nor a state that XSS can turn on, but for what Bochs' CPUID
+# leaves out (tests/fake/states.c).
 DYNAMIC = {
     "qemu-amd": ("qemu-amd", [], "osxsave ospke xcr0 apic", [0, 1]),
     "qemu-amd-sgx-tsx": ("qemu-amd", ["--latch", SGX_LATCH], "tsx-ctrl", [0, 1]),
     "bochs-intel": ("bochs-intel", [], "osxsave xcr0", [0, 1]),
     "bochs-intel-alone": ("bochs-intel", ["--vcpus", "1"], "osxsave monitor xcr0 apic", [0]),
+    "bochs-intel-states": ("bochs-intel", ["--cpu", "tigerlake", "--latch", STATES_LATCH],
+                           "osxsave ospke xcr0 xss", [0, 1]),
     "bochs-amd": ("bochs-amd", [], "osxsave xcr0", [0, 1]),
     "bochs-amd-alone": ("bochs-amd", ["--vcpus", "1"], "osxsave xcr0 apic", [0]),
 }
@@ -260,9 +263,9 @@ DYNAMIC = {
 def test_dynamic(boot, name):
     """Each cause of a dynamic bit, on each vCPU alone: that bit follows, and no other."""
     machine, arguments, causes, vcpus = DYNAMIC[name]
-    append = "tsx-ctrl" if causes == "tsx-ctrl" else ""
+    append = "tsx-ctrl" if causes == "tsx-ctrl" else "cet-states" if "xss" in causes else ""
     if machine != "qemu-amd":
-        append = "apic-once" if arguments else "one-way-apic"
+        append += " one-way-apic" if len(vcpus) > 1 else " apic-once"
     booted = run_payload(boot, machine, "dynamic", append, "test-hypercalls=on", arguments)
     for cause in causes.split() + ["all"]:
         for vcpu in vcpus:
@@ -284,6 +287,7 @@ def test_sgx_off_until_reset(boot):
 
 
 def test_no_fake_in_latch(make):
-    """What fakes SGX is in the test image and cannot be in Latch itself."""
-    assert "__wrap_spec_apply" in make("nm", SGX_LATCH)
+    """What fakes SGX or CET's states is in a test image and cannot be in Latch itself."""
+    for fake in (SGX_LATCH, STATES_LATCH):
+        assert "__wrap_spec_apply" in make("nm", fake)
     assert "__wrap_" not in make("nm", BUILD / "latch.elf")

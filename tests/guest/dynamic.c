@@ -6,7 +6,8 @@
  * is so at once, SGX turned off with it.
  *
  * The words: `one-way-apic`, an APIC that was turned off stays dead; `apic-once`, the same, but it may;
- * `tsx-ctrl`, IA32_TSX_CTRL is there though no MSR says so, and keeps nothing (tests/fake/sgx.c).
+ * `tsx-ctrl`, IA32_TSX_CTRL is there though no MSR says so, and keeps nothing (tests/fake/sgx.c);
+ * `cet-states`, IA32_XSS takes them though no feature of the model does (tests/fake/states.c).
  */
 #include "cpuid/dynamic.h"
 #include "cpuid/capture.h"
@@ -24,6 +25,7 @@
 #define LEAF7_ECX_OSPKE     (1U << 4)
 #define LEAF7_EBX_SGX       (1U << 2)
 #define XSAVE1_EAX_COMPACT  (1U << 1 | 1U << 3)
+#define CET_STATES          (1UL << 11 | 1UL << 12)
 #define MSR_MISC_ENABLE     0x1a0U
 #define MSR_MC0_CTL         0x400U
 #define MISC_ENABLE_MONITOR (1UL << 18)
@@ -353,6 +355,8 @@ int main(void)
         return 0;
     }
     (void)sealed_model(0, &rules);
+    if (boot_word("cet-states", NULL))
+        rules.xss_allowed = CET_STATES;
     unsigned int vcpus = processor_start_all();
     observed = vcpus > 1;
     complete_causes();
