@@ -155,6 +155,16 @@ def test_exact_bare(boot):
     assert "known" not in booted.text
 
 
+def test_exact_keys(boot):
+    """Protection keys on VMX: Bochs takes them for supervisors' pages and not for supervisors, bare
+    too. On shadow tables nothing is left of that."""
+    words = ["--paging", "shadow", "--cpu", "tigerlake", "--latch", BUILD / "test/latch-states.elf"]
+    booted = run(boot, "exact", "bochs-intel", words,
+                 f"vendor=intel nothing=ones only=4level sample={31 if ALL else 311}")
+    assert total(booted, "exact") > 9_000
+    assert booted.lines("info exact: .*, pku 1"), booted.tail(60)
+
+
 def unlike(boot, machine, paging, vcpus, conf, append, words=()):
     """All rounds were made, in the end; a round is one access by each vCPU."""
     words = ["--vcpus", vcpus, "--conf", f"paging={paging} {conf}".strip(), *words]
