@@ -289,6 +289,23 @@ static void print_progress(const char *phase, unsigned long done, unsigned long 
         printf("info unlike: %s %lu of %lu\n", phase, done, last);
 }
 
+/* By HLT: who spins is given as much of an emulator's host as the one whose turn it is. */
+static void wait_for_turn(unsigned long wanted)
+{
+    __asm__ volatile("cli");
+    while (turn < wanted)
+        __asm__ volatile("sti; hlt; cli");
+}
+
+static void pass_turn(unsigned int index)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    turn = turn + 1;
+    for (unsigned int i = 0; i < count; i++)
+        if (i != index)
+            apic_send(processors[i].apic_id, ICR_FIXED | VECTOR_WAKE);
+}
+
 /* Each in turn, in an order that changes; who is first may change an entry. */
 static void take_turns(struct participant *me, unsigned int index)
 {
@@ -300,13 +317,12 @@ static void take_turns(struct participant *me, unsigned int index)
         unsigned int place = (unsigned int)((index + round / 3U) % count);
         if (round & 1U)
             place = count - 1U - place;
-        wait_for(&turn, round * count + place);
+        wait_for_turn(round * count + place);
         for (unsigned int i = 0; place == 0 && i < PROBES / 2U; i++)
             change_probe((unsigned int)next_random(&me->seed) % PROBES, &me->seed);
         for (unsigned int i = 0; i < IN_TURN; i++)
             take_part_alone(me, &seed);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        turn = turn + 1;
+        pass_turn(index);
     }
 }
 
