@@ -7,9 +7,9 @@
  */
 #include "tests/fake/sgx.h"
 #include "cpuid/policy.h"
-#include "cpuid/spec.h"
 #include "kernel/x86.h"
 #include "svm/internal.h"
+#include "tests/fake/spec_apply.h"
 #include <string.h>
 
 #define LEAF_SGX     0x12U
@@ -17,11 +17,6 @@
 
 #define MSR_ARCH_CAPABILITIES 0x10aU
 #define ARCH_TSX_CTRL         (1UL << 7)
-
-int __real_spec_apply(const char *spec, struct model *m, const struct model *host,
-                      const struct enforceable *can, char *message, size_t size);
-int __wrap_spec_apply(const char *spec, struct model *m, const struct model *host,
-                      const struct enforceable *can, char *message, size_t size);
 
 int __wrap_spec_apply(const char *spec, struct model *m, const struct model *host,
                       const struct enforceable *can, char *message, size_t size)

@@ -7,7 +7,7 @@
  */
 #include "cpuid/capture.h"
 #include "cpuid/rules.h"
-#include "cpuid/spec.h"
+#include "tests/fake/spec_apply.h"
 
 #define LEAF_XSTATE     0xdU
 #define STATE_PKRU      9U
@@ -34,11 +34,6 @@ int __wrap_model_capture(struct model *m, cpuid_fn *fn, void *ctx)
     int error = __real_model_capture(m, fn, ctx);
     return error != 0 ? error : set_state(m, STATE_PKRU, PKRU_BYTES, PKRU_OFFSET, 0);
 }
-
-int __real_spec_apply(const char *spec, struct model *m, const struct model *host,
-                      const struct enforceable *can, char *message, size_t size);
-int __wrap_spec_apply(const char *spec, struct model *m, const struct model *host,
-                      const struct enforceable *can, char *message, size_t size);
 
 int __wrap_spec_apply(const char *spec, struct model *m, const struct model *host,
                       const struct enforceable *can, char *message, size_t size)

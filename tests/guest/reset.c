@@ -16,7 +16,7 @@
 #define TSC_MOVE    (1UL << 40)
 #define TSC_SCALE   (1UL << 20) /* of what is kept of it */
 #define KEPT_TSC    (KEPT_BYTES - 2U)
-#define TSC_SOON    (1UL << 22)
+#define TSC_SOON    (1UL << 20)
 #define TSC_LOST    256U        /* at most, by writing a TSC without IA32_TSC_ADJUST */
 #define TSC_LATE    (1UL << 28) /* too much for a deadline, whatever the machine */
 
