@@ -63,11 +63,11 @@ static enum exit_action exit_cpuid(struct vcpu *v)
     return EXIT_NEXT;
 }
 
-/* SDM vol. 2, XSETBV: the CPU has checked CPL and CR4.OSXSAVE before the exit. */
+/* SDM vol. 2, XSETBV. CR4.OSXSAVE was checked before the exit; CPL was not on SVM, nor on Bochs. */
 static enum exit_action exit_xsetbv(struct vcpu *v, struct exit *exit)
 {
     uint64_t value = (v->regs.rdx & UINT32_MAX) << 32 | (v->regs.rax & UINT32_MAX);
-    if ((uint32_t)v->regs.rcx != 0 || !rules_xcr0_valid(&v->rules, value))
+    if (backend_cpl(v) != 0 || (uint32_t)v->regs.rcx != 0 || !rules_xcr0_valid(&v->rules, value))
         return exit_fault_code(exit, VECTOR_GP, 0);
     write_xcr0(value);
     follow_registers(v);

@@ -56,6 +56,11 @@ static void check_control_registers(void)
     check_equal("refused.efer-svme-reads-0", 0, rdmsr(MSR_EFER) & EFER_SVME);
 }
 
+static void load_xcr0_by_user(void *value)
+{
+    run_at_cpl3(load_xcr0, value);
+}
+
 static void check_xcr0(void)
 {
     uint32_t a, b, c, d;
@@ -70,6 +75,7 @@ static void check_xcr0(void)
     check_faults("refused.xcr0-without-x87", VECTOR_GP, load_xcr0, 2);
     check_faults("refused.xcr0-avx-without-sse", VECTOR_GP, load_xcr0, 5);
     check_faults("refused.xcr0-bit-62", VECTOR_GP, load_xcr0, 3UL | 1UL << 62);
+    check_faults("refused.xcr0-by-user", VECTOR_GP, load_xcr0_by_user, 3);
     check_equal("refused.xcr0-as-before", 1, read_xcr0());
     check_faults("refused.xcr0-sse-taken", NO_FAULT, load_xcr0, 3);
     check_equal("refused.xcr0-sse-reads", 3, read_xcr0());
