@@ -83,6 +83,41 @@ static void decode_instruction(const struct svm_vcpu *svm, struct exit *exit, en
     exit->length = svm_saved_length(svm);
 }
 
+/*
+ * Go on behind the instruction, as if it had run: RF and the interrupt shadow end with it, and TF
+ * traps (§3.1.6, §13.1.4). Nothing changes if its bytes are no longer there to be measured.
+ */
+static void skip(struct vcpu *v, const struct exit *exit)
+{
+    struct vmcb *vmcb = vmcb_of(v);
+    unsigned int length = exit->length;
+
+    if (!length) {
+        struct insn insn;
+        length = svm_decode(v, true, &insn);
+        if (!length)
+            return;
+    }
+    vmcb->save.rip += length;
+    if (!svm_in_64_bit_mode(vmcb))
+        vmcb->save.rip = (uint32_t)vmcb->save.rip;
+    vmcb->save.rflags &= ~RFLAGS_RF;
+    vmcb->control.interrupt_shadow &= ~INTERRUPT_SHADOW;
+    if (vmcb->save.rflags & RFLAGS_TF) {
+        vmcb_set_dr6(vmcb, vmcb->save.dr6 | DR6_BS);
+        vmcb_set_dr7(vmcb, vmcb->save.dr7 & ~DR7_GD);
+        (void)svm_inject(v, &(struct event){.type = EVENT_EXCEPTION, .vector = VECTOR_DB});
+    }
+}
+
+/* INVD would lose what Latch's caches hold: WBINVD is a valid form of it. */
+static void invd(struct vcpu *v, struct exit *exit)
+{
+    wbinvd();
+    exit->length = svm_saved_length(svm_of(v));
+    skip(v, exit);
+}
+
 /* Fill *exit from the VMCB. False if the exit was svm/'s own business and is done with. */
 static bool decode(struct vcpu *v, struct exit *exit)
 {
@@ -162,6 +197,9 @@ static bool decode(struct vcpu *v, struct exit *exit)
             svm_open_gif();
         exit->kind = EXIT_INIT;
         return true;
+    case VMEXIT_INVD:
+        invd(v, exit);
+        return false;
     case VMEXIT_IRET:
         svm_step_iret(v);
         return false;
@@ -181,33 +219,6 @@ static bool decode(struct vcpu *v, struct exit *exit)
         return nmis;
     }
     return true;
-}
-
-/*
- * Go on behind the instruction, as if it had run: RF and the interrupt shadow end with it, and TF
- * traps (§3.1.6, §13.1.4). Nothing changes if its bytes are no longer there to be measured.
- */
-static void skip(struct vcpu *v, const struct exit *exit)
-{
-    struct vmcb *vmcb = vmcb_of(v);
-    unsigned int length = exit->length;
-
-    if (!length) {
-        struct insn insn;
-        length = svm_decode(v, true, &insn);
-        if (!length)
-            return;
-    }
-    vmcb->save.rip += length;
-    if (!svm_in_64_bit_mode(vmcb))
-        vmcb->save.rip = (uint32_t)vmcb->save.rip;
-    vmcb->save.rflags &= ~RFLAGS_RF;
-    vmcb->control.interrupt_shadow &= ~INTERRUPT_SHADOW;
-    if (vmcb->save.rflags & RFLAGS_TF) {
-        vmcb_set_dr6(vmcb, vmcb->save.dr6 | DR6_BS);
-        vmcb_set_dr7(vmcb, vmcb->save.dr7 & ~DR7_GD);
-        (void)svm_inject(v, &(struct event){.type = EVENT_EXCEPTION, .vector = VECTOR_DB});
-    }
 }
 
 static bool carry_out(struct vcpu *v, struct exit *exit)

@@ -58,10 +58,10 @@ static void exception_or_nmi(struct vcpu *v, struct exit *exit, struct detail *d
     detail->done = true;
 }
 
-/* INVD would lose what other guests' and Latch's caches hold: WBINVD is a valid form of it. */
+/* INVD would lose what Latch's caches hold: WBINVD is a valid form of it. */
 static void invd(const struct exit *exit, struct detail *detail)
 {
-    __asm__ volatile("wbinvd" : : : "memory");
+    wbinvd();
     vmx_skip(exit->length);
     detail->done = true;
 }

@@ -52,6 +52,8 @@ static struct sample samples[] = {
     SAMPLE("67-f3-in-al-imm", 0, 0, 0x67, 0xf3, 0xe4, 0x44),
     SAMPLE("out-imm-al", 0, 0, 0xe6, 0x44),
     SAMPLE("66-out-dx-ax", 0, 0, 0x66, 0xef),
+    SAMPLE("invd", 0, 0, 0x0f, 0x08),
+    SAMPLE("rexw-invd", 0, 0, 0x48, 0x0f, 0x08),
     SAMPLE("hypercall", HYPERCALL_VERSION, 0, 0x0f, 0x01, 0xc1),
     SAMPLE("rexw-hypercall", HYPERCALL_VERSION, 0, 0x48, 0x0f, 0x01, 0xc1),
     SAMPLE("es-hypercall", HYPERCALL_VERSION, 0, 0x26, 0x0f, 0x01, 0xc1),
