@@ -3,7 +3,6 @@
 #include "kernel/apic.h"
 #include "kernel/backend.h"
 #include "kernel/console.h"
-#include "kernel/machine.h"
 #include "kernel/smp.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
@@ -25,7 +24,7 @@ bool ipi_trap_needed(void)
 static bool stays_trapped(void)
 {
     return vm.config->icr_trap == ICR_TRAP_KEEP ||
-           (vm.config->icr_trap == ICR_TRAP_AUTO && !machine_catches_init());
+           (vm.config->icr_trap == ICR_TRAP_AUTO && !vm.init_exits);
 }
 
 static void kick(struct vcpu *v)
@@ -69,7 +68,7 @@ static bool addressed(const struct vcpu *sender, const struct vcpu *target, cons
 
 static void send_startup(struct vcpu *target, const struct icr *icr)
 {
-    if (target->status != VCPU_WAIT_FOR_SIPI)
+    if (target->status != VCPU_WAIT_FOR_SIPI && !target->init_pending)
         return; /* ignored by a CPU that runs (SDM vol. 3 §9.4.4.1) */
     target->sipi_vector = (int)(icr->low & ICR_VECTOR);
     kick(target);
@@ -187,7 +186,8 @@ static bool sends_unseen(const struct vcpu *v)
 /* A SIPI that another vCPU's CPU sends by itself from now on would be lost on a CPU in Latch. */
 void ipi_init_arrived(struct vcpu *v)
 {
-    v->sipi_vector = -1; /* one that came before the INIT, too late to be needed */
+    v->sipi_vector = -1;    /* one that came before the INIT, too late to be needed */
+    v->init_pending = true; /* so that one that is seen from now on is kept for after it */
     vm_lock(v);
     vm.icr_trapped = true;
     /* Without memory for it the page is absent, and its accesses exit all the same. */

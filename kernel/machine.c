@@ -46,12 +46,13 @@ static const struct machine machines[] = {
      .moves_deadlines = true},
 };
 static const struct machine *machine = &machines[sizeof(machines) / sizeof(machines[0]) - 1];
+static bool hypervisor;
 
 void machine_detect(const char oem[6])
 {
     uint32_t a, text[4] = {0};
     cpuid_raw(1, 0, &a, &text[0], &text[1], &text[2]);
-    bool hypervisor = text[1] >> 31;
+    hypervisor = text[1] >> 31;
     memset(text, 0, sizeof(text));
     if (hypervisor)
         cpuid_raw(0x40000000U, 0, &a, &text[0], &text[1], &text[2]);
@@ -65,6 +66,10 @@ void machine_detect(const char oem[6])
 const char *machine_name(void)
 {
     return machine->name;
+}
+bool machine_has_hypervisor(void)
+{
+    return hypervisor;
 }
 bool machine_emulated(void)
 {

@@ -11,6 +11,8 @@
 void machine_detect(const char oem[6]);
 /* Its name for the console. */
 const char *machine_name(void);
+/* CPUID says that a hypervisor is below Latch. */
+bool machine_has_hypervisor(void);
 /* It is a software emulator. */
 bool machine_emulated(void);
 /* An INIT to a CPU that runs the guest reaches Latch by an exit. */

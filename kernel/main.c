@@ -260,7 +260,7 @@ static _Noreturn void enter_guest(void)
     memory_count(&total, &unused);
     console_line("memory: pool of %u pages, %u in use", total, total - unused);
     console_line("dma: no IOMMU is used: the guest's devices can reach Latch's memory");
-    if (config.icr_trap == ICR_TRAP_STARTUP && !machine_catches_init() && cpu_count > 1)
+    if (config.icr_trap == ICR_TRAP_STARTUP && !vm.init_exits && cpu_count > 1)
         console_line("ipi: icr-trap=startup: an INIT after all vCPUs are up escapes Latch here");
     if (!exact_everywhere())
         end_mark_inexact();

@@ -102,7 +102,7 @@ struct vcpu {
     _Atomic(enum vcpu_status) status; /* (a) */
     _Atomic int sipi_vector;          /* (a) -1: none yet */
     _Atomic bool kicked;         /* (a) an NMI by Latch is on its way; cleared by who takes it */
-    _Atomic bool init_pending;   /* (a) another vCPU sent it an INIT: stop and wait for a SIPI */
+    _Atomic bool init_pending;   /* (a) an INIT came for it: stop and wait for a SIPI */
     _Atomic bool at_lock;        /* (a) it waits in Latch: for the VM's lock, or in vm_call() */
     _Atomic bool flush;          /* (a) the nested tables lost rights: the back end flushes, and
                                     * clears it, before the next entry */

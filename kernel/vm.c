@@ -185,6 +185,7 @@ int vm_build_memory(void)
     struct backend_caps caps = {.format = NULL};
     struct table_format format;
     backend_caps(&caps);
+    vm.init_exits = caps.init_exits;
     vm.env = (struct mmu_env){.alloc_page = memory_env_alloc,
                               .free_page = memory_env_free,
                               .map = memory_env_map,

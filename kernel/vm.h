@@ -35,6 +35,7 @@ struct vm {
     uint64_t filled;              /* (c) below it all is mapped before the guest starts */
     _Atomic unsigned int started; /* (a) vCPUs that have left wait-for-SIPI at least once */
     _Atomic bool icr_trapped;     /* (a) writes to the ICR exit */
+    bool init_exits; /* (c) an INIT to a CPU that runs the guest reaches Latch by itself */
     _Atomic uint64_t forbidden;   /* (a) guest accesses to Latch's memory */
     bool relaunching;             /* written before `ender`: the guest begins anew */
     _Atomic(struct vcpu *) ender; /* (a) the vCPU that ends the run; the others stop */

@@ -46,7 +46,9 @@ void svm_caps(struct backend_caps *caps)
         .accessed_dirty = true, /* NPT has them always */
         .five_level =
             read_cr4() & CR4_LA57, /* NPT has the depth of Latch's own tables (§15.25.3) */
-        .init_exits = machine_catches_init(),
+        /* A hypervisor may keep VM_CR.R_INIT and not act by it, as KVM does: the INIT of the exit
+         * would then reset the CPU as soon as GIF is 1. */
+        .init_exits = machine_catches_init() && !machine_has_hypervisor(),
         .format = "NPT",
     };
 }

@@ -102,8 +102,6 @@ static inline bool feature_control_allows(uint64_t value)
 #define EPT_CAP_INVVPID_ALL     (1UL << 42)
 #define EPT_CAP_INVVPID_LOCAL   (1UL << 43) /* all but global */
 
-#define MISC_WAIT_FOR_SIPI (1UL << 8)
-
 /* One word of controls: its field, in MSR order. */
 enum control_word { WORD_PIN, WORD_PROC, WORD_PROC2, WORD_EXIT, WORD_ENTRY, CONTROL_WORDS };
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "kernel/machine.h"
 #include "kernel/x86.h"
 #include "vmx/controls.h"
 #include "vmx/paging.h"
@@ -188,7 +189,7 @@ void vmx_caps(struct backend_caps *caps)
         .accessed_dirty = cap & EPT_CAP_ACCESSED_DIRTY,
         .five_level = cap & EPT_CAP_5_LEVELS,
         .narrow = can_be_narrow(cap),
-        .init_exits = rdmsr(MSR_VMX_MISC) & MISC_WAIT_FOR_SIPI,
+        .init_exits = machine_catches_init(),
         .format = "EPT",
     };
 }
