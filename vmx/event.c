@@ -86,10 +86,17 @@ bool vmx_inject(struct vcpu *v, const struct event *event, uint32_t vectoring)
     return true;
 }
 
+/*
+ * A trap that waits comes first, and injection would drop it (§27.7.3). Blocking by STI opens no window
+ * (table C-1: the exit comes at once, with it still there), and does not hold back an NMI.
+ */
 void vmx_pend_nmi(struct vcpu *v)
 {
-    const uint32_t blocking = BLOCKED_BY_NMI | BLOCKED_BY_MOV_SS | BLOCKED_BY_STI;
-    if (!event_waits() && !(vmread32(VMCS_GUEST_INTERRUPTIBILITY) & blocking)) {
+    const uint32_t state = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
+    const bool blocked = state & (BLOCKED_BY_NMI | BLOCKED_BY_MOV_SS);
+    if (!blocked && !event_waits() && vmread(VMCS_GUEST_PENDING_DEBUG) == 0) {
+        if (state & BLOCKED_BY_STI)
+            vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, state & ~BLOCKED_BY_STI);
         deliver(info_of(INFO_NMI, VECTOR_NMI), 0);
         return;
     }

@@ -9,9 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE   4096U
-#define DR6_BS (1UL << 14)
-#define DR6_B0 (1UL << 0)
+#define PAGE      4096U
+#define APIC_PAGE 0xfee00000UL
+#define DR6_BS    (1UL << 14)
+#define DR6_B0    (1UL << 0)
 
 /* RAX and RCX before it; the bytes run with RDX = 0x44. */
 struct sample {
@@ -121,7 +122,7 @@ static void on_debug(struct frame *frame)
     write_dr6(0xffff0ff0UL);
 }
 
-extern const char step_cpuid_end[], step_in_end[], step_rdmsr_end[], shadow_end[];
+extern const char step_cpuid_end[], step_in_end[], step_rdmsr_end[], step_nmi_end[], shadow_end[];
 extern const char breakpoint_at[], breakpoint_next[];
 
 static void check_step(const char *name, const char *wanted_rip)
@@ -165,6 +166,20 @@ static void step_rdmsr(void)
                      : "memory", "cc");
 }
 
+/* The trap comes before the NMI (SDM vol. 3 §6.9), which the write itself has sent. */
+static void step_nmi(void)
+{
+    volatile uint32_t *const icr = (volatile uint32_t *)(APIC_PAGE + APIC_ICR);
+    const unsigned int before = this_processor()->nmis;
+    apic_write(APIC_ICR + 0x10U, this_processor()->apic_id << 24);
+    __asm__ volatile(SET_TF "movl %1, %0\nstep_nmi_end: nop\n\tnop"
+                     : "=m"(*icr)
+                     : "r"(ICR_NMI)
+                     : "memory", "cc");
+    check_step("nmi", step_nmi_end);
+    check_equal("length.step-nmi.nmis", before + 1, this_processor()->nmis);
+}
+
 static void check_single_steps(void)
 {
     set_handler(VECTOR_DB, on_debug);
@@ -174,6 +189,7 @@ static void check_single_steps(void)
     check_step("in", step_in_end);
     step_rdmsr();
     check_step("rdmsr", step_rdmsr_end);
+    step_nmi();
 }
 
 /* A breakpoint on CPUID itself, and one on what follows it (SDM vol. 3 §18.3.1.1). */
