@@ -10,14 +10,16 @@
 #define COM1        0x3f8U
 #define PCI_PORTS   0xd00U
 
-#define KEYBOARD_DATA   0x60U
-#define RESET_CONTROL   0xcf9U
-#define RESET_CPU       (1U << 2)
-#define FAST_RESET      1U
-#define PULSE_MASK      0xf1U /* a pulse of bit 0, the reset line, and any others */
-#define PULSE_RESET     0xf0U
-#define WRITE_OUTPUT    0xd1U
-#define OUTPUT_NO_RESET 1U
+#define KEYBOARD_DATA    0x60U
+#define KEYBOARD_COMMAND 0x64U
+#define SYSTEM_CONTROL   0x92U
+#define RESET_CONTROL    0xcf9U
+#define RESET_CPU        (1U << 2)
+#define FAST_RESET       1U
+#define PULSE_MASK       0xf1U /* a pulse of bit 0, the reset line, and any others */
+#define PULSE_RESET      0xf0U
+#define WRITE_OUTPUT     0xd1U
+#define OUTPUT_NO_RESET  1U
 
 enum port_action {
     PORT_PASS,
@@ -51,8 +53,8 @@ static struct port_rule rules[] = {
     RULE(1, 0, PORT_ACPI_RESET, "resets the machine"),
     RULE(1, 0, PORT_KEYBOARD_OUTPUT, "resets the machine"),
     RULE(1, 0, PORT_RESET_CONTROL, "resets the machine; PCI's address register is around it"),
-    RULE(0x0064, 0x0064, PORT_KEYBOARD_COMMAND, "resets the machine"),
-    RULE(0x0092, 0x0092, PORT_SYSTEM_CONTROL, "resets the machine; A20 gate"),
+    RULE(KEYBOARD_COMMAND, KEYBOARD_COMMAND, PORT_KEYBOARD_COMMAND, "resets the machine"),
+    RULE(SYSTEM_CONTROL, SYSTEM_CONTROL, PORT_SYSTEM_CONTROL, "resets the machine; A20 gate"),
     RULE(0x5658, 0x5659, PORT_DENY, "VMware's backdoor: the model is no VMware guest"),
     RULE(0x0000, 0x000f, PORT_PASS, "DMA controller"),
     RULE(0x0020, 0x0021, PORT_PASS, "interrupt controller"),
@@ -112,6 +114,12 @@ static const struct port_rule *find(unsigned int port)
     return number != 0 ? &rules[number - 1] : NULL;
 }
 
+/* There its own line, or PCI's, watches for more than the value that the FADT tells of. */
+static bool has_reset_line(uint64_t port)
+{
+    return port == KEYBOARD_COMMAND || port == SYSTEM_CONTROL || (port & ~7UL) == PCI_ADDRESS;
+}
+
 void port_trap_all(void)
 {
     if (vm.config->console != COM1)
@@ -119,7 +127,7 @@ void port_trap_all(void)
     if (vm.acpi->pm1a_control.space == ACPI_SPACE_IO)
         fill(RULE_PM1A, vm.acpi->pm1a_control.address, 2);
     if (vm.acpi->reset_supported && vm.acpi->reset.space == ACPI_SPACE_IO &&
-        (vm.acpi->reset.address & ~7UL) != PCI_ADDRESS)
+        !has_reset_line(vm.acpi->reset.address))
         fill(RULE_ACPI_RESET, vm.acpi->reset.address, 1);
     /* It lies within PCI's address register, so that each of PCI's accesses exits: only where a reset
      * is not simply the hardware's, which with on-reset=reset comes to the same but for Latch's own
@@ -226,13 +234,14 @@ static enum exit_action write_port(struct vcpu *v, const struct exit *exit,
         return EXIT_NEXT;
     if (control & SLP_EN)
         return enter_sleep(v, exit, control);
+    const uint32_t from_rule = rule->first >= port ? value >> 8 * (rule->first - port) : 0;
     if (rule->first >= port && !is_pci_address(exit)) {
-        const char *reason = resets(rule, value >> 8 * (rule->first - port));
+        const char *reason = resets(rule, from_rule);
         if (reason != NULL)
             return vm_reset(v, reason);
     }
     if (rule->action == PORT_KEYBOARD_COMMAND)
-        trap_keyboard_output((uint8_t)value == WRITE_OUTPUT);
+        trap_keyboard_output((uint8_t)from_rule == WRITE_OUTPUT);
     else if (rule->action == PORT_KEYBOARD_OUTPUT)
         trap_keyboard_output(false);
     port_out(port, size, value);

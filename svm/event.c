@@ -61,8 +61,9 @@ void svm_intercept_exceptions(struct vcpu *v)
 }
 
 /*
- * The instruction runs with RFLAGS.TF set, without its intercept. With every exception intercepted,
- * its own faults end the step too.
+ * The instruction runs with RFLAGS.TF set, without its intercept, and in an interrupt shadow: no
+ * interrupt may come before it, and push TF. With every exception intercepted, its own faults end the
+ * step too.
  */
 static void begin_step(struct vcpu *v, enum svm_step step)
 {
@@ -74,6 +75,7 @@ static void begin_step(struct vcpu *v, enum svm_step step)
     svm->step_own_dr6 = vmcb->save.dr6;
     svm->step_own_cr0 = vmcb->save.cr0;
     vmcb->save.rflags |= RFLAGS_TF;
+    vmcb->control.interrupt_shadow |= INTERRUPT_SHADOW;
     vmcb_set_dr6(vmcb, vmcb->save.dr6 & ~DR6_CAUSES);
     vmcb_intercept(vmcb, INTERCEPT_EXCEPTIONS, ALL_EXCEPTIONS, true);
 }
@@ -86,7 +88,7 @@ void svm_step_iret(struct vcpu *v)
     vmcb_intercept(vmcb_of(v), 3, INTERCEPT_IRET, false);
 }
 
-/* No interrupt may come before it, and push TF. */
+/* An LMSW may exit twice, by both intercepts of CR0. */
 void svm_step_msw(struct vcpu *v, bool write)
 {
     struct vmcb *vmcb = vmcb_of(v);

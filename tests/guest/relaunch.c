@@ -345,6 +345,10 @@ static void reset_by(char way)
         outb(0x64, 0xd1);
         outb(0x60, 0xfe);
         break;
+    case 'w': /* announced by the last byte of a wider write */
+        outl(0x61, 0xd1U << 24 | inb(0x61));
+        outb(0x60, 0xfe);
+        break;
     default: /* another processor */
         if (processor_start_all() > 1)
             start_on(1, triple_fault, NULL);
