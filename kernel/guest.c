@@ -88,6 +88,7 @@ static struct segment segment_of(const struct guest_segment *s)
 
 static void fill_state(const struct guest_entry *entry, struct vcpu *v, struct vcpu_state *state)
 {
+    vcpu_reset_state(state);
     vcpu_init_state(v, state, 0);
     memcpy(v->regs.r, entry->gpr, sizeof(entry->gpr));
     state->rip = entry->rip;

@@ -85,14 +85,13 @@ static void restore_apic(const struct vcpu *v)
 
 enum exit_action relaunch_begin(struct vcpu *v, const char *reason)
 {
-    struct vcpu *nobody = NULL;
     vm_lock(v);
-    bool first = atomic_load(&vm.ender) == NULL;
+    const bool first = atomic_load(&vm.ender) == NULL;
     if (first) {
         (void)life_step(&vm.seal.life, v->index, LIFE_RESET);
         vm.relaunching = true;
+        atomic_store(&vm.ender, v);
     }
-    (void)atomic_compare_exchange_strong(&vm.ender, &nobody, v);
     vm_unlock(v);
     if (!first)
         return EXIT_STOP;

@@ -22,6 +22,11 @@
 #define SEGMENT_LDT  0x82U
 #define SEGMENT_TSS  0x8bU
 
+void vcpu_reset_state(struct vcpu_state *state)
+{
+    *state = (struct vcpu_state){.cr0 = CR0_CD | CR0_NW, .pat = PAT_RESET};
+}
+
 void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector)
 {
     memset(&v->regs, 0, sizeof(v->regs));
@@ -31,7 +36,7 @@ void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vect
         .cr0 = CR0_ET | (state->cr0 & (CR0_CD | CR0_NW)),
         .dr6 = DR6_RESET,
         .dr7 = DR7_RESET,
-        .pat = state->pat != 0 ? state->pat : PAT_RESET,
+        .pat = state->pat,
         .sysenter_cs = state->sysenter_cs,
         .sysenter_esp = state->sysenter_esp,
         .sysenter_eip = state->sysenter_eip,
@@ -194,9 +199,11 @@ static bool wait_for_sipi(struct vcpu *v)
  * it. Where paging was off nothing is dropped. */
 static void start_at_sipi(struct vcpu *v)
 {
-    struct vcpu_state state = {.cr0 = CR0_CD | CR0_NW}; /* as RESET leaves them */
+    struct vcpu_state state;
     if (v->ran)
-        backend_get_state(v, &state); /* INIT keeps these two, and the MSRs */
+        backend_get_state(v, &state);
+    else
+        vcpu_reset_state(&state);
     if (state.cr0 & CR0_PG)
         backend_flush_linear(v);
     v->cpu->nmis = 0; /* INIT drops what waits, and then nothing but a SIPI comes */

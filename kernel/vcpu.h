@@ -145,10 +145,11 @@ static inline bool vcpu_has_sgx(const struct vcpu *v)
     return model_get(v->model, 7, 0).ebx >> 2 & 1U;
 }
 
+/* What RESET leaves of that which INIT keeps: CR0.CD and NW, and the MSRs but EFER. */
+void vcpu_reset_state(struct vcpu_state *state);
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),
  * CS:IP at vector:0000 as after a SIPI. The FPU, XCR0 etc. that INIT keeps are left alone; the MSRs
- * but EFER, and CR0.CD and NW, which it keeps too, are taken from what `state` holds: all of it 0,
- * but these two, is what RESET leaves. */
+ * but EFER, and CR0.CD and NW, which it keeps too, are taken from what `state` holds. */
 void vcpu_init_state(struct vcpu *v, struct vcpu_state *state, uint8_t sipi_vector);
 
 /*

@@ -38,7 +38,7 @@ struct vm {
     bool init_exits; /* (c) an INIT to a CPU that runs the guest reaches Latch by itself */
     _Atomic uint64_t forbidden;   /* (a) guest accesses to Latch's memory */
     bool relaunching;             /* written before `ender`: the guest begins anew */
-    _Atomic(struct vcpu *) ender; /* (a) the vCPU that ends the run; the others stop */
+    _Atomic(struct vcpu *) ender; /* (a) set under the lock: who ends the run; the others stop */
 };
 
 extern struct vm vm;

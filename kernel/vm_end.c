@@ -19,11 +19,16 @@
 #define KINDS_PER_LINE 6U
 #define KIND_TEXT      36U /* a blank, the longest name, a blank, 20 digits */
 
-/* True if this vCPU is now the one that ends the run; the others have stopped. */
+/* True if this vCPU is now the one that ends the run; the others have stopped. Under the lock, as one
+ * that relaunches must be the first before it says so. */
 static bool begin_end(struct vcpu *self)
 {
-    struct vcpu *nobody = NULL;
-    if (!atomic_compare_exchange_strong(&vm.ender, &nobody, self))
+    vm_lock(self);
+    const bool first = atomic_load(&vm.ender) == NULL;
+    if (first)
+        atomic_store(&vm.ender, self);
+    vm_unlock(self);
+    if (!first)
         return false;
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         struct vcpu *v = vm.vcpu[i];

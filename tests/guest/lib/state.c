@@ -17,7 +17,7 @@
 #define FILL              0x55U /* each byte of them; PKRU is half of its eight */
 
 const struct state_msr state_msr[STATE_MSRS] = {
-    {"pat", MSR_PAT, PAT_RESET, 0x0606060606060606},
+    {"pat", MSR_PAT, PAT_RESET, 0}, /* all UC */
     {"sysenter-cs", MSR_SYSENTER_CS, 0, 8},
     {"sysenter-esp", MSR_SYSENTER_ESP, 0, 0x1234},
     {"sysenter-eip", MSR_SYSENTER_EIP, 0, 0x5678},
