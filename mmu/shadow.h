@@ -46,7 +46,9 @@
 
 #define SHADOW_BUCKETS 4096U
 /* Fewer pages than this for each vCPU, and as many once more, do not do. */
-#define SHADOW_PAGES_PER_CPU 16U
+#define SHADOW_PAGES_PER_CPU 24U
+/* Of them, what a vCPU holds besides private tables: the page that it keeps, and PAE's four roots. */
+#define SHADOW_PINNED_PAGES 5U
 /* What a vCPU's private tables can be (shadow_private.h), and its window in bytes. */
 #define SHADOW_PRIVATE_PAGES 64U
 #define SHADOW_SLOTS         32U

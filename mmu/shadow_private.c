@@ -55,11 +55,12 @@ void private_leave(struct shadow *s, struct shadow_cpu *cpu)
 }
 
 /* Have as many empty pages as one fill can take, of the vCPU's share; what was there goes if there is
- * no other way. */
-static void reserve(struct shadow *s, struct shadow_cpu *cpu, unsigned int pages)
+ * no other way. One share is nobody's: as no vCPU holds more than its own, whatever its mode, so much
+ * can always be had. */
+static bool reserve(struct shadow *s, struct shadow_cpu *cpu, unsigned int pages)
 {
     struct shadow_private *p = &cpu->private;
-    unsigned int share = s->count / (s->kept + 1U);
+    unsigned int share = s->count / (s->kept + 1U) - SHADOW_PINNED_PAGES;
 
     if (share > SHADOW_PRIVATE_PAGES)
         share = SHADOW_PRIVATE_PAGES;
@@ -72,6 +73,7 @@ static void reserve(struct shadow *s, struct shadow_cpu *cpu, unsigned int pages
     }
     if (p->pages < p->used + pages || p->slots == SHADOW_SLOTS)
         private_clear(s, cpu);
+    return p->pages >= p->used + pages;
 }
 
 static unsigned int index_at(gla_t address, unsigned int level)
@@ -150,7 +152,8 @@ void private_fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsig
     gpa_t page = gpa(result->address.raw & ~(PAGE_SIZE - 1UL));
     uint64_t *table = shadow_table(s, cpu->pae_root);
 
-    reserve(s, cpu, cpu->role.level - 1U);
+    if (!reserve(s, cpu, cpu->role.level - 1U))
+        return;
     if (!dirty && take_slot(s, cpu, address, &page) != 0)
         return;
     for (unsigned int level = cpu->role.level; level > 1; level--)

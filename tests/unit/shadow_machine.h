@@ -25,7 +25,9 @@
 #define G  256UL
 #define NX (1UL << 63)
 
-#define CPUS       3U
+#ifndef CPUS
+#define CPUS 3U
+#endif
 #define RAM_FRAMES 64U
 #define RAM_HOST   0x7000000000UL /* where guest-physical 0 lies */
 #define TABLES     0x00805000UL   /* the shadow pages: no large page's boundary */

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* As many vCPUs as a pool may have, all with private tables of their full share: nobody runs dry. */
+#define CPUS 31U
+#include "tests/unit/shadow_machine.h"
+
+#define POOL (SHADOW_PAGES_PER_CPU * (CPUS + 1U))
+#define LEAVES                                                                                     \
+    5U /* frames: the last table of as many as there are levels, which all lead to the next */
+#define OTHER  6U /* another root */
+#define PAGE   40U
+#define SPREAD 70U /* accesses, each through a table of its own: more than any share */
+
+_Static_assert(POOL <= POOL_MAX, "the pool fits");
+
+static void fill_table(unsigned int frame, unsigned int below)
+{
+    for (unsigned int i = 0; i < 512; i++)
+        guest_store(frame * PAGE_SIZE + 8U * i, 8, below * PAGE_SIZE | P | W | U | A | D);
+}
+
+static void new_guest(unsigned int root)
+{
+    static const struct paging_props model = {.maxphyaddr = 40, .gbpages = true, .nx = true};
+    struct paging_props props[CPUS];
+
+    for (unsigned int i = 0; i < CPUS; i++)
+        props[i] = model;
+    machine_new(props, POOL, true, 1);
+    for (unsigned int frame = root; frame < LEAVES; frame++)
+        fill_table(frame, frame + 1U);
+    fill_table(LEAVES, PAGE);
+    fill_table(OTHER, root + 1U);
+}
+
+static void run(struct vcpu *c, unsigned int root, uint64_t wp, uint64_t la57)
+{
+    c->shadow.state.cr0 = CR0_PG | wp;
+    c->shadow.state.cr4 = CR4_PAE | CR4_SMAP | la57;
+    c->shadow.state.efer = EFER_LME | EFER_LMA | EFER_NXE;
+    c->shadow.state.cr3 = root * PAGE_SIZE;
+    c->shadow.state.ac = true;
+    flush_all(c);
+    for (uint64_t i = 0; i < SPREAD; i++) {
+        struct walk_result result;
+
+        CHECK_EQ(guest_access(c, i << 21 | i << 39, ACCESS_WRITE, &result), END_DONE);
+    }
+}
+
+/* All private; then, one by one, with tables that all share, by two roots. */
+static void private_then_shared(unsigned int levels)
+{
+    const unsigned int root = LEAVES + 1U - levels;
+    const uint64_t la57 = levels == 5 ? CR4_LA57 : 0;
+
+    new_guest(root);
+    for (unsigned int i = 0; i < CPUS; i++)
+        run(&m.cpu[i], root, 0, la57);
+    for (unsigned int i = CPUS; i-- > 0;) {
+        run(&m.cpu[i], i & 1U ? root : OTHER, CR0_WP, la57);
+        run(&m.cpu[0], root, i & 1U ? 0 : CR0_WP, la57);
+    }
+}
+
+static void four_levels(void)
+{
+    private_then_shared(4);
+}
+
+static void five_levels(void)
+{
+    private_then_shared(5);
+}
+
+int main(void)
+{
+    RUN(four_levels);
+    RUN(five_levels);
+    return unit_end();
+}
