@@ -49,7 +49,7 @@
 #define RAM_HOST     0x7000000000UL
 #define TABLES       0x00805000UL
 #define GUEST_SIZE   0x40000000UL
-#define SHADOW_PAGES 64U /* at most */
+#define SHADOW_PAGES (4U * SHADOW_PAGES_PER_CPU) /* at most */
 #define NESTED_MAX   256U
 #define WIDTH        40U /* the first model's MAXPHYADDR */
 #define SITES_MAX    16U
