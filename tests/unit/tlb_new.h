@@ -2,6 +2,7 @@
 #ifndef LATCH_TESTS_UNIT_TLB_NEW_H
 #define LATCH_TESTS_UNIT_TLB_NEW_H
 /* A new machine of tlb_machine.h: its models, modes and sizes follow from a seed. */
+#include "mmu/shadow_pool.h"
 #include "tests/unit/tlb_machine.h"
 
 static void set_range(uint64_t start, uint64_t end, enum guest_kind kind)
@@ -85,6 +86,8 @@ static void machine_new(uint64_t seed)
     memset(m.pool, 0, sizeof(m.pool));
     for (unsigned int i = 0; i < m.cpus; i++)
         add_cpu(&m.cpu[i]);
+    for (unsigned int i = 0; i < m.shadow_pages / 3U; i++) /* so that others must go more often */
+        CHECK(pool_take(&m.shadow) != NULL);
     m.in_latch = NULL;
 }
 
