@@ -6,19 +6,19 @@
 #define POOL (SHADOW_PAGES_PER_CPU * (CPUS + 1U))
 #define LEAVES                                                                                     \
     5U /* frames: the last table of as many as there are levels, which all lead to the next */
-#define OTHER  6U /* another root */
-#define PAGE   40U
+#define OTHER  6UL /* another root */
+#define PAGE   40UL
 #define SPREAD 70U /* accesses, each through a table of its own: more than any share */
 
 _Static_assert(POOL <= POOL_MAX, "the pool fits");
 
-static void fill_table(unsigned int frame, unsigned int below)
+static void fill_table(uint64_t frame, uint64_t below)
 {
     for (unsigned int i = 0; i < 512; i++)
-        guest_store(frame * PAGE_SIZE + 8U * i, 8, below * PAGE_SIZE | P | W | U | A | D);
+        guest_store(frame * PAGE_SIZE + 8UL * i, 8, below * PAGE_SIZE | P | W | U | A | D);
 }
 
-static void new_guest(unsigned int root)
+static void new_guest(uint64_t root)
 {
     static const struct paging_props model = {.maxphyaddr = 40, .gbpages = true, .nx = true};
     struct paging_props props[CPUS];
@@ -26,13 +26,13 @@ static void new_guest(unsigned int root)
     for (unsigned int i = 0; i < CPUS; i++)
         props[i] = model;
     machine_new(props, POOL, true, 1);
-    for (unsigned int frame = root; frame < LEAVES; frame++)
+    for (uint64_t frame = root; frame < LEAVES; frame++)
         fill_table(frame, frame + 1U);
     fill_table(LEAVES, PAGE);
     fill_table(OTHER, root + 1U);
 }
 
-static void run(struct vcpu *c, unsigned int root, uint64_t wp, uint64_t la57)
+static void run(struct vcpu *c, uint64_t root, uint64_t wp, uint64_t la57)
 {
     c->shadow.state.cr0 = CR0_PG | wp;
     c->shadow.state.cr4 = CR4_PAE | CR4_SMAP | la57;
@@ -50,7 +50,7 @@ static void run(struct vcpu *c, unsigned int root, uint64_t wp, uint64_t la57)
 /* All private; then, one by one, with tables that all share, by two roots. */
 static void private_then_shared(unsigned int levels)
 {
-    const unsigned int root = LEAVES + 1U - levels;
+    const uint64_t root = LEAVES + 1U - levels;
     const uint64_t la57 = levels == 5 ? CR4_LA57 : 0;
 
     new_guest(root);
