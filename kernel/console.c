@@ -18,6 +18,8 @@
 #define UART_IIR      2
 #define UART_LCR      3
 #define UART_MCR      4
+#define UART_LCR_DLAB 0x80U
+#define UART_MCR_LOOP 0x10U
 #define UART_LSR      5
 #define UART_LSR_THRE 0x20
 #define UART_LSR_TEMT 0x40
@@ -41,7 +43,7 @@ void console_init(uint16_t port)
     if (port == 0)
         return;
     outb(port + UART_IER, 0);
-    outb(port + UART_LCR, 0x80);
+    outb(port + UART_LCR, UART_LCR_DLAB);
     outb(port + UART_DLL, 1); /* 115200 baud */
     outb(port + UART_DLM, 0);
     outb(port + UART_LCR, 3); /* 8N1 */
@@ -55,14 +57,17 @@ static void wait_for(uint8_t status)
         cpu_pause();
 }
 
-/* The guest may have left the port with interrupts on, and the FIFO off; writing must not look like
- * its own. */
+/* The guest may have left the port with interrupts on, the FIFO off, its registers the divisor's (LCR
+ * bit 7) or its output looped back (MCR bit 4); writing must not look like its own. */
 static void send(bool wait)
 {
     if (uart == 0)
         sent = console_ring_end;
     if (sent == console_ring_end)
         return;
+    const uint8_t line = inb(uart + UART_LCR), modem = inb(uart + UART_MCR);
+    outb(uart + UART_LCR, (uint8_t)(line & ~UART_LCR_DLAB));
+    outb(uart + UART_MCR, (uint8_t)(modem & ~UART_MCR_LOOP));
     const uint8_t interrupts = inb(uart + UART_IER);
     outb(uart + UART_IER, 0);
     const unsigned int takes =
@@ -76,6 +81,8 @@ static void send(bool wait)
             outb(uart + UART_THR, (uint8_t)console_ring[sent++ % RING_SIZE]);
     }
     outb(uart + UART_IER, interrupts);
+    outb(uart + UART_MCR, modem);
+    outb(uart + UART_LCR, line);
 }
 
 static void put(char c)

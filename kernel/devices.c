@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define IOAPICS 8U
-
 #define MADT_HEADER    44U
 #define MADT_IOAPIC    1U
 #define IOAPIC_VERSION 1U
@@ -35,7 +33,7 @@ struct local_apic {
     uint32_t spurious, lint0, lint1, error, task;
 };
 
-static struct ioapic ioapic[IOAPICS];
+static struct ioapic ioapic[IOAPICS_MAX];
 static unsigned int ioapics;
 static struct local_apic local[CPUS_MAX];
 static volatile uint64_t *hpet;
@@ -56,9 +54,11 @@ static void ioapic_write(const struct ioapic *io, unsigned int index, uint32_t v
 static void save_ioapic(uint32_t address)
 {
     volatile void *registers;
-    if (ioapics == IOAPICS || memory_map_mmio(hpa(address), PAGE_SIZE, &registers) != 0)
+    if (memory_map_mmio(hpa(address), PAGE_SIZE, &registers) != 0)
         return;
-    struct ioapic *io = &ioapic[ioapics++];
+    if (ioapics++ >= IOAPICS_MAX)
+        return;
+    struct ioapic *io = &ioapic[ioapics - 1];
     io->registers = registers;
     io->lines = (ioapic_read(io, IOAPIC_VERSION) >> 16 & 0xff) + 1;
     if (io->lines > IOAPIC_LINES)
@@ -123,12 +123,12 @@ static void restore_hpet(void)
     hpet[HPET_CONFIG / 8] = hpet_config;
 }
 
-void devices_save(const struct acpi_info *acpi)
+int devices_save(const struct acpi_info *acpi)
 {
     legacy_save();
     save_ioapics(acpi->madt);
     save_hpet(acpi->hpet_address);
-    (void)pci_save();
+    return ioapics > IOAPICS_MAX ? -E2BIG : pci_save();
 }
 
 void devices_restore(void)

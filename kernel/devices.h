@@ -7,8 +7,11 @@
  */
 #include "kernel/acpi.h"
 
-/* Look at them, before the guest first runs. */
-void devices_save(const struct acpi_info *acpi);
+#define IOAPICS_MAX 8U
+
+/* Look at them, before the guest first runs. -E2BIG if there are more IOAPICs or PCI functions than
+ * can be brought back. */
+int devices_save(const struct acpi_info *acpi);
 /* Bring them back, while no vCPU runs. Silences all first, so that nothing writes to memory and
  * nothing interrupts afterwards. */
 void devices_restore(void);

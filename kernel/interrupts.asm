@@ -84,7 +84,7 @@ interrupts_load_tables:
     ltr r8w
     retfq
 
-; void wait_for_nmi(const volatile bool *flag): an NMI between the test and the HLT is moved by
+; void wait_for_nmi(const volatile bool *flag): an NMI behind the test, up to the HLT, is moved by
 ; interrupt_handle() to the end, so that none is slept over.
 wait_for_nmi:
     cmp byte [rdi], 0
@@ -96,8 +96,8 @@ wait_for_nmi_end:
     je wait_for_nmi
     ret
 
-; void interrupts_drop(void): all that is requested comes at the CLI, and is dropped there by
-; interrupt_handle().
+; void interrupts_drop(void): all that is requested comes at the CLI, or at the NOP if an NMI ended the
+; shadow of the STI, and is dropped there by interrupt_handle().
 interrupts_drop:
     sti
     nop

@@ -94,6 +94,12 @@ static bool at(const struct interrupt_frame *frame, const char *place)
     return frame->rip == (uint64_t)place;
 }
 
+/* Between the function's first instruction and one of its places, that one included. */
+static bool within(const struct interrupt_frame *frame, uint64_t function, const char *place)
+{
+    return frame->rip > function && frame->rip <= (uint64_t)place;
+}
+
 static void fatal(const struct interrupt_frame *f)
 {
     console_break_lock();
@@ -124,7 +130,7 @@ void interrupt_handle(struct interrupt_frame *frame)
     switch (frame->vector) {
     case VECTOR_NMI:
         take_nmi(this_cpu());
-        if (at(frame, wait_for_nmi_halt))
+        if (within(frame, (uint64_t)wait_for_nmi, wait_for_nmi_halt))
             frame->rip = (uint64_t)wait_for_nmi_end;
         frame->rip = backend_after_nmi(frame->rip);
         return;
@@ -153,7 +159,8 @@ void interrupt_handle(struct interrupt_frame *frame)
         }
         break;
     default:
-        if (frame->vector >= VECTOR_DEVICE && at(frame, interrupts_drop_window)) {
+        if (frame->vector >= VECTOR_DEVICE &&
+            within(frame, (uint64_t)interrupts_drop, interrupts_drop_window)) {
             apic_end_of_interrupt();
             return;
         }

@@ -129,6 +129,8 @@ static int read_tag(const uint8_t *tag, uint32_t size, struct header *header, st
             header->has_addresses = true;
             header->header_address = read32(tag + 8);
             header->load_address = read32(tag + 12);
+            if (header->load_address == UINT32_MAX) /* from the file's beginning */
+                header->load_address = header->header_address - header->at;
             header->load_end = read32(tag + 16);
             header->bss_end = read32(tag + 20);
             return 0;

@@ -2,6 +2,7 @@
 #include "kernel/pci.h"
 #include "kernel/tsc.h"
 #include "kernel/x86.h"
+#include <errno.h>
 #include <stdbool.h>
 
 #define ADDRESS_PORT 0xcf8U
@@ -75,6 +76,7 @@ static void write_word(const struct function *f, unsigned int word, uint32_t val
 /* Buses that are still to be looked at, found behind bridges. */
 struct scan {
     bool wanted[256], seen[256];
+    bool more; /* functions than have a place */
 };
 
 static bool keep(struct scan *scan, struct function f)
@@ -87,6 +89,8 @@ static bool keep(struct scan *scan, struct function f)
         scan->wanted[f.header[WORD_BUSES] >> 8 & 0xff] = true;
     if (count < PCI_FUNCTIONS_MAX)
         functions[count++] = f;
+    else
+        scan->more = true;
     return f.header[WORD_TYPE] & MULTIFUNCTION;
 }
 
@@ -101,7 +105,7 @@ static void scan_bus(struct scan *scan, uint8_t bus)
     }
 }
 
-unsigned int pci_save(void)
+int pci_save(void)
 {
     static struct scan scan;
     bool found = true;
@@ -118,7 +122,7 @@ unsigned int pci_save(void)
         }
     }
     outl(ADDRESS_PORT, address);
-    return count;
+    return scan.more ? -E2BIG : 0;
 }
 
 /* The doubleword at which a capability begins, or 0. */
@@ -221,8 +225,21 @@ static bool silence(const struct function *f)
     return false;
 }
 
+/* What the guest put to sleep does not answer, nor does what is behind it. */
+static void wake(const struct function *f)
+{
+    const unsigned int power = find_capability(f, CAP_POWER);
+    const uint32_t now = power != 0 ? read_word(f, power + 1) : 0;
+    if ((now & POWER_STATE) == 0)
+        return;
+    write_word(f, power + 1, now & 0xffffU & ~(POWER_STATE | POWER_PME_STATUS));
+    tsc_delay(POWER_US);
+}
+
 void pci_restore(void)
 {
+    for (unsigned int i = 0; i < count; i++) /* a bridge comes before what is behind it */
+        wake(&functions[i]);
     each(silence, 0);
     each(power_down, POWER_US);
     each(power_up, POWER_US);

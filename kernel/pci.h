@@ -7,10 +7,10 @@
  */
 #include <stdint.h>
 
-#define PCI_FUNCTIONS_MAX 96U
+#define PCI_FUNCTIONS_MAX 256U
 
-/* Find all functions and keep their headers. Returns how many there are, at most the maximum. */
-unsigned int pci_save(void);
+/* Find all functions and keep their headers. -E2BIG if there are more than the maximum. */
+int pci_save(void);
 /* Stop all bus mastering; reset what can be reset; put the kept headers back, without bus mastering. */
 void pci_restore(void);
 

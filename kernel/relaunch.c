@@ -11,6 +11,7 @@
 #include "kernel/models.h"
 #include "kernel/msr.h"
 #include "kernel/paging.h"
+#include "kernel/pci.h"
 #include "kernel/port.h"
 #include "kernel/pristine.h"
 #include "kernel/smp.h"
@@ -57,7 +58,11 @@ int relaunch_prepare(const struct boot_info *info, struct refusal *why)
         saved[i].msr = memory_at(page);
         (void)smp_call(vm.vcpu[i]->cpu, save_here, &saved[i]);
     }
-    devices_save(vm.acpi);
+    if (devices_save(vm.acpi) != 0)
+        return refuse(why, E2BIG,
+                      "relaunch: wanted at most %u PCI functions and %u IOAPICs, found more: they "
+                      "could not be reset; use on-reset=reset",
+                      PCI_FUNCTIONS_MAX, IOAPICS_MAX);
     pristine_digest(info->module, info->module_count);
     return pristine_save(&vm.map, vm.acpi, why);
 }
@@ -144,6 +149,7 @@ static void renew_cpu(struct vcpu *v)
 {
     const struct saved_cpu *cpu = &saved[v->index];
     write_cr3(read_cr3()); /* the seal was open in between */
+    restore_apic(v);       /* without what devices asked for until they were silent */
     msr_restore(cpu->msr, cpu->msrs);
     tsc_reset(); /* the control structures take its offset */
     v->dynamic.apic_base = rdmsr(MSR_APIC_BASE);

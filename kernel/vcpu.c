@@ -109,7 +109,7 @@ unsigned int vcpu_fetch(struct vcpu *v, const struct vcpu_state *state, uint64_t
     while (done < size) {
         struct walk_result result;
         uint64_t at = linear + done;
-        if (!(state->efer & EFER_LMA))
+        if (!(state->efer & EFER_LMA) || !(state->segment[SEG_CS].attributes & SEGMENT_L))
             at &= UINT32_MAX;
         unsigned int part = (unsigned int)(PAGE_SIZE - (at & PAGE_OFFSET_MASK));
         if (part > size - done)

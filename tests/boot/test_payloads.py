@@ -43,7 +43,8 @@ FAULTS = {
 
 # What the areas payload has Latch say, and no refused call does: each once by 64 and by 32 bits.
 CONSOLE_LINES = [f"guest: vcpu 0: {text}" for bits in (64, 32)
-                 for text in (f"hello from {bits} bits??%s?!", 200 * "x", "")]
+                 for text in (f"hello from {bits} bits??%s?!", 200 * "x", "",
+                              f"looped from {bits} bits")]
 
 # What a machine does not have, and so may be absent there. Nothing else may.
 ABSENT = {

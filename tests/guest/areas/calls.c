@@ -9,6 +9,9 @@
 #define DIGEST      32U
 #define ROWS_MAX    160U
 #define MODEL_BYTES (ROWS_MAX * sizeof(struct hypercall_leaf))
+#define COM1        0x3f8
+#define UART_LCR    3
+#define UART_MCR    4
 #define CONSOLE_MAX 200U
 
 static uint64_t latch_start, latch_end;
@@ -144,6 +147,27 @@ static void check_digest(bool narrow)
     printf("\n");
 }
 
+/* While the UART's registers are the divisor's, and what it sends is looped back: the suite finds the
+ * line, and the UART is as it was. */
+static void check_console_registers(bool narrow)
+{
+    char *text = (char *)pages[0];
+    const uint8_t line = inb(COM1 + UART_LCR), modem = inb(COM1 + UART_MCR);
+    const int length = snprintf(text, 64, "looped from %u bits", width(narrow));
+    outb(COM1 + UART_MCR, modem | 0x10);
+    outb(COM1 + UART_LCR, line | 0x80);
+    const uint8_t divisor = inb(COM1);
+    const int64_t error =
+        latch_hypercall(HYPERCALL_CONSOLE, (uint64_t)text, (uint64_t)length, 0, 0);
+    const uint8_t found[] = {inb(COM1 + UART_LCR), inb(COM1 + UART_MCR), inb(COM1)};
+    outb(COM1 + UART_LCR, line);
+    outb(COM1 + UART_MCR, modem);
+    check(error == 0 && found[0] == (line | 0x80) && found[1] == (modem | 0x10) &&
+              found[2] == divisor,
+          "calls.console-registers", "LCR 0x%x, MCR 0x%x, divisor 0x%x", found[0], found[1],
+          found[2]);
+}
+
 /* The suite looks for these lines, and that there are no others. */
 static void check_console(bool narrow)
 {
@@ -153,6 +177,7 @@ static void check_console(bool narrow)
     memset(pages[0], 'x', CONSOLE_MAX + 1);
     check_call("console-longest", narrow, 0, HYPERCALL_CONSOLE, (uint64_t)pages[0], CONSOLE_MAX, 0);
     check_call("console-empty", narrow, 0, HYPERCALL_CONSOLE, (uint64_t)pages[0], 0, 0);
+    check_console_registers(narrow);
 }
 
 void check_calls(void)
