@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define ENCRYPTION_LEAF 0x8000001fU
+#define CBIT_NUMBERS    0xfffU /* its position, and by how much addresses are narrower */
 #define WIDTHS_LEAF     0x80000008U
 
 struct fit {
@@ -77,9 +78,11 @@ static void fit_unknown(struct fit *f)
 {
     for (uint32_t i = 0; i < f->m->count; i++) {
         struct cpuid_leaf *row = &f->m->leaves[i];
-        if (row->leaf >> 30 == CPUID_HYPERVISOR >> 30 || is_cbit_alone(f, row->leaf))
+        if (row->leaf >> 30 == CPUID_HYPERVISOR >> 30)
             continue; /* Latch's own */
         struct cpuid_regs known = policy_data_mask(row->leaf, row->subleaf);
+        if (is_cbit_alone(f, row->leaf))
+            known.ebx |= CBIT_NUMBERS;
         for (size_t k = 0; k < policy_feature_count; k++)
             if (policy_features[k].leaf == row->leaf && policy_features[k].subleaf == row->subleaf)
                 *cpuid_register(&known, policy_features[k].reg) |= 1U << policy_features[k].bit;

@@ -356,6 +356,28 @@ static void unknown_bits_go_one_by_one(void)
     CHECK_EQ(model_get(&m, 1, 0).edx & (1 << 10 | 1 << 20), 0);
 }
 
+/* Of a leaf that is there for a C-bit alone, the position and the reduction. */
+static void no_more_comes_with_a_cbit(void)
+{
+    static const struct enforceable talk = {.memory_bits = 34, .dropped = say};
+    struct model host, m;
+    load_host(&host, "zen3");
+    CHECK_EQ(apply("host,cbit=39", NULL, "zen3", &m), 0);
+    struct cpuid_regs r = model_get(&m, 0x8000001f, 0);
+    r.ebx |= 0xfff00000;
+    r.ecx |= 1;
+    r.edx |= 4;
+    model_copy(&m, &host);
+    CHECK_EQ(model_set(&m, 0x8000001f, 0, &r), 0);
+    CHECK_EQ(spec_apply("f", &m, &host, &talk, message, sizeof(message)), -ENOTSUP);
+    CHECK(strstr(message, "leaf 0x8000001f 0x00: ebx bit 20 is not shown to guests") != NULL);
+    CHECK_EQ(spec_apply("f,trim", &m, &host, &talk, message, sizeof(message)), 0);
+    r = model_get(&m, 0x8000001f, 0);
+    CHECK_EQ(r.eax, 1);
+    CHECK_EQ(r.ebx, 39);
+    CHECK_EQ(r.ecx | r.edx, 0);
+}
+
 static void print_line(void *ctx, const char *line)
 {
     char *text = ctx;
@@ -412,6 +434,7 @@ int main(void)
     RUN(the_linear_width_follows);
     RUN(wider_addresses_are_cut);
     RUN(unknown_bits_go_one_by_one);
+    RUN(no_more_comes_with_a_cbit);
     RUN(a_printed_model_is_a_file);
     RUN(a_short_message_is_cut);
     return unit_end();
