@@ -11,6 +11,7 @@
 #define LEAF1_ECX_MONITOR (1U << 3)
 #define LEAF1_ECX_OSXSAVE (1U << 27)
 #define LEAF1_EDX_APIC    (1U << 9) /* of 80000001H too */
+#define EXT1_EDX_SYSCALL  (1U << 11)
 #define LEAF7_EBX_HLE     (1U << 4)
 #define LEAF7_EBX_RTM     (1U << 11)
 #define LEAF7_ECX_OSPKE   (1U << 4)
@@ -70,12 +71,13 @@ bool cpuid_dynamic_is_mci_ctl(uint32_t msr, unsigned int banks)
     return msr >= MC0_CTL && msr % 4 == 0 && (msr - MC0_CTL) / 4 < banks;
 }
 
-struct cpuid_regs cpuid_dynamic_clearable(uint32_t leaf, uint32_t subleaf)
+struct cpuid_regs cpuid_dynamic_clearable(const struct model *m, uint32_t leaf, uint32_t subleaf)
 {
     if (leaf == 0x1)
         return (struct cpuid_regs){.ecx = LEAF1_ECX_MONITOR, .edx = LEAF1_EDX_APIC};
     if (leaf == 0x80000001U)
-        return (struct cpuid_regs){.edx = LEAF1_EDX_APIC};
+        return (struct cpuid_regs){.edx =
+                                       LEAF1_EDX_APIC | (model_is_amd(m) ? 0 : EXT1_EDX_SYSCALL)};
     if (leaf == 0x7 && subleaf == 0)
         return (struct cpuid_regs){.ebx = LEAF7_EBX_HLE | LEAF7_EBX_RTM};
     if (leaf == 0x12 && subleaf == 0)
@@ -159,6 +161,8 @@ void cpuid_overlay(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs,
     case DYNAMIC_EXTENDED:
         if (!(d->apic_base & APIC_BASE_ENABLE))
             regs->edx &= ~LEAF1_EDX_APIC;
+        if (d->no_syscall)
+            regs->edx &= ~EXT1_EDX_SYSCALL;
         break;
     case DYNAMIC_TOPOLOGY:
         regs->eax = d->apic_id;

@@ -8,6 +8,7 @@
  *   MONITOR                follows IA32_MISC_ENABLE[18]
  *   0DH.0:EBX, 0DH.1:EBX   follow XCR0, and XCR0 with XSS
  *   RTM, HLE               follow IA32_TSX_CTRL[1]
+ *   SYSCALL                is 0 outside 64-bit mode by Intel's rules (SDM vol. 2, CPUID, 80000001H)
  *   SGX1                   goes when machine-check state turns SGX off, until the next reset
  *   APIC id, core, node    are the vCPU's (1:EBX[31:24], 0BH and 1FH:EDX, 8000001EH, 80000026H)
  *
@@ -24,13 +25,13 @@
 /* The rows that have dynamic bits. */
 enum cpuid_dynamic_row {
     DYNAMIC_NONE,
-    DYNAMIC_LEVEL, /* 0BH, 1FH, 80000026H, all subleaves: the APIC id, and the subleaf itself */
-    DYNAMIC_XSAVE, /* 0DH.0, 0DH.1 */
+    DYNAMIC_LEVEL,    /* 0BH, 1FH, 80000026H, all subleaves: the APIC id, and the subleaf itself */
+    DYNAMIC_EXTENDED, /* 80000001H */
+    DYNAMIC_XSAVE,    /* 0DH.0, 0DH.1 */
     DYNAMIC_XSAVES,
     DYNAMIC_FEATURES,   /* 1 */
     DYNAMIC_STRUCTURED, /* 7.0 */
     DYNAMIC_SGX,        /* 12H.0 */
-    DYNAMIC_EXTENDED,   /* 80000001H */
     DYNAMIC_TOPOLOGY,   /* 8000001EH */
     DYNAMIC_ROWS
 };
@@ -51,6 +52,7 @@ struct cpuid_dynamic {
     uint32_t core_id;     /* CPUID.8000001EH:EBX[7:0] */
     uint32_t node_id;     /* CPUID.8000001EH:ECX[7:0] */
     bool sgx_off;
+    bool no_syscall; /* the model is Intel's, and it is not 64-bit code that asks */
     struct cpuid_regs answer[DYNAMIC_ROWS]; /* cpuid_dynamic_settle() */
 };
 
@@ -76,10 +78,10 @@ void cpuid_dynamic_mci_ctl(struct cpuid_dynamic *d, uint64_t old, uint64_t value
 bool cpuid_dynamic_is_mci_ctl(uint32_t msr, unsigned int banks);
 
 /*
- * What of (leaf, subleaf) a guest can turn off by its own state, as features that the model has:
+ * What of (leaf, subleaf) of the model a guest can turn off by its own state, as features that the model has:
  * such bits may be off in an answer that was taken from the guest.
  */
-struct cpuid_regs cpuid_dynamic_clearable(uint32_t leaf, uint32_t subleaf);
+struct cpuid_regs cpuid_dynamic_clearable(const struct model *m, uint32_t leaf, uint32_t subleaf);
 
 /* Lays the dynamic bits of (leaf, subleaf) over *regs; leaves without any stay as they are. */
 void cpuid_overlay(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *regs,

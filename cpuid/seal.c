@@ -56,7 +56,7 @@ static bool same_model(const struct model *sealed, const struct model *given)
     for (uint32_t i = 0; i < sealed->count; i++) {
         const struct cpuid_leaf *a = &sealed->leaves[i];
         const struct cpuid_leaf *b = &given->leaves[i];
-        struct cpuid_regs clearable = cpuid_dynamic_clearable(a->leaf, a->subleaf);
+        struct cpuid_regs clearable = cpuid_dynamic_clearable(sealed, a->leaf, a->subleaf);
         if (a->leaf != b->leaf || a->subleaf != b->subleaf ||
             !same_but_cleared(a->regs.eax, b->regs.eax, clearable.eax) ||
             !same_but_cleared(a->regs.ebx, b->regs.ebx, clearable.ebx) ||

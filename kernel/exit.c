@@ -50,12 +50,24 @@ static void follow_registers(struct vcpu *v)
     cpuid_dynamic_settle(d, v->model);
 }
 
+/* Looked up for the one leaf that shows it. */
+static void follow_mode(struct vcpu *v)
+{
+    const bool no_syscall = !model_is_amd(v->model) && !backend_in_64bit_code(v);
+    if (no_syscall == v->dynamic.no_syscall)
+        return;
+    v->dynamic.no_syscall = no_syscall;
+    cpuid_dynamic_settle(&v->dynamic, v->model);
+}
+
 static enum exit_action exit_cpuid(struct vcpu *v)
 {
     uint32_t leaf = (uint32_t)v->regs.rax, subleaf = (uint32_t)v->regs.rcx;
+    const struct cpuid_leaf *row = model_lookup(v->model, leaf, subleaf);
     follow_registers(v);
-    const struct cpuid_regs *regs =
-        cpuid_answer(model_lookup(v->model, leaf, subleaf), &v->dynamic, subleaf);
+    if (row->dynamic == DYNAMIC_EXTENDED)
+        follow_mode(v);
+    const struct cpuid_regs *regs = cpuid_answer(row, &v->dynamic, subleaf);
     v->regs.rax = regs->eax;
     v->regs.rbx = regs->ebx;
     v->regs.rcx = regs->ecx;

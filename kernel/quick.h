@@ -31,12 +31,12 @@ static inline const struct cpuid_regs *quick_cpuid(const struct vcpu *v, uint32_
     return &v->dynamic.answer[row->dynamic];
 }
 
-/* The same of a row up to v->rows_late. */
+/* The same of a row up to v->rows_late, but for what follows the mode. */
 static inline const struct cpuid_regs *quick_cpuid_late(struct vcpu *v, uint32_t leaf)
 {
     uint32_t subleaf = (uint32_t)v->regs.rcx;
     const struct cpuid_leaf *row = model_lookup(v->model, leaf, subleaf);
-    if (row->dynamic > v->rows_late)
+    if (row->dynamic > v->rows_late || row->dynamic == DYNAMIC_EXTENDED)
         return NULL;
     if (row->dynamic != DYNAMIC_LEVEL && read_xcr0() != v->dynamic.xcr0)
         return NULL;

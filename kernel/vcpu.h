@@ -145,6 +145,13 @@ static inline bool vcpu_has_sgx(const struct vcpu *v)
     return model_get(v->model, 7, 0).ebx >> 2 & 1U;
 }
 
+/* rows_late of a CPU that changes nothing which CPUID shows without an exit but its mode, by which an
+ * Intel model shows SYSCALL or not. */
+static inline uint32_t vcpu_rows_late(const struct vcpu *v)
+{
+    return model_is_amd(v->model) ? DYNAMIC_LEVEL : DYNAMIC_EXTENDED;
+}
+
 /* What RESET leaves of that which INIT keeps: CR0.CD and NW, and the MSRs but EFER. */
 void vcpu_reset_state(struct vcpu_state *state);
 /* Fill `state` and the gprs with what INIT leaves (SDM vol. 3 table 10-1, APM vol. 2 §14.1.3),

@@ -86,7 +86,7 @@ static void intercept_registers(struct vcpu *v)
 
     if (!machine_checks_cr4() || (cpu->cr4 & ~v->rules.cr4_allowed))
         vmcb_intercept(vmcb_of(v), 0, INTERCEPT_CR_WRITE(4), true);
-    v->rows_late = DYNAMIC_LEVEL;
+    v->rows_late = vcpu_rows_late(v);
     if (!(v->rules.cr4_allowed & CR4_OSXSAVE))
         return;
     if (!machine_intercepts_xsetbv())

@@ -208,6 +208,13 @@ def test_features_of_long_mode(boot, small_elf32, machine):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_syscall_outside_64_bit_mode(boot, small_elf32, machine):
+    """Intel's CPUs show it in 64-bit mode alone, where they have it."""
+    shown, _, _ = legacy(boot, machine, small_elf32("legacy"), "host")
+    assert bool(shown[0x80000001, 3] & 1 << 11) == (machine != "bochs-intel")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_features(boot, machine, tmp_path):
     """Each feature that can be hidden, hidden: gone with all that follows, and nothing else is.
 

@@ -88,7 +88,7 @@ static void one_bit_is_enough_to_refuse(void)
             if (model_finish(&m))
                 continue;
             int error = seal_set_model(&s, 0, &m);
-            struct cpuid_regs clearable = cpuid_dynamic_clearable(leaf, subleaf);
+            struct cpuid_regs clearable = cpuid_dynamic_clearable(&a, leaf, subleaf);
             struct cpuid_regs was = model_get(&raw, leaf, subleaf);
             bool cleared =
                 (*cpuid_register(&clearable, bit / 32) & *cpuid_register(&was, bit / 32)) >>
