@@ -17,6 +17,8 @@
 #define MSR_PRED_CMD     0x49U
 #define MSR_FLUSH_CMD    0x10bU
 #define MSR_MISC_ENABLE  0x1a0U
+#define MTRR_PAIRS_FIRST 0x200U /* the masks are odd */
+#define MTRR_PAIRS_LAST  0x21fU
 #define MC_BANKS         32U /* that the rule for 400H.. covers */
 
 #define MISC_ENABLE_MONITOR (1UL << 18)
@@ -39,7 +41,8 @@ static const struct msr_rule common_rules[] = {
     MSR_RULE(0x17a, 0x17b, MSR_GROUP_MCA, MSR_PASS, "machine checks are the guest's while it runs"),
     MSR_RULE(0x1a0, 0x1a0, ANY, MSR_VIEW_RULE, "MONITOR follows it, and hidden features are off"),
     MSR_RULE(0x1d9, 0x1d9, ANY, MSR_CONSTANT, "no branch records: DEBUGCTL stays 0"),
-    MSR_RULE(0x200, 0x21f, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
+    MSR_RULE(MTRR_PAIRS_FIRST, MTRR_PAIRS_LAST, MSR_GROUP_MTRR, MSR_MTRR_RULE,
+             "nested tables follow the MTRRs"),
     MSR_RULE(0x250, 0x250, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
     MSR_RULE(0x258, 0x259, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
     MSR_RULE(0x268, 0x26f, MSR_GROUP_MTRR, MSR_MTRR_RULE, "nested tables follow the MTRRs"),
@@ -129,6 +132,22 @@ static struct passed pass_view(const struct vcpu *v, uint32_t msr)
     }
 }
 
+static uint64_t low_bits(unsigned int width)
+{
+    return width < 64 ? (1UL << width) - 1 : UINT64_MAX;
+}
+
+/* The address bits that an MTRR pair has in hardware and not for a model that is narrower, for which
+ * they read as 0 (SDM vol. 3 §12.11.2.3). */
+static uint64_t beyond_model(const struct vcpu *v, uint32_t msr)
+{
+    uint32_t a, b, c, d;
+    if (msr < MTRR_PAIRS_FIRST || msr > MTRR_PAIRS_LAST)
+        return 0;
+    cpuid_raw(0x80000008U, 0, &a, &b, &c, &d);
+    return low_bits(a & 0xff) & ~low_bits(v->props.maxphyaddr);
+}
+
 static bool turns_sgx_off(const struct vcpu *v, uint32_t msr)
 {
     return vcpu_has_sgx(v) && cpuid_dynamic_is_mci_ctl(msr, MC_BANKS);
@@ -142,9 +161,10 @@ static struct passed pass_rule(const struct vcpu *v, const struct msr_rule *rule
         return (struct passed){.read = true, .write = true};
     case MSR_PASS_READ:
     case MSR_APIC_BASE_RULE:
-    case MSR_MTRR_RULE:
     case MSR_XSS_RULE:
         return (struct passed){.read = true};
+    case MSR_MTRR_RULE:
+        return (struct passed){.read = beyond_model(v, msr) == 0};
     case MSR_TSC_RULE:
         return (struct passed){.read = tsc_reads_pass(msr), .write = tsc_writes_pass(msr)};
     case MSR_ICR_RULE:
@@ -302,6 +322,11 @@ enum exit_action msr_read(struct vcpu *v, struct exit *exit)
         break;
     case MSR_HYPERCALL_PAGE_RULE:
         return exit_fault_code(exit, VECTOR_GP, 0);
+    case MSR_MTRR_RULE:
+        if (rdmsr_safe(msr, &value) != 0)
+            return exit_fault_code(exit, VECTOR_GP, 0);
+        value &= ~beyond_model(v, msr);
+        break;
     case MSR_TSC_RULE:
         if (tsc_read(msr, &value) != 0)
             return exit_fault_code(exit, VECTOR_GP, 0);
@@ -310,7 +335,6 @@ enum exit_action msr_read(struct vcpu *v, struct exit *exit)
     case MSR_PASS_READ:
     case MSR_APIC_BASE_RULE:
     case MSR_ICR_RULE:
-    case MSR_MTRR_RULE:
     case MSR_XSS_RULE:
     case MSR_BANK_RULE:
         /* Passed, so it exits only where the bitmap cannot pass it. */
@@ -345,7 +369,10 @@ static enum exit_action write_apic_base(struct vcpu *v, struct exit *exit, uint6
  * while a guest has them off it has caching off too. */
 static enum exit_action write_mtrr(struct vcpu *v, struct exit *exit, uint32_t msr, uint64_t value)
 {
-    if (!mtrr_valid(&v->vm->mtrr, msr, value, v->props.maxphyaddr) || wrmsr_safe(msr, value) != 0)
+    /* A range of a mask without them would be there again for each of their values. */
+    const uint64_t also = msr & 1U ? beyond_model(v, msr) : 0;
+    if (!mtrr_valid(&v->vm->mtrr, msr, value, v->props.maxphyaddr) ||
+        wrmsr_safe(msr, value | also) != 0)
         return exit_fault_code(exit, VECTOR_GP, 0);
     vm_lock(v);
     vm_follow_mtrrs();

@@ -19,7 +19,7 @@ enum msr_action {
     MSR_APIC_BASE_RULE,
     MSR_ICR_RULE,            /* passed once no IPI needs to be seen any more */
     MSR_TSC_RULE,            /* kernel/tsc.h follows what is written */
-    MSR_MTRR_RULE,           /* reads are the hardware's; nested tables follow what is written */
+    MSR_MTRR_RULE,           /* as wide as the model's; nested tables follow what is written */
     MSR_HYPERCALL_PAGE_RULE, /* write-only: see kernel/hypercall.h */
     MSR_XSS_RULE,  /* reads are the hardware's; writes only of components that the model has */
     MSR_VIEW_RULE, /* as cpuid/msr_view.h has it; passed where the hardware's is the same */

@@ -24,6 +24,7 @@ PAYLOADS = {
     "memory": ("memory", "", "", []),
     "mtrr": ("mtrr", "", "", []),
     "mtrr-shadow": ("mtrr", "", "paging=shadow", []),
+    "mtrr-narrow": ("mtrr", "", "", ["--model", "host,maxphyaddr=36"]),
     "refused": ("refused", "", "", []),
     "length": ("length", "", "", []),
     "smp": ("smp", "", "icr-trap=keep", []),

@@ -51,6 +51,18 @@ static void check_values(unsigned int pairs)
         check_write("mtrr.fixed-type-7", false, MSR_FIX64K, 0x0606060606060607UL);
 }
 
+/* What the firmware set has no bits that this CPU has not, and may be written as it was read. */
+static void check_read_back(unsigned int pairs)
+{
+    for (uint32_t msr = MSR_PHYSBASE(0); msr <= MSR_PHYSMASK(pairs - 1); msr++) {
+        const uint64_t value = rdmsr(msr);
+        check((value & ~(address_mask | (PAGE - 1))) == 0, "mtrr.width", "MSR 0x%x is 0x%lx", msr,
+              value);
+        check(wrmsr_safe(msr, value) == 0 && rdmsr(msr) == value, "mtrr.written-as-read",
+              "MSR 0x%x, 0x%lx", msr, value);
+    }
+}
+
 static void set_region(unsigned int pair, uint64_t base, uint64_t mask)
 {
     wrmsr(MSR_PHYSMASK(pair), 0);
@@ -134,6 +146,7 @@ int main(void)
     if (rdmsr(MSR_PHYSMASK(pairs - 1)) & MASK_VALID)
         broken("the firmware uses all %u pairs", pairs);
     uint64_t def_type = rdmsr(MSR_DEF_TYPE);
+    check_read_back(pairs);
     check_values(pairs);
     wrmsr(MSR_DEF_TYPE, def_type | DEF_TYPE_ENABLE);
     change_types(pairs - 1);
