@@ -8,6 +8,7 @@
 #include "kernel/tsc.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
+#include "kernel/xen.h"
 #include <stddef.h>
 
 #define ANY              MSR_ANY_GROUP
@@ -398,7 +399,10 @@ enum exit_action msr_write(struct vcpu *v, struct exit *exit)
     case MSR_ICR_RULE:
         return ipi_x2apic_write(v, exit, value);
     case MSR_TSC_RULE:
-        return tsc_write(msr, value) == 0 ? EXIT_NEXT : exit_fault_code(exit, VECTOR_GP, 0);
+        if (tsc_write(msr, value) != 0)
+            return exit_fault_code(exit, VECTOR_GP, 0);
+        xen_follow_tsc(v);
+        return EXIT_NEXT;
     case MSR_MTRR_RULE:
         return write_mtrr(v, exit, msr, value);
     case MSR_VIEW_RULE:

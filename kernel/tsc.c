@@ -98,6 +98,11 @@ uint64_t tsc_guest(void)
     return tsc_host() - guest_zero;
 }
 
+uint64_t tsc_guest_moved(void)
+{
+    return this_cpu()->tsc_offset + this_cpu()->tsc_moved + guest_zero;
+}
+
 /* Not by reading it: what is not there reads as 0 on QEMU's TCG. */
 static bool has_adjust(void)
 {

@@ -24,6 +24,8 @@ uint64_t tsc_microseconds(void);
 uint64_t tsc_host(void);
 /* The TSC of a guest that has never written to it. */
 uint64_t tsc_guest(void);
+/* How far this CPU's guest has moved its TSC from that. */
+uint64_t tsc_guest_moved(void);
 /* A guest's RDMSR and WRMSR of IA32_TSC, IA32_TSC_ADJUST and IA32_TSC_DEADLINE of this CPU. -EIO if
  * the CPU does not take it. */
 int tsc_read(uint32_t msr, uint64_t *value);

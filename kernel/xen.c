@@ -27,7 +27,7 @@ void xen_start(void)
     uint64_t khz = tsc_khz() != 0 ? tsc_khz() : 1000000; /* unknown: a tick is a nanosecond */
     vm.xen = (struct xen_vm){
         .pages = {.ctx = &vm, .map = map_frame, .generation = vm.seal.generation},
-        .scale = {.version = 2, .timestamp = tsc_guest()},
+        .scale = {.timestamp = tsc_guest()},
     };
     xen_scale(khz, &vm.xen.scale);
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
@@ -76,13 +76,38 @@ static void publish(struct xen_vcpu *x)
     write_area(&x->runstate, top, &byte, 1);
 }
 
+static void write_version(struct xen_vcpu *x)
+{
+    x->version++;
+    write_area(&x->info, xen_time_version_offset(), &x->version, sizeof(x->version));
+}
+
+/* Who reads meanwhile finds an odd version, or another one when done. */
 static void publish_info(struct xen_vcpu *x)
 {
     uint8_t area[XEN_VCPU_INFO_SIZE];
+    struct xen_time time = vm.xen.scale;
     if (!guest_page_cache_refresh(&x->info, &vm.xen.pages))
         return;
-    xen_put_vcpu_info(area, &vm.xen.scale, vm.xen.long_mode);
+    write_version(x);
+    atomic_thread_fence(memory_order_release);
+    time.version = x->version;
+    time.timestamp += x->tsc_moved;
+    xen_put_vcpu_info(area, &time, vm.xen.long_mode);
     write_area(&x->info, 0, area, sizeof(area));
+    atomic_thread_fence(memory_order_release);
+    write_version(x);
+}
+
+void xen_follow_tsc(struct vcpu *v)
+{
+    const uint64_t moved = tsc_guest_moved();
+    vm_lock(v);
+    if (moved != v->xen.tsc_moved) {
+        v->xen.tsc_moved = moved;
+        publish_info(&v->xen);
+    }
+    vm_unlock(v);
 }
 
 void xen_enter_state(struct vcpu *v, enum xen_runstate state)

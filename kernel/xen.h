@@ -27,7 +27,9 @@ struct xen_vm {
 struct xen_vcpu {
     struct guest_page_cache runstate, info;
     struct xen_run_times times;
-    uint64_t last_tsc; /* to which the times are counted */
+    uint64_t last_tsc;  /* to which the times are counted */
+    uint64_t tsc_moved; /* by its guest, since RESET: the info's timestamp is in its own TSC */
+    uint32_t version;   /* of the info */
 };
 
 /* Nothing is registered, nothing latched: at launch and at each relaunch, before a vCPU runs. */
@@ -44,6 +46,8 @@ int xen_hypercall_page(struct vcpu *v, uint64_t value, bool long_mode);
 
 /* The vCPU entered another state. */
 void xen_enter_state(struct vcpu *v, enum xen_runstate state);
+/* Its guest may have moved its TSC, on this CPU: what tells the time by it follows. */
+void xen_follow_tsc(struct vcpu *v);
 /* It was kept waiting in Latch for that many ticks of the TSC until now. */
 void xen_stolen(struct vcpu *v, uint64_t ticks);
 

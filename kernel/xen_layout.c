@@ -15,6 +15,11 @@
 #define TIME_MULTIPLIER  24U
 #define TIME_SHIFT       28U
 
+uint32_t xen_time_version_offset(void)
+{
+    return INFO_TIME + TIME_VERSION;
+}
+
 uint32_t xen_entry_time_offset(bool long_mode)
 {
     return long_mode ? ENTRY_TIME_64 : ENTRY_TIME_32;

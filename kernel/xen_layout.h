@@ -47,6 +47,8 @@ struct xen_time {
 
 /* Where state_entry_time begins in the area. */
 uint32_t xen_entry_time_offset(bool long_mode);
+/* Where the vCPU info has its xen_time's version. */
+uint32_t xen_time_version_offset(void);
 /* The length of the area that is written: one of the two sizes. */
 uint32_t xen_runstate_size(bool long_mode);
 /* Write the run state into `area`, which has XEN_RUNSTATE_SIZE bytes; `update` sets the bit. */

@@ -11,6 +11,10 @@
 #define STUB_SIZE        32U
 #define LEAVES_MAX       512U
 #define VECTOR_PF        14U
+#define MSR_TSC          0x10U
+#define TSC_MOVE         (1UL << 40)
+#define SECOND           1000000000UL
+#define INFO_VERSION     32U /* its lowest byte */
 
 static uint8_t *const area = pages[0]; /* pages[1] follows it */
 
@@ -105,6 +109,22 @@ static void check_written_table(void)
     write_cr3(read_cr3());
 }
 
+/* It is the same time by a TSC that the guest has moved. */
+static void check_moved_tsc(const uint8_t *info)
+{
+    const uint64_t tsc = rdtsc(), before = system_time(info);
+    wrmsr(MSR_TSC, tsc + TSC_MOVE);
+    if (rdtsc() - tsc < TSC_MOVE) {
+        check_absent("areas.moved-tsc", "the TSC does not take what is written to it");
+        return;
+    }
+    const uint64_t after = system_time(info);
+    check(after >= before && after - before < SECOND, "areas.moved-tsc", "%lu ns, then %lu ns",
+          before, after);
+    check(info[INFO_VERSION] != 0 && info[INFO_VERSION] % 2 == 0, "areas.moved-tsc-version",
+          "it is %u", info[INFO_VERSION]);
+}
+
 int main(void)
 {
     static uint8_t info[PAGE] __attribute__((aligned(4096)));
@@ -124,5 +144,6 @@ int main(void)
     check_equal("areas.info", 0, (uint64_t)register_info(0, (uint64_t)info / PAGE, 0, false));
     check_run_times(info);
     check_updates();
+    check_moved_tsc(info);
     return 0;
 }
