@@ -3,7 +3,9 @@
 #define LATCH_KERNEL_PCI_H
 /*
  * PCI functions, so that they can be brought back to how the firmware left them: their standard
- * headers through ports CF8H and CFCH. While the guest runs these ports are its own.
+ * headers through ports CF8H and CFCH. While the guest runs these ports are its own. Found is what
+ * bridges lead to from bus 0, by the numbers that their buses had at launch: not what is behind a
+ * further host bridge, nor what a guest has given other numbers.
  */
 #include <stdint.h>
 

@@ -73,9 +73,12 @@ static void each_msr(each_fn *each, void *argument)
     }
 }
 
+/* Of an MTRR's address as much as every model has: the next may be narrower. */
 static void add(uint32_t msr, uint64_t value, void *sum)
 {
     uint32_t *total = sum;
+    if (msr >= MTRR_FIRST && msr <= MTRR_LAST)
+        value &= UINT32_MAX;
     *total = (*total ^ msr ^ (uint32_t)value ^ (uint32_t)(value >> 32)) * 0x9e3779b1U;
     *total ^= *total >> 15;
 }
