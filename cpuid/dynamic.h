@@ -78,8 +78,8 @@ void cpuid_dynamic_mci_ctl(struct cpuid_dynamic *d, uint64_t old, uint64_t value
 bool cpuid_dynamic_is_mci_ctl(uint32_t msr, unsigned int banks);
 
 /*
- * What of (leaf, subleaf) of the model a guest can turn off by its own state, as features that the model has:
- * such bits may be off in an answer that was taken from the guest.
+ * What of the model's (leaf, subleaf) a guest can turn off by its own state, as features that the model
+ * has: such bits may be off in an answer that was taken from the guest.
  */
 struct cpuid_regs cpuid_dynamic_clearable(const struct model *m, uint32_t leaf, uint32_t subleaf);
 

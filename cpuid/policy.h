@@ -37,9 +37,9 @@ struct policy_feature {
     uint8_t subleaf;
     uint8_t reg; /* enum cpuid_register */
     uint8_t bit;
-    uint8_t disposition; /* enum disposition */
-    uint8_t limit;       /* enum machine_limit */
-    bool runs; /* the CPU does it though hidden: its instructions run, or an older way is gone */
+    uint8_t disposition;   /* enum disposition */
+    uint8_t limit;         /* enum machine_limit */
+    bool runs;             /* hidden, it is there: instructions run, or an older way is gone */
     uint32_t cr4, efer;    /* bits that are reserved without the feature */
     uint32_t xcr0, xss;    /* state components that are not there without it */
     uint32_t msrs;         /* 1 << enum msr_group */

@@ -142,11 +142,9 @@ static uint64_t low_bits(unsigned int width)
  * they read as 0 (SDM vol. 3 §12.11.2.3). */
 static uint64_t beyond_model(const struct vcpu *v, uint32_t msr)
 {
-    uint32_t a, b, c, d;
     if (msr < MTRR_PAIRS_FIRST || msr > MTRR_PAIRS_LAST)
         return 0;
-    cpuid_raw(0x80000008U, 0, &a, &b, &c, &d);
-    return low_bits(a & 0xff) & ~low_bits(v->props.maxphyaddr);
+    return low_bits(v->host.maxphyaddr) & ~low_bits(v->props.maxphyaddr);
 }
 
 static bool turns_sgx_off(const struct vcpu *v, uint32_t msr)

@@ -156,6 +156,11 @@ static bool reset(const struct function *f)
     return false;
 }
 
+static void write_power(const struct function *f, unsigned int power, uint32_t now, uint32_t state)
+{
+    write_word(f, power + 1, (now & 0xffffU & ~(POWER_STATE | POWER_PME_STATUS)) | state);
+}
+
 /*
  * Of what has no such reset the power management makes one, on the way from D3hot to D0: PCI Power
  * Management Interface Specification 1.2 §5.4.1. It takes a display from a guest that does not run
@@ -169,7 +174,7 @@ static bool set_power(const struct function *f, uint32_t state)
     const uint32_t now = read_word(f, power + 1);
     if (now & POWER_SOFT_RESET)
         return false;
-    write_word(f, power + 1, (now & 0xffffU & ~(POWER_STATE | POWER_PME_STATUS)) | state);
+    write_power(f, power, now, state);
     return true;
 }
 
@@ -232,7 +237,7 @@ static void wake(const struct function *f)
     const uint32_t now = power != 0 ? read_word(f, power + 1) : 0;
     if ((now & POWER_STATE) == 0)
         return;
-    write_word(f, power + 1, now & 0xffffU & ~(POWER_STATE | POWER_PME_STATUS));
+    write_power(f, power, now, 0);
     tsc_delay(POWER_US);
 }
 

@@ -50,11 +50,11 @@ struct port_rule {
 static struct port_rule rules[] = {
     RULE(1, 0, PORT_DENY, "Latch's console"),
     RULE(1, 0, PORT_PM1A, "powers the machine off, or sends it to sleep"),
-    RULE(1, 0, PORT_ACPI_RESET, "resets the machine"),
     RULE(1, 0, PORT_KEYBOARD_OUTPUT, "resets the machine"),
     RULE(1, 0, PORT_RESET_CONTROL, "resets the machine; PCI's address register is around it"),
     RULE(KEYBOARD_COMMAND, KEYBOARD_COMMAND, PORT_KEYBOARD_COMMAND, "resets the machine"),
     RULE(SYSTEM_CONTROL, SYSTEM_CONTROL, PORT_SYSTEM_CONTROL, "resets the machine; A20 gate"),
+    RULE(1, 0, PORT_ACPI_RESET, "resets the machine; the lines above know of more values"),
     RULE(0x5658, 0x5659, PORT_DENY, "VMware's backdoor: the model is no VMware guest"),
     RULE(0x0000, 0x000f, PORT_PASS, "DMA controller"),
     RULE(0x0020, 0x0021, PORT_PASS, "interrupt controller"),
@@ -85,7 +85,15 @@ static struct port_rule rules[] = {
     RULE(0x0d00, 0xffff, PORT_PASS, "PCI devices"),
 };
 #define RULES (sizeof(rules) / sizeof(rules[0]))
-enum { RULE_CONSOLE, RULE_PM1A, RULE_ACPI_RESET, RULE_KEYBOARD_OUTPUT, RULE_RESET_CONTROL };
+enum {
+    RULE_CONSOLE,
+    RULE_PM1A,
+    RULE_KEYBOARD_OUTPUT,
+    RULE_RESET_CONTROL,
+    RULE_KEYBOARD_COMMAND,
+    RULE_SYSTEM_CONTROL,
+    RULE_ACPI_RESET,
+};
 
 static void fill(unsigned int rule, uint64_t port, uint16_t size)
 {
@@ -114,12 +122,6 @@ static const struct port_rule *find(unsigned int port)
     return number != 0 ? &rules[number - 1] : NULL;
 }
 
-/* There its own line, or PCI's, watches for more than the value that the FADT tells of. */
-static bool has_reset_line(uint64_t port)
-{
-    return port == KEYBOARD_COMMAND || port == SYSTEM_CONTROL || (port & ~7UL) == PCI_ADDRESS;
-}
-
 void port_trap_all(void)
 {
     if (vm.config->console != COM1)
@@ -127,7 +129,7 @@ void port_trap_all(void)
     if (vm.acpi->pm1a_control.space == ACPI_SPACE_IO)
         fill(RULE_PM1A, vm.acpi->pm1a_control.address, 2);
     if (vm.acpi->reset_supported && vm.acpi->reset.space == ACPI_SPACE_IO &&
-        !has_reset_line(vm.acpi->reset.address))
+        (vm.acpi->reset.address & ~7UL) != PCI_ADDRESS)
         fill(RULE_ACPI_RESET, vm.acpi->reset.address, 1);
     /* It lies within PCI's address register, so that each of PCI's accesses exits: only where a reset
      * is not simply the hardware's, which with on-reset=reset comes to the same but for Latch's own

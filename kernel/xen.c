@@ -102,11 +102,11 @@ static void publish_info(struct xen_vcpu *x)
 void xen_follow_tsc(struct vcpu *v)
 {
     const uint64_t moved = tsc_guest_moved();
+    if (moved == v->xen.tsc_moved) /* as by each deadline */
+        return;
     vm_lock(v);
-    if (moved != v->xen.tsc_moved) {
-        v->xen.tsc_moved = moved;
-        publish_info(&v->xen);
-    }
+    v->xen.tsc_moved = moved;
+    publish_info(&v->xen);
     vm_unlock(v);
 }
 

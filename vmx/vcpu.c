@@ -109,8 +109,8 @@ static int set_masks(struct vcpu *v)
                      v->index, beyond);
         return -ENOTSUP;
     }
-    v->rows_late =
-        vcpu_rows_late(v); /* XSETBV always exits, and so do writes of CPUID_DYNAMIC_CR4 */
+    /* XSETBV always exits, and so do writes of CPUID_DYNAMIC_CR4. */
+    v->rows_late = vcpu_rows_late(v);
     vmx->cr0_owned = CR0_NE | (MODELLED_CR0 & ~v->rules.cr0_allowed) | paging_owned_cr0(v->paging);
     vmx->cr4_owned =
         CR4_VMXE | CPUID_DYNAMIC_CR4 | ~v->rules.cr4_allowed | paging_owned_cr4(v->paging);

@@ -13,7 +13,7 @@ from conftest import BUILD, ERROR, MACHINES, SUCCESS
 
 # Every model on every machine, and a million rounds: hours, so only if asked for.
 ALL = "LATCH_TEST_ALL" in os.environ
-ROUNDS = 1_000_000 if ALL else 12_000
+ROUNDS = 1_000_000 if ALL else 20_000
 
 # name: the model, and which rules of paging it has ("" the host's, "other" the other vendor's)
 MODELS = {

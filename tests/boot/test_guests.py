@@ -37,7 +37,8 @@ def test_multiboot_elf32_with_modules(boot, small_elf32, machine, tmp_path):
     (tmp_path / "module").write_text("forty-two")
     (tmp_path / "environment").write_text("HOME=/")
     booted = boot("--machine", machine, "--guest", small_elf32("multiboot"),
-                  "--append", "alpha beta=1", "--initrd", tmp_path / "module", "--module", f"{tmp_path / 'environment'} second")
+                  "--append", "alpha beta=1", "--initrd", tmp_path / "module",
+                  "--module", f"{tmp_path / 'environment'} second")
     booted.finish()
     text = booted.tail(30)
     assert booted.lines("multiboot: command line .*alpha beta=1"), text

@@ -17,8 +17,10 @@ FROM = {
 
 # The emulators' own: TCG has no segment limits in real mode, bare too; Bochs' SVM blocks the NMIs by
 # which Latch calls a CPU, in the handler of one that was injected, and Bochs ends ("VM is set in long
-# mode") at any exit of SVM's from virtual-8086 mode; and no CPU of Bochs' has LA57.
-WORDS = {"qemu-amd": "unchecked-limits", "bochs-amd": "no-call-in-nmi no-exit-in-virtual-8086"}
+# mode") at any exit of SVM's from virtual-8086 mode; and no CPU of Bochs' has LA57. Its
+# IA32_TSC_DEADLINE still reads as it was written when it has passed.
+WORDS = {"qemu-amd": "unchecked-limits", "bochs-intel": "keeps-deadlines",
+         "bochs-amd": "no-call-in-nmi no-exit-in-virtual-8086"}
 LEFT_OUT = {
     "bochs-intel": {"long-5-level"},
     "bochs-amd": {"nmi-pending", "long-5-level", "virtual-8086", "virtual-8086-pae"},
@@ -26,7 +28,7 @@ LEFT_OUT = {
 
 
 def run_init(boot, machine, word="", conf=""):
-    words = f"{word} {WORDS.get(machine, '')}"
+    words = f"{word} {WORDS[machine]}"
     return run_payload(boot, machine, "init", append=words, conf=f"icr-trap=keep {conf}")
 
 
@@ -47,8 +49,6 @@ def test_init_x2apic(boot, paging):
     check_all(run_init(boot, "bochs-intel", "x2apic", f"paging={paging}"), "bochs-intel")
 
 
-# Bochs' IA32_TSC_DEADLINE still reads as it was written when it has passed.
-RESET_WORDS = {"bochs-intel": "keeps-deadlines"}
 RESET_FROM = ["halted", "paging-pae", "protected", "real", "real-halted", "long"]
 
 
@@ -62,7 +62,7 @@ if "LATCH_TEST_ALL" in os.environ:
 def test_reset(boot, name):
     """Clearing memory is most of a reset, so the machine has little."""
     machine, arguments = RESETS[name]
-    booted = run_payload(boot, machine, "reset", RESET_WORDS.get(machine, WORDS.get(machine, "")),
+    booted = run_payload(boot, machine, "reset", WORDS[machine],
                          "icr-trap=keep on-reset=relaunch pool=4 shadow=2",
                          ["--mem", "40", *arguments])
     for vcpu in (0, 1):
@@ -90,7 +90,7 @@ BARE = {
 def test_init_bare(boot, machine):
     """The payload against other CPUs than Latch's: they differ in what is known of them, no more."""
     booted = boot("--machine", machine, "--bare", "--guest", BUILD / "guest/init.elf", "--append",
-                  WORDS.get(machine, ""))
+                  WORDS[machine])
     assert booted.finish() == FAILURE, booted.tail()
     for case in FROM - LEFT_OUT.get(machine, set()):
         found = booted.lines(rf"FAIL init\.vcpu1\.{case}\.[a-z0-9.-]+: wanted")

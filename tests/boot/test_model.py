@@ -252,8 +252,8 @@ STATES_LATCH = BUILD / "test/latch-states.elf"
 
 # On Bochs an APIC that was turned off stays dead until RESET, and with it the vCPU's neighbours
 # cannot be called: it is turned off only where the vCPU is alone. So is MONITOR shown only there.
-# No emulator has protection keys beside VMX, nor a state that XSS can turn on, but for what Bochs' CPUID
-# leaves out (tests/fake/states.c).
+# No emulator has protection keys beside VMX, nor a state that XSS can turn on, but for what Bochs'
+# CPUID leaves out (tests/fake/states.c). All causes at once: tests/unit/test_cpuid_seal.c.
 DYNAMIC = {
     "qemu-amd": ("qemu-amd", [], "osxsave ospke xcr0 apic", [0, 1]),
     "qemu-amd-sgx-tsx": ("qemu-amd", ["--latch", SGX_LATCH], "tsx-ctrl", [0, 1]),

@@ -275,13 +275,6 @@ static void check_entries(struct participant *me)
     }
 }
 
-/* Without PAUSE, at which TCG gives the CPU away for long. */
-static void wait_for(const volatile unsigned long *counter, unsigned long wanted)
-{
-    while (*counter < wanted)
-        continue;
-}
-
 /* A sign of life, for whoever waits for one. */
 static void print_progress(const char *phase, unsigned long done, unsigned long last)
 {
@@ -326,11 +319,13 @@ static void take_turns(struct participant *me, unsigned int index)
     }
 }
 
+/* Without PAUSE, at which TCG gives the CPU away for long. */
 static void barrier(unsigned long *passed)
 {
     *passed += count;
     __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
-    wait_for(&arrived, *passed);
+    while (arrived < *passed)
+        continue;
 }
 
 static void go_together(struct participant *me, unsigned int index)

@@ -4,8 +4,8 @@
 #include "tests/unit/shadow_machine.h"
 
 #define POOL (SHADOW_PAGES_PER_CPU * (CPUS + 1U))
-#define LEAVES                                                                                     \
-    5U /* frames: the last table of as many as there are levels, which all lead to the next */
+/* Frames: tables up to this one, as many as there are levels, each of which leads to the next. */
+#define LEAVES 5UL
 #define OTHER  6UL /* another root */
 #define PAGE   40UL
 #define SPREAD 70U /* accesses, each through a table of its own: more than any share */

@@ -157,8 +157,7 @@ static void check_console_registers(bool narrow)
     outb(COM1 + UART_MCR, modem | 0x10);
     outb(COM1 + UART_LCR, line | 0x80);
     const uint8_t divisor = inb(COM1);
-    const int64_t error =
-        latch_hypercall(HYPERCALL_CONSOLE, (uint64_t)text, (uint64_t)length, 0, 0);
+    const int64_t error = call(narrow, HYPERCALL_CONSOLE, (uint64_t)text, (uint64_t)length, 0);
     const uint8_t found[] = {inb(COM1 + UART_LCR), inb(COM1 + UART_MCR), inb(COM1)};
     outb(COM1 + UART_LCR, line);
     outb(COM1 + UART_MCR, modem);
