@@ -155,6 +155,8 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
         return vm_crash(v, exit, "the CPU refused to enter the guest");
     case EXIT_MACHINE_CHECK:
         return exit_machine_check(v, exit);
+    case EXIT_RDPMC:
+        return exit_fault_code(exit, VECTOR_GP, 0);
     case EXIT_UNKNOWN:
     case EXIT_KINDS:
         break;

@@ -32,6 +32,7 @@ enum exit_kind {
     EXIT_BAD_STATE, /* entry refused: the guest state is invalid */
     EXIT_UNKNOWN,
     EXIT_MACHINE_CHECK, /* #MC, where the model has what it turns off: cpuid/dynamic.h */
+    EXIT_RDPMC,         /* no model has a counter: #GP(0) */
     EXIT_KINDS
 };
 

@@ -23,6 +23,7 @@ static const char *const names[EXIT_KINDS] = {
     [EXIT_BAD_STATE] = "bad-state",
     [EXIT_UNKNOWN] = "unknown",
     [EXIT_MACHINE_CHECK] = "machine-check",
+    [EXIT_RDPMC] = "rdpmc",
 };
 
 const char *exit_name(enum exit_kind kind)

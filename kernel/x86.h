@@ -25,6 +25,7 @@
 #define CR4_PAE       (1UL << 5)
 #define CR4_MCE       (1UL << 6)
 #define CR4_PGE       (1UL << 7)
+#define CR4_PCE       (1UL << 8)
 #define CR4_UMIP      (1UL << 11)
 #define CR4_LA57      (1UL << 12)
 #define CR4_VMXE      (1UL << 13)

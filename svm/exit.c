@@ -185,6 +185,9 @@ static bool decode(struct vcpu *v, struct exit *exit)
     case VMEXIT_MCOMMIT:
         exit->kind = EXIT_FORBIDDEN;
         return true;
+    case VMEXIT_RDPMC:
+        exit->kind = EXIT_RDPMC;
+        return true;
     case VMEXIT_NMI:
         /* It stays pending while GIF is 0: what the exit interrupted is delivered before it. */
         if (vmcb->control.event_injection & EVENT_CODE_VALID)

@@ -118,8 +118,9 @@ static int intercept(struct vcpu *v)
     struct vmcb *vmcb = vmcb_of(v);
 
     vmcb_intercept(vmcb, 3,
-                   INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_CPUID | INTERCEPT_INVD |
-                       INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN,
+                   INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
+                       INTERCEPT_INVD | INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR |
+                       INTERCEPT_SHUTDOWN,
                    true);
     /* EFER.SVME is set under the guest, so all of SVM would work, on host-physical addresses. */
     vmcb_intercept(vmcb, 4,

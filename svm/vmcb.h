@@ -17,6 +17,7 @@ enum vmcb_intercept_3 {
     INTERCEPT_INIT = 1U << 3,
     INTERCEPT_CR0_SELECTIVE = 1U << 5, /* writes that change more than TS and MP; any LMSW */
     INTERCEPT_RDTSC = 1U << 14,
+    INTERCEPT_RDPMC = 1U << 15,
     INTERCEPT_CPUID = 1U << 18,
     INTERCEPT_IRET = 1U << 20,
     INTERCEPT_INVD = 1U << 22,
@@ -66,6 +67,7 @@ enum vmcb_exit {
     VMEXIT_INIT = 0x63,
     VMEXIT_CR0_SELECTIVE = 0x65,
     VMEXIT_RDTSC = 0x6e,
+    VMEXIT_RDPMC = 0x6f,
     VMEXIT_CPUID = 0x72,
     VMEXIT_IRET = 0x74,
     VMEXIT_INVD = 0x76,

@@ -12,6 +12,7 @@ const struct control controls_wanted[CONTROLS_WANTED] = {
     CONTROL(WORD_PIN, PIN_NMI_EXITING, "NMI exiting", true),
     CONTROL(WORD_PIN, PIN_VIRTUAL_NMIS, "virtual NMIs", true),
     CONTROL(WORD_PROC, PROC_NMI_WINDOW_EXITING, "NMI-window exiting", true),
+    CONTROL(WORD_PROC, PROC_RDPMC_EXITING, "RDPMC exiting", true),
     CONTROL(WORD_PROC, PROC_IO_BITMAPS, "use I/O bitmaps", true),
     CONTROL(WORD_PROC, PROC_MSR_BITMAPS, "use MSR bitmaps", true),
     CONTROL(WORD_PROC, PROC_SECONDARY, "activate secondary controls", true),

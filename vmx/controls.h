@@ -51,6 +51,7 @@ static inline bool feature_control_allows(uint64_t value)
 #define PROC_HLT_EXITING        (1U << 7)
 #define PROC_INVLPG_EXITING     (1U << 9)
 #define PROC_MWAIT_EXITING      (1U << 10)
+#define PROC_RDPMC_EXITING      (1U << 11)
 #define PROC_RDTSC_EXITING      (1U << 12)
 #define PROC_CR3_LOAD_EXITING   (1U << 15)
 #define PROC_CR3_STORE_EXITING  (1U << 16)
@@ -112,7 +113,7 @@ struct control {
     const char *name; /* the manual's */
     bool required;
 };
-#define CONTROLS_WANTED 19U
+#define CONTROLS_WANTED 20U
 extern const struct control controls_wanted[CONTROLS_WANTED];
 
 /* The MSR that governs a word, by IA32_VMX_BASIC[55]; and its name. */

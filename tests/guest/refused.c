@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the modelled CPU refuses, with the faults that it gives: reserved bits of control registers
- * and of XCR0, instructions of the virtualization that the model does not have, and hypercalls
- * from outside CPL 0.
+ * and of XCR0, performance counters, instructions of the virtualization that the model does not
+ * have, and hypercalls from outside CPL 0.
  */
 #include "tests/guest/lib/payload.h"
 
@@ -81,6 +81,30 @@ static void check_xcr0(void)
     check_equal("refused.xcr0-sse-reads", 3, read_xcr0());
     write_xcr0(1);
     write_cr4(cr4);
+}
+
+static void read_counter(void *counter)
+{
+    uint32_t low, high;
+    __asm__ volatile("rdpmc" : "=a"(low), "=d"(high) : "c"((uint32_t)(uint64_t)counter));
+}
+
+static void read_counter_by_user(void *counter)
+{
+    run_at_cpl3(read_counter, counter);
+}
+
+/* The first programmable ones, AMD's of the northbridge and the L3, and Intel's fixed ones. */
+static void check_counters(void)
+{
+    static const uint32_t counters[] = {0, 1, 2, 3, 5, 6, 9, 10, 1U << 30, 1U << 29, 1U << 31};
+    const uint64_t cr4 = read_cr4();
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        check_faults("refused.rdpmc", VECTOR_GP, read_counter, counters[i]);
+        write_cr4(cr4 | CR4_PCE);
+        check_faults("refused.rdpmc-by-user", VECTOR_GP, read_counter_by_user, counters[i]);
+        write_cr4(cr4);
+    }
 }
 
 static uint64_t operand[512] __attribute__((aligned(4096)));
@@ -183,6 +207,7 @@ int main(void)
     }
     check_control_registers();
     check_xcr0();
+    check_counters();
     check_instructions();
     check_hypercalls();
     return 0;

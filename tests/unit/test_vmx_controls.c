@@ -37,7 +37,7 @@ static void skylake_has_all_that_is_required(void)
     uint32_t missing;
     CHECK_EQ(control_adjust(control_required(WORD_PIN), PIN, &missing), 0x3e);
     CHECK_EQ(missing, 0);
-    CHECK_EQ(control_adjust(control_required(WORD_PROC), PROC_TRUE, &missing), 0x96006172);
+    CHECK_EQ(control_adjust(control_required(WORD_PROC), PROC_TRUE, &missing), 0x96006972);
     CHECK_EQ(missing, 0);
     CHECK_EQ(control_required(WORD_PROC2) & ~PROC2_ALLOWED1, 0);
     CHECK_EQ(control_adjust(control_required(WORD_EXIT), EXIT_TRUE, &missing), 0x003f6fff);
