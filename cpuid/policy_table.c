@@ -408,7 +408,7 @@ const struct policy_feature policy_features[] = {
     F(0x80000008, 0, EBX, 17, "stibp_always_on", PASSED, SPECULATION),
     F(0x80000008, 0, EBX, 18, "ibrs_preferred", PASSED, SPECULATION),
     F(0x80000008, 0, EBX, 19, "ibrs_same_mode", PASSED, SPECULATION),
-    F(0x80000008, 0, EBX, 20, "efer_lmsle_unsupported", PASSED, ARCH),
+    F(0x80000008, 0, EBX, 20, "efer_lmsle_unsupported", PASSED, ARCH, .runs = true),
     F(0x80000008, 0, EBX, 21, "invlpgb_nested", HIDDEN, BROADCAST),
     F(0x80000008, 0, EBX, 23, "amd_ppin", HIDDEN, SERIAL),
     F(0x80000008, 0, EBX, 24, "ssbd", PASSED, SPECULATION,

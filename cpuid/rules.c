@@ -11,6 +11,8 @@
 #define LEAF7_ECX_LA57    (1U << 16)
 #define EXT1_EDX_NX       (1U << 20)
 #define EXT1_EDX_GBPAGES  (1U << 26)
+#define EXT1_EDX_LM       (1U << 29)
+#define EXT8_EBX_NO_LMSLE (1U << 20)
 #define XSAVE1_EAX_XSAVES (1U << 3)
 
 /* What an open table says beyond the highest leaf of a range, the finished one will not. */
@@ -48,6 +50,16 @@ struct paging_props rules_paging(const struct model *m)
     };
 }
 
+/* Segment limits in 64-bit mode are AMD's, from before the bit that says that they are gone (APM
+ * vol. 2 §4.12.2). */
+static uint32_t efer_of_before(const struct model *m)
+{
+    const bool long_mode = leaf_in_range(m, 0x80000001U).edx & EXT1_EDX_LM;
+    const bool gone = leaf_in_range(m, 0x80000008U).ebx & EXT8_EBX_NO_LMSLE;
+
+    return model_is_amd(m) && long_mode && !gone ? CPU_EFER_LMSLE : 0;
+}
+
 void rules_derive(struct cpu_rules *rules, const struct model *m)
 {
     struct cpuid_regs user = model_get(m, 0xd, 0);
@@ -55,7 +67,11 @@ void rules_derive(struct cpu_rules *rules, const struct model *m)
 
     /* CR4.PCE has no feature: RDPMC came before CPUID told of it. */
     *rules = (struct cpu_rules){
-        .cr0_allowed = CR0_DEFINED, .cr4_allowed = CPU_CR4_PCE, .paging = m->paging};
+        .cr0_allowed = CR0_DEFINED,
+        .cr4_allowed = CPU_CR4_PCE,
+        .efer_allowed = efer_of_before(m),
+        .paging = m->paging,
+    };
     for (size_t i = 0; i < policy_feature_count; i++) {
         const struct policy_feature *f = &policy_features[i];
         if (f->disposition != FEATURE_PASSED || !policy_has(m, f))

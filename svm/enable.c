@@ -34,7 +34,7 @@ static int read_accepted(struct svm_cpu *svm)
     return error;
 }
 
-/* VMRUN refuses what WRMSR refuses, so a guest must not get that far. */
+/* VMRUN refuses what WRMSR refuses, or drops as QEMU's TCG does: a guest must not get that far. */
 static uint64_t accepted_efer(void)
 {
     const uint64_t now = rdmsr(MSR_EFER);
@@ -42,7 +42,7 @@ static uint64_t accepted_efer(void)
 
     for (unsigned int bit = 0; bit < 32; bit++) {
         if (!(now >> bit & 1) && wrmsr_safe(MSR_EFER, now | 1UL << bit) == 0) {
-            accepted |= 1UL << bit;
+            accepted |= rdmsr(MSR_EFER) & 1UL << bit;
             wrmsr(MSR_EFER, now);
         }
     }

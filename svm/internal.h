@@ -28,7 +28,7 @@ struct svm_cpu {
     hpa_t host_save; /* where VMRUN keeps what #VMEXIT restores (§15.30.4) */
     hpa_t host_vmcb; /* where VMSAVE keeps Latch's FS, GS, TR and the MSRs with them */
     uint64_t cr4;    /* bits that the CPU itself accepts */
-    uint64_t efer;   /* as tried: Bochs shows TCE in CPUID and refuses the bit */
+    uint64_t efer;   /* as tried: Bochs shows TCE in CPUID and refuses it, QEMU LMSLE */
     uint32_t asids;
     bool next_rip, decode_assists, clean_bits, flush_by_asid;
     bool init_redirected; /* a pending INIT becomes #SX once GIF is 1 (§15.28) */

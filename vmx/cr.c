@@ -20,6 +20,7 @@
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
      CR0_PG)
 #define CR4_CET          (1UL << 23)
+#define EFER_DEFINED     (EFER_SCE | EFER_LME | EFER_NXE) /* Intel has no more, whatever a model says */
 #define CR3_PAE_TABLE    0xffffffe0UL
 #define CR3_PCID         0xfffUL
 #define CR3_NO_FLUSH     (1UL << 63)
@@ -152,7 +153,7 @@ int vmx_write_efer(struct vcpu *v, uint64_t value)
     uint64_t old = vmx_read_efer(v);
     uint64_t new = (value & ~EFER_LMA) | (old & EFER_LMA);
     uint64_t changed = old ^ new;
-    if ((value & ~(v->rules.efer_allowed | EFER_LMA)) ||
+    if ((value & ~((v->rules.efer_allowed & EFER_DEFINED) | EFER_LMA)) ||
         ((changed & EFER_LME) && (vmx_read_cr0(v) & CR0_PG)))
         return -EINVAL;
     vmx_put_efer(v, new);

@@ -95,7 +95,9 @@ KEPT = set("fpu pse pae tsc msr cx8 apic cmov pat pse36 fxsr sse sse2 hypervisor
            " nx pdpe1gb lm".split())
 # What the emulator runs although its CPUID does not have it, or the other way round.
 EMULATOR = {"qemu-amd": {"rdseed", "waitpkg"}, "bochs-intel": set(), "bochs-amd": set()}
-WORDS = {"qemu-amd": "unchecked-xcr0", "bochs-intel": "", "bochs-amd": "unsettable-tce"}
+# EFER.LMSLE is on no emulator, and TCE not on Bochs, though CPUID says that they are.
+WORDS = {"qemu-amd": "unchecked-xcr0 unsettable-efer=0x2000", "bochs-intel": "",
+         "bochs-amd": "unsettable-efer=0xa000"}
 
 
 def features(booted):

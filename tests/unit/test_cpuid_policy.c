@@ -253,6 +253,30 @@ static void control_bits_have_their_features(void)
     }
 }
 
+static bool lmsle_allowed(const char *dump, const char *hidden)
+{
+    struct model m;
+    struct cpu_rules r;
+    load_model(&m, dump, 0);
+    CHECK_EQ(policy_apply(&m, &everything), 0);
+    CHECK_EQ(policy_set(&m, policy_find(hidden, strlen(hidden)), false), 0);
+    CHECK_EQ(policy_settle(&m, NULL), 0);
+    CHECK_EQ(model_finish(&m), 0);
+    rules_derive(&r, &m);
+    return r.efer_allowed & CPU_EFER_LMSLE;
+}
+
+/* EFER.LMSLE came with AMD's long mode, before the bit that says that it is gone (APM vol. 2
+ * §4.12.2). Intel never had it. */
+static void segment_limits_are_allowed_until_they_are_gone(void)
+{
+    CHECK(!lmsle_allowed("zen3", "avx2"));
+    CHECK(lmsle_allowed("zen3", "efer_lmsle_unsupported"));
+    CHECK(lmsle_allowed("epyc-kvm", "avx2"));
+    CHECK(!lmsle_allowed("epyc-kvm", "lm"));
+    CHECK(!lmsle_allowed("skylake-server", "avx2"));
+}
+
 static void some_bits_are_never_allowed(void)
 {
     struct model m;
@@ -323,6 +347,7 @@ int main(void)
     RUN(each_feature_hides_alone);
     RUN(a_state_without_size_hides_its_feature);
     RUN(control_bits_have_their_features);
+    RUN(segment_limits_are_allowed_until_they_are_gone);
     RUN(some_bits_are_never_allowed);
     RUN(xcr0_obeys_its_rules);
     RUN(a_file_fits_after_a_trim);

@@ -4,6 +4,7 @@
 #include "tests/guest/lib/payload.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define CR4_CET (1UL << 23)
 
@@ -56,8 +57,9 @@ static void check_control_registers(void)
     const uint64_t efer = rdmsr(MSR_EFER);
     check_bits("features.cr4", set_cr4, read_cr4(), rules.cr4_allowed,
                rules.cr4_allowed & (CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_CET));
-    const uint64_t tce = boot_word("unsettable-tce", NULL) ? CPU_EFER_TCE : 0;
-    check_bits("features.efer", set_efer, efer, rules.efer_allowed, EFER_LMA | tce);
+    const char *value;
+    const uint64_t unsettable = boot_word("unsettable-efer", &value) ? strtoul(value, NULL, 16) : 0;
+    check_bits("features.efer", set_efer, efer, rules.efer_allowed & ~unsettable, EFER_LMA);
 }
 
 static void check_xcr0(void)
