@@ -105,22 +105,29 @@ static void scan_bus(struct scan *scan, uint8_t bus)
     }
 }
 
-int pci_save(void)
+/* A bus, and those that its bridges lead to. */
+static void scan_from(struct scan *scan, unsigned int root)
 {
-    static struct scan scan;
-    bool found = true;
-    uint32_t address = inl(ADDRESS_PORT);
-    count = 0;
-    scan.wanted[0] = true;
+    bool found = !scan->seen[root];
+    scan->wanted[root] = true;
     while (found) {
         found = false;
         for (unsigned int bus = 0; bus < 256; bus++) {
-            if (scan.wanted[bus] && !scan.seen[bus]) {
-                scan_bus(&scan, (uint8_t)bus);
+            if (scan->wanted[bus] && !scan->seen[bus]) {
+                scan_bus(scan, (uint8_t)bus);
                 found = true;
             }
         }
     }
+}
+
+int pci_save(bool all_buses)
+{
+    static struct scan scan;
+    uint32_t address = inl(ADDRESS_PORT);
+    count = 0;
+    for (unsigned int root = 0; root < (all_buses ? 256U : 1U); root++)
+        scan_from(&scan, root);
     outl(ADDRESS_PORT, address);
     return scan.more ? -E2BIG : 0;
 }
@@ -199,14 +206,14 @@ static void forget_messages(const struct function *f)
 }
 
 /* The command last: addresses do not move while they are decoded. Status bits are cleared by ones. */
-static void restore(const struct function *f)
+static void restore(const struct function *f, uint32_t command)
 {
     forget_messages(f);
     for (unsigned int i = WORD_TYPE; i < HEADER_WORDS; i++) {
         if (read_word(f, i) != f->header[i])
             write_word(f, i, f->header[i]);
     }
-    write_word(f, WORD_COMMAND, f->header[WORD_COMMAND] & COMMAND_MASK & ~BUS_MASTER);
+    write_word(f, WORD_COMMAND, command);
 }
 
 static bool is_bridge(const struct function *f)
@@ -241,20 +248,29 @@ static void wake(const struct function *f)
     tsc_delay(POWER_US);
 }
 
+/* Its buses have the numbers again by which the functions behind it are known. A bridge that masters
+ * no bus hides them from memory. */
+static void restore_bridge(const struct function *f)
+{
+    write_word(f, WORD_COMMAND, 0);
+    restore(f, f->header[WORD_COMMAND] & COMMAND_MASK);
+}
+
 void pci_restore(void)
 {
-    for (unsigned int i = 0; i < count; i++) /* a bridge comes before what is behind it */
+    for (unsigned int i = 0; i < count; i++) { /* a bridge comes before what is behind it */
         wake(&functions[i]);
+        if (is_bridge(&functions[i]))
+            restore_bridge(&functions[i]);
+    }
     each(silence, 0);
     each(power_down, POWER_US);
     each(power_up, POWER_US);
     each(reset, RESET_US);
     for (unsigned int i = 0; i < count; i++) {
-        if (is_bridge(&functions[i])) /* a bridge that masters no bus hides what is behind it */
-            write_word(&functions[i], WORD_COMMAND,
-                       functions[i].header[WORD_COMMAND] & COMMAND_MASK);
-        else
-            restore(&functions[i]);
+        const struct function *f = &functions[i];
+        if (!is_bridge(f))
+            restore(f, f->header[WORD_COMMAND] & COMMAND_MASK & ~BUS_MASTER);
     }
     outl(ADDRESS_PORT, 0);
 }

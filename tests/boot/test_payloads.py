@@ -137,6 +137,21 @@ def test_relaunch(boot, machine):
     assert all(digests[i] == digests[i % 2] for i in range(len(digests)))
 
 
+# Behind another host bridge, at bus 40H, and behind a bridge of the first: a card each.
+MANY_BUSES = ["-machine", "q35", "-device", "pxb-pcie,id=far,bus_nr=64",
+              "-device", "pcie-root-port,id=there,bus=far,chassis=1",
+              "-device", "virtio-rng-pci,bus=there",
+              "-device", "pcie-root-port,id=here,bus=pcie.0,chassis=2",
+              "-device", "pcie-pci-bridge,id=old,bus=here", "-device", "e1000,bus=old,addr=1"]
+
+
+def test_relaunch_on_many_buses(boot):
+    """Functions behind another host bridge, and on buses that the guest has numbered anew."""
+    booted = run_payload(boot, "qemu-amd", "relaunch", "rounds=3 ways=p all-buses",
+                         "on-reset=relaunch test-hypercalls=on", ["--mem", "40", "--", *MANY_BUSES])
+    assert booted.lines("info pci: 11 functions on 5 buses to 65"), booted.tail(60)
+
+
 @pytest.mark.parametrize("machine, words", [("qemu-amd", "ways=oo"),
                                             ("bochs-intel", "x2apic ways=pp")])
 def test_relaunch_with_apic_that_stays_off(boot, machine, words):

@@ -2,8 +2,9 @@
 /*
  * Generation after generation, by each way to reset a machine: nothing of one shows in the next. The
  * words `rounds=N` and `ways=WORD` (letters of reset_by() below) say how many and by which; `keep-msrs`
- * leaves all MSRs as they are, as MTRRs that change cost a relaunch all tables. What must outlast a
- * reset lies in the clock's RAM, which no reset clears.
+ * leaves all MSRs as they are, as MTRRs that change cost a relaunch all tables; `all-buses` looks at
+ * the PCI functions behind bridges too. What must outlast a reset lies in the clock's RAM, which no
+ * reset clears.
  */
 #include "kernel/xen_layout.h"
 #include "tests/guest/lib/devices.h"
@@ -223,6 +224,8 @@ static void check_devices(uint64_t generation)
     if (generation > THOROUGH)
         return;
     check_msrs(&generation);
+    const struct pci_counts pci = device_pci();
+    printf("info pci: %u functions on %u buses to %u\n", pci.functions, pci.buses, pci.last);
     outb(0x60, 0xf4);
     delay_us(2000);
     while (inb(0x64) & 1)

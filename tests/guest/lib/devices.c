@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/guest/lib/devices.h"
+#include "tests/guest/lib/payload.h"
 #include "tests/guest/lib/runtime.h"
 
 #define IOAPIC         0xfec00000UL
@@ -7,12 +8,17 @@
 #define PCI_ADDRESS    0xcf8U
 #define PCI_DATA       0xcfcU
 #define PCI_WORDS      16U
+#define BUS_FUNCTIONS  256U
+#define ALL_FUNCTIONS  65536U /* bus, device and function */
 #define PCI_COMMAND    1U
 #define PCI_CLASS      2U
 #define PCI_TYPE       3U
+#define PCI_BUSES      6U  /* of a bridge: primary, secondary, and the last behind it */
 #define PCI_LINE       15U /* the lowest byte */
 #define BUS_MASTER     4U
 #define CLASS_BRIDGE   6U
+#define TYPE_BRIDGE    1U /* to another bus */
+#define BUSES_MOVED    0x101000U
 #define MULTIFUNCTION  (1U << 23)
 #define KEYBOARD_POLLS 100000U
 
@@ -58,10 +64,11 @@ static void pci_write(unsigned int function, unsigned int word, uint32_t value)
     outl(PCI_DATA, value);
 }
 
-/* Each function of the first bus. */
+/* Each function of the first bus, or of all. */
 static void each_function(void (*each)(unsigned int function, void *argument), void *argument)
 {
-    for (unsigned int function = 0; function < 256; function++) {
+    const unsigned int end = boot_word("all-buses", NULL) ? ALL_FUNCTIONS : BUS_FUNCTIONS;
+    for (unsigned int function = 0; function < end; function++) {
         if (pci_read(function, 0) == UINT32_MAX) {
             function |= function & 7 ? 0 : 7;
             continue;
@@ -95,10 +102,46 @@ static void change_function(unsigned int function, void *argument)
     pci_write(function, PCI_LINE, pci_read(function, PCI_LINE) ^ 0xa5);
 }
 
+struct bridges {
+    unsigned int count, function[16];
+};
+
+static void note_bridge(unsigned int function, void *argument)
+{
+    struct bridges *bridges = argument;
+    if ((pci_read(function, PCI_TYPE) >> 16 & 0x7f) == TYPE_BRIDGE && bridges->count < 16)
+        bridges->function[bridges->count++] = function;
+}
+
+/* From the last to the first: what leads to others loses them. */
+static void move_buses(void)
+{
+    struct bridges bridges = {.count = 0};
+    each_function(note_bridge, &bridges);
+    for (unsigned int i = bridges.count; i-- > 0;)
+        pci_write(bridges.function[i], PCI_BUSES,
+                  pci_read(bridges.function[i], PCI_BUSES) + BUSES_MOVED);
+}
+
 static void count_master(unsigned int function, void *argument)
 {
     if (!is_bridge(function) && (pci_read(function, PCI_COMMAND) & BUS_MASTER))
         ++*(unsigned int *)argument;
+}
+
+static void count_function(unsigned int function, void *argument)
+{
+    struct pci_counts *counts = argument;
+    counts->functions++;
+    counts->buses += counts->functions == 1 || counts->last != function >> 8;
+    counts->last = function >> 8;
+}
+
+struct pci_counts device_pci(void)
+{
+    struct pci_counts counts = {.functions = 0};
+    each_function(count_function, &counts);
+    return counts;
 }
 
 unsigned int device_bus_masters(void)
@@ -281,6 +324,7 @@ void device_change(enum device device)
         break;
     case DEVICE_PCI:
         each_function(change_function, NULL);
+        move_buses();
         break;
     case DEVICES:
         break;

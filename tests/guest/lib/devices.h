@@ -25,6 +25,11 @@ const char *device_name(enum device device);
 uint16_t device_sum(enum device device);
 /* Gives it another state, and no interrupt with it. */
 void device_change(enum device device);
+/* What PCI configuration space shows. */
+struct pci_counts {
+    unsigned int functions, buses, last; /* the last: the highest bus with a function */
+};
+struct pci_counts device_pci(void);
 /* PCI functions but bridges that may write to memory. */
 unsigned int device_bus_masters(void);
 
