@@ -206,6 +206,16 @@ static int get_times(struct xen_vcpu *x, gpa_t to, bool long_mode)
     return error;
 }
 
+static int register_by(struct vcpu *v, struct xen_vcpu *x, uint64_t op, const uint64_t words[2],
+                       bool long_mode)
+{
+    if (op == XEN_REGISTER_VCPU_INFO)
+        return register_info(x, words[0], (uint32_t)words[1]);
+    if (op == XEN_REGISTER_RUNSTATE_PHYS_AREA)
+        return register_physical(x, words[0]);
+    return register_linear(v, x, words[0], long_mode);
+}
+
 static int64_t locked_op(struct vcpu *v, struct xen_vcpu *x, uint64_t op, uint64_t argument,
                          bool long_mode)
 {
@@ -218,13 +228,11 @@ static int64_t locked_op(struct vcpu *v, struct xen_vcpu *x, uint64_t op, uint64
         return -ENOSYS;
     if (vm_read(v->vm, gpa(argument), words, size) != size)
         return -EFAULT;
-    if (!vm.xen.latched)
-        latch(long_mode);
-    if (op == XEN_REGISTER_VCPU_INFO)
-        return register_info(x, words[0], (uint32_t)words[1]);
-    if (op == XEN_REGISTER_RUNSTATE_PHYS_AREA)
-        return register_physical(x, words[0]);
-    return register_linear(v, x, words[0], long_mode);
+    if (!vm.xen.latched) /* so nothing is registered that would have to be written anew */
+        vm.xen.long_mode = long_mode;
+    int error = register_by(v, x, op, words, long_mode);
+    vm.xen.latched = vm.xen.latched || error == 0;
+    return error;
 }
 
 int64_t xen_vcpu_op(struct vcpu *v, uint64_t op, uint64_t vcpu, uint64_t argument, bool long_mode)

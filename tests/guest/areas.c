@@ -43,6 +43,18 @@ static void check_layouts(void)
     latch_mode(false);
 }
 
+/* Before anything is latched: what was refused latches nothing. */
+static void check_refused_first(void)
+{
+    bool clean;
+    check_equal("areas.refused-first", (uint64_t)-EFAULT,
+                (uint64_t)register_at(XEN_REGISTER_RUNSTATE_PHYS_AREA, 0, NOWHERE, true));
+    poison();
+    check_equal("areas.taken-first", 0,
+                (uint64_t)register_at(XEN_REGISTER_RUNSTATE_PHYS_AREA, 0, (uint64_t)area, false));
+    check_equal("areas.refused-latched-nothing", width(false), layout_at(area, &clean));
+}
+
 static void check_refused(void)
 {
     uint64_t latch = (uint64_t)latch_hypercall(HYPERCALL_LATCH_RANGE, 0, 0, 0, 0);
@@ -133,6 +145,7 @@ int main(void)
         check_skip("areas", "no Latch, so no areas");
         return 0;
     }
+    check_refused_first();
     check_refused();
     check_layouts();
     check_offsets();
