@@ -85,6 +85,7 @@ void rules_derive(struct cpu_rules *rules, const struct model *m)
         rules->spec_ctrl |= f->spec_ctrl;
         rules->pred_cmd |= f->pred_cmd;
     }
+    rules->msr_groups |= 1U << (model_is_amd(m) ? MSR_GROUP_AMD : MSR_GROUP_INTEL);
     bool xsave = model_get(m, 1, 0).ecx & LEAF1_ECX_XSAVE;
     rules->xcr0_allowed &= xsave ? (uint64_t)user.edx << 32 | user.eax : 0;
     bool xsaves = xsave && supervisor.eax & XSAVE1_EAX_XSAVES;

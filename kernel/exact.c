@@ -21,6 +21,7 @@ static const char *const vendor_differences[] = {
     "near branches with prefix 66H in 64-bit mode: Intel ignores it, AMD takes 16 bits of RIP",
     "a null selector in FS or GS: Intel clears the base, AMD keeps it",
     "VMCALL and VMMCALL: Intel has the one, AMD the other, each #UD elsewhere",
+    "MSRs that all of the one vendor's CPUs have (HWCR, IA32_PLATFORM_ID): #GP on the other's",
     "EFER.LMSLE: AMD's CPUs have it if CPUID does not say that it is gone, Intel's never",
     "FXSAVE and XSAVE without an x87 exception pending: Intel saves its address, AMD does not",
 };

@@ -7,7 +7,7 @@
 #include "vmx/vmx.h"
 
 static const struct msr_rule rules[] = {
-    MSR_RULE(0x017, 0x017, MSR_ANY_GROUP, MSR_READ_HOST, "the platform id goes with microcode's"),
+    MSR_RULE(0x017, 0x017, MSR_GROUP_INTEL, MSR_READ_HOST, "the platform id goes with microcode's"),
     MSR_RULE(0x0e1, 0x0e1, MSR_GROUP_UMWAIT, MSR_PASS, "how long the guest's own CPU may wait"),
     MSR_RULE(0x1c4, 0x1c5, MSR_GROUP_XFD, MSR_PASS, "Latch has no extended state"),
 };

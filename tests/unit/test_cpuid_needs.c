@@ -147,6 +147,7 @@ static void check_numbers(const struct model *host, const struct model *m)
 static void check_rules(struct model *m)
 {
     struct cpu_rules rules, wanted = {.cr4_allowed = CPU_CR4_PCE};
+    wanted.msr_groups = 1U << (model_is_amd(m) ? MSR_GROUP_AMD : MSR_GROUP_INTEL);
     for (size_t i = 0; i < policy_feature_count; i++) {
         const struct policy_feature *f = &policy_features[i];
         if (!policy_has(m, f) || f->disposition != FEATURE_PASSED)

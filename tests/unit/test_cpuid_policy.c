@@ -169,7 +169,8 @@ static void check_rules(const struct model *all, const struct model *cut,
 {
     struct model a, c;
     struct cpu_rules before, after;
-    uint64_t cr4 = CPU_CR4_PCE, efer = 0, msrs = 0, instructions = 0;
+    uint64_t cr4 = CPU_CR4_PCE, efer = 0, instructions = 0;
+    uint64_t msrs = 1U << (model_is_amd(cut) ? MSR_GROUP_AMD : MSR_GROUP_INTEL);
     model_copy(&a, all);
     model_copy(&c, cut);
     CHECK_EQ(model_finish(&a), 0);
