@@ -123,16 +123,17 @@ int policy_own(struct model *m);
  */
 int policy_settle(struct model *m, const struct model *host);
 
-/* Takes a line on each thing that a model asks for and the host does not have. */
+/* Takes a line on a thing that a model asks for and the host does not have, or on what it gets. */
 typedef void policy_note_fn(void *ctx, const char *line);
 
 /*
  * Compares an open model, from a file, with the most that a guest may see on this host. With
- * `trim` what goes beyond is dropped; `note`, which may be NULL, gets a line for each. Returns how
- * many things went beyond, or -E2BIG. Leaves of the hypervisor range are policy_own()'s.
+ * `trim` what goes beyond is dropped; `note`, which may be NULL, gets a line for each. Topology is
+ * the host's in any case; `adopted`, which may be NULL, gets a line if the file had another. Returns
+ * how many things went beyond, or -E2BIG. Leaves of the hypervisor range are policy_own()'s.
  */
 int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_note_fn *note,
-               void *ctx);
+               policy_note_fn *adopted, void *ctx);
 
 /*
  * True if the open model breaks a dependency, the first of which *broken then names. What the host

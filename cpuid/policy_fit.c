@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #define ENCRYPTION_LEAF 0x8000001fU
 #define CBIT_NUMBERS    0xfffU /* its position, and by how much addresses are narrower */
@@ -141,9 +142,25 @@ static int fit_xsave(struct fit *f)
     return 0;
 }
 
+/* Leaves of a file whose topology is not this CPU's, each named once. */
+struct adopted {
+    char text[96];
+    size_t used;
+    uint32_t last;
+};
+
+static void name_adopted(struct adopted *names, uint32_t leaf)
+{
+    if (leaf == names->last || names->used >= sizeof(names->text))
+        return;
+    names->last = leaf;
+    names->used += (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used,
+                                    " 0x%x", (unsigned int)leaf);
+}
+
 /* Replaces what is in `mask` of one register by the host's. */
-static int adopt_bits(struct fit *f, uint32_t leaf, uint32_t subleaf, unsigned int reg,
-                      uint32_t mask)
+static int adopt_bits(struct fit *f, struct adopted *names, uint32_t leaf, uint32_t subleaf,
+                      unsigned int reg, uint32_t mask)
 {
     struct cpuid_regs to = model_get(f->m, leaf, subleaf);
     struct cpuid_regs from = model_get(f->allowed, leaf, subleaf);
@@ -152,12 +169,26 @@ static int adopt_bits(struct fit *f, uint32_t leaf, uint32_t subleaf, unsigned i
 
     if (adopted == *value)
         return 0;
+    name_adopted(names, leaf);
     *value = adopted;
     return model_set(f->m, leaf, subleaf, &to);
 }
 
-static int adopt_leaf(struct fit *f, uint32_t leaf)
+static bool same_leaf(const struct fit *f, uint32_t leaf)
 {
+    for (uint32_t subleaf = 0; subleaf < 8; subleaf++) {
+        const struct cpuid_regs a = model_get(f->m, leaf, subleaf);
+        const struct cpuid_regs b = model_get(f->allowed, leaf, subleaf);
+        if (memcmp(&a, &b, sizeof(a)) != 0)
+            return false;
+    }
+    return true;
+}
+
+static int adopt_leaf(struct fit *f, struct adopted *names, uint32_t leaf)
+{
+    if (!same_leaf(f, leaf))
+        name_adopted(names, leaf);
     model_remove_leaf(f->m, leaf);
     for (uint32_t i = 0; i < f->allowed->count; i++) {
         const struct cpuid_leaf *row = &f->allowed->leaves[i];
@@ -170,27 +201,43 @@ static int adopt_leaf(struct fit *f, uint32_t leaf)
     return 0;
 }
 
+static int adopt_caches(struct fit *f, struct adopted *names, uint32_t leaf, uint32_t mask)
+{
+    int error = 0;
+
+    for (uint32_t i = 0; i < 8 && !error; i++) {
+        if (model_get(f->m, leaf, i).eax & 0x1f && model_get(f->allowed, leaf, i).eax & 0x1f)
+            error = adopt_bits(f, names, leaf, i, CPUID_EAX, mask);
+    }
+    return error;
+}
+
 /* A vCPU is on its CPU: topology and APIC id are that CPU's, whatever the file's machine had. */
-static int adopt_topology(struct fit *f)
+static int adopt_topology(struct fit *f, policy_note_fn *note)
 {
     static const uint32_t whole[] = {0xb, 0x1f, 0x8000001eU, 0x80000026U};
-    int error = adopt_bits(f, 1, 0, CPUID_EBX, 0xffff0000U);
+    struct adopted names = {.used = 0};
+    char line[160];
+    int error = adopt_bits(f, &names, 1, 0, CPUID_EBX, 0xffff0000U);
 
+    if (!error)
+        error = adopt_caches(f, &names, 4, 0xffffc000U);
     for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]) && !error; i++)
-        error = adopt_leaf(f, whole[i]);
-    for (uint32_t i = 0; i < 8 && !error; i++) {
-        if (model_get(f->m, 4, i).eax & 0x1f && model_get(f->allowed, 4, i).eax & 0x1f)
-            error = adopt_bits(f, 4, i, CPUID_EAX, 0xffffc000U);
-        bool both = model_get(f->m, 0x8000001dU, i).eax & 0x1f &&
-                    model_get(f->allowed, 0x8000001dU, i).eax & 0x1f;
-        if (both && !error)
-            error = adopt_bits(f, 0x8000001dU, i, CPUID_EAX, 0x03ffc000U);
-    }
-    return error ? error : adopt_bits(f, 0x80000008U, 0, CPUID_ECX, 0xf0ffU);
+        error = adopt_leaf(f, &names, whole[i]);
+    if (!error)
+        error = adopt_caches(f, &names, 0x8000001dU, 0x03ffc000U);
+    if (!error)
+        error = adopt_bits(f, &names, 0x80000008U, 0, CPUID_ECX, 0xf0ffU);
+    if (names.used == 0 || note == NULL || error)
+        return error;
+    snprintf(line, sizeof(line), "topology is this CPU's own, not the file's: leaves%s",
+             names.text);
+    note(f->ctx, line);
+    return 0;
 }
 
 int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_note_fn *note,
-               void *ctx)
+               policy_note_fn *adopted, void *ctx)
 {
     struct fit f = {.m = m, .allowed = allowed, .trim = trim, .note = note, .ctx = ctx};
 
@@ -205,7 +252,7 @@ int policy_fit(struct model *m, const struct model *allowed, bool trim, policy_n
     if (!error)
         error = fit_xsave(&f);
     if (!error)
-        error = adopt_topology(&f);
+        error = adopt_topology(&f, adopted);
     if (!error)
         error = policy_settle(m, allowed);
     return error ? error : f.found;

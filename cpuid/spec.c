@@ -303,10 +303,20 @@ static int apply_items(struct spec *s, const char *at, enum pass pass)
     return 0;
 }
 
-static void say_dropped(const struct spec *s, const char *line)
+static void say(void *ctx, const char *line)
 {
-    if (s->can->dropped)
-        s->can->dropped(s->can->ctx, line);
+    const struct spec *s = ctx;
+
+    if (s->can->say)
+        s->can->say(s->can->ctx, line);
+}
+
+static void say_dropped(struct spec *s, const char *what)
+{
+    char line[192];
+
+    (void)snprintf(line, sizeof(line), "dropped: %s", what);
+    say(s, line);
 }
 
 /* The first thing that does not fit becomes the message; with trim each is said. */
@@ -324,7 +334,7 @@ static void note_misfit(void *ctx, const char *line)
 /* A file may ask for more than this host lets a guest see. */
 static int fit_file(struct spec *s)
 {
-    int beyond = policy_fit(s->m, s->host, s->trim, note_misfit, s);
+    int beyond = policy_fit(s->m, s->host, s->trim, note_misfit, say, s);
 
     if (beyond < 0)
         return refuse(&s->to, beyond, NO_ROOM);
@@ -366,6 +376,19 @@ size_t spec_base(const char *spec, bool *is_host)
     return length;
 }
 
+/* The leaves by which a guest knows its hypervisor. */
+static int own_file(struct spec *s)
+{
+    const struct cpuid_regs before = model_get(s->m, CPUID_HYPERVISOR, 0);
+    const bool had = model_find_const(s->m, CPUID_HYPERVISOR, 0) != NULL;
+    const int error = policy_own(s->m);
+    const struct cpuid_regs after = model_get(s->m, CPUID_HYPERVISOR, 0);
+
+    if (had && memcmp(&before, &after, sizeof(before)) != 0)
+        say(s, "the leaves from 0x40000000 on are Latch's own, not the file's hypervisor's");
+    return error;
+}
+
 int spec_apply(const char *spec, struct model *m, const struct model *host,
                const struct enforceable *can, char *message, size_t size)
 {
@@ -377,7 +400,7 @@ int spec_apply(const char *spec, struct model *m, const struct model *host,
         message[0] = '\0';
     if (changes == spec)
         return refuse(&s.to, -EINVAL, "model: the text is empty: give host or a file's name");
-    int error = is_host ? 0 : policy_own(m);
+    int error = is_host ? 0 : own_file(&s);
     if (error)
         return refuse(&s.to, error, NO_ROOM);
     error = apply_items(&s, changes, PASS_FEATURES);

@@ -15,8 +15,8 @@
 /* What the guest that a model is for asks of it. */
 struct enforceable {
     unsigned int memory_bits; /* of its highest memory address, 32 at least */
-    policy_note_fn *dropped;  /* takes a line on each thing that `trim` drops; may be NULL */
-    void *ctx;                /* for `dropped` */
+    policy_note_fn *say; /* takes a line on each thing that is dropped or changed; may be NULL */
+    void *ctx;           /* for `say` */
 };
 
 /* How many characters of the spec are its base; *is_host says whether that is `host`. */

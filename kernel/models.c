@@ -155,11 +155,11 @@ static bool has_lines(const struct vcpu *v)
            vm.config->cpu_generation2[v->index][0] != '\0';
 }
 
-static void say_dropped(void *ctx, const char *line)
+static void say_change(void *ctx, const char *line)
 {
     const struct vcpu *v = ctx;
     if (has_lines(v))
-        console_line("model of vcpu %u: dropped: %s", v->index, line);
+        console_line("model of vcpu %u: %s", v->index, line);
 }
 
 /* What the vCPU's CPU has, to compare with: it closes `host`. */
@@ -188,8 +188,7 @@ static int keep_host(struct vcpu *v)
 static int make_model(struct vcpu *v, unsigned int set, const struct boot_info *info,
                       struct refusal *why)
 {
-    const struct enforceable can = {
-        .memory_bits = memory_bits(info), .dropped = say_dropped, .ctx = v};
+    const struct enforceable can = {.memory_bits = memory_bits(info), .say = say_change, .ctx = v};
     const char *spec = spec_of(v, set);
     bool is_host;
     char message[REFUSAL_TEXT];

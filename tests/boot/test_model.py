@@ -34,7 +34,7 @@ def test_print_model(boot, machine, tmp_path):
     second = run_payload(boot, machine, "seal", conf=conf, arguments=["--model", file])
     assert second.lines(MODEL_LINE) == lines
     assert digest(second) == digest(first)
-    assert not second.lines("model of vcpu .: dropped"), "the file did not fit where it came from"
+    assert not second.lines("model of vcpu .: .*"), "the file did not fit where it came from"
 
 
 def test_print_what_a_file_cannot_say(boot, tmp_path):

@@ -278,19 +278,25 @@ static void pairs_are_named(void)
     CHECK(!policy_has(&host, policy_find("apx_f", 5))); /* the decoder does not know REX2 */
 }
 
-static unsigned int dropped;
+static unsigned int dropped, hypervisors;
+static char topology[160];
 
 static void count_dropped(void *ctx, const char *line)
 {
     (void)ctx;
     CHECK(strlen(line) > 20 && strchr(line, '\n') == NULL);
-    dropped++;
+    if (strncmp(line, "dropped: ", 9) == 0)
+        dropped++;
+    else if (strncmp(line, "the leaves from 0x40000000", 26) == 0)
+        hypervisors++;
+    else
+        snprintf(topology, sizeof(topology), "%s", line);
 }
 
 /* What trim drops is said, a line for each, whether the host or the model itself rules it out. */
 static void each_thing_that_goes_is_said(void)
 {
-    const struct enforceable say = {.memory_bits = 34, .dropped = count_dropped};
+    const struct enforceable say = {.memory_bits = 34, .say = count_dropped};
     struct model host, m;
     load_host(&host, "zen3");
     model_copy(&m, &host);
@@ -304,9 +310,18 @@ static void each_thing_that_goes_is_said(void)
     dropped = 0;
     CHECK_EQ(spec_apply("f,trim", &m, &host, &say, message, sizeof(message)), 0);
     CHECK(dropped > 20);
+    CHECK_EQ(strcmp(topology, "topology is this CPU's own, not the file's: leaves 0x1 0xb "
+                              "0x8000001e 0x80000008"),
+             0);
     dropped = 0;
+    topology[0] = 0;
     CHECK_EQ(spec_apply("f,trim", &m, &host, &say, message, sizeof(message)), 0);
     CHECK_EQ(dropped, 0);
+    CHECK_EQ(topology[0], 0); /* it is the host's by now */
+    CHECK_EQ(hypervisors, 0);
+    load_model(&m, "epyc-kvm", 0);
+    CHECK_EQ(spec_apply("f,trim", &m, &host, &say, message, sizeof(message)), 0);
+    CHECK_EQ(hypervisors, 1);
 }
 
 static char listed[1024];

@@ -324,10 +324,10 @@ static void a_file_fits_after_a_trim(void)
             load_model(&m, dumps[file], 1);
             CHECK_EQ(policy_own(&m), 0);
             count_notes = 0;
-            int found = policy_fit(&m, &allowed, true, note, NULL);
+            int found = policy_fit(&m, &allowed, true, note, NULL, NULL);
             CHECK(found > 0);
             CHECK_EQ(found, count_notes);
-            CHECK_EQ(policy_fit(&m, &allowed, false, note, NULL), 0);
+            CHECK_EQ(policy_fit(&m, &allowed, false, note, NULL, NULL), 0);
             for (size_t k = 0; k < policy_feature_count; k++)
                 CHECK(!policy_has(&m, &policy_features[k]) ||
                       policy_has(&allowed, &policy_features[k]));

@@ -308,7 +308,7 @@ static void say(void *ctx, const char *line)
 /* Wider addresses than the host's are refused, and with trim cut, each with its line. */
 static void wider_addresses_are_cut(void)
 {
-    static const struct enforceable talk = {.memory_bits = 34, .dropped = say};
+    static const struct enforceable talk = {.memory_bits = 34, .say = say};
     static const struct {
         uint32_t widths;
         const char *refused, *dropped;
@@ -339,7 +339,7 @@ static void wider_addresses_are_cut(void)
 /* With trim each bit that no line of the policy names goes with a line of its own. */
 static void unknown_bits_go_one_by_one(void)
 {
-    static const struct enforceable talk = {.memory_bits = 34, .dropped = say};
+    static const struct enforceable talk = {.memory_bits = 34, .say = say};
     struct model host, m;
     load_host(&host, "zen3");
     model_copy(&m, &host);
@@ -349,9 +349,9 @@ static void unknown_bits_go_one_by_one(void)
     CHECK_EQ(model_set(&m, 1, 0, &r), 0);
     said[0] = '\0';
     CHECK_EQ(spec_apply("f,trim", &m, &host, &talk, message, sizeof(message)), 0);
-    CHECK_EQ(strcmp(said, "leaf 0x00000001 0x00: ecx bit 16 is not shown to guests\n"
-                          "leaf 0x00000001 0x00: edx bit 10 is not shown to guests\n"
-                          "leaf 0x00000001 0x00: edx bit 20 is not shown to guests\n"),
+    CHECK_EQ(strcmp(said, "dropped: leaf 0x00000001 0x00: ecx bit 16 is not shown to guests\n"
+                          "dropped: leaf 0x00000001 0x00: edx bit 10 is not shown to guests\n"
+                          "dropped: leaf 0x00000001 0x00: edx bit 20 is not shown to guests\n"),
              0);
     CHECK_EQ(model_get(&m, 1, 0).edx & (1 << 10 | 1 << 20), 0);
 }
@@ -359,7 +359,7 @@ static void unknown_bits_go_one_by_one(void)
 /* Of a leaf that is there for a C-bit alone, the position and the reduction. */
 static void no_more_comes_with_a_cbit(void)
 {
-    static const struct enforceable talk = {.memory_bits = 34, .dropped = say};
+    static const struct enforceable talk = {.memory_bits = 34, .say = say};
     struct model host, m;
     load_host(&host, "zen3");
     CHECK_EQ(apply("host,cbit=39", NULL, "zen3", &m), 0);
