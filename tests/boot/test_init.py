@@ -49,7 +49,16 @@ def test_init_x2apic(boot, paging):
     check_all(run_init(boot, "bochs-intel", "x2apic", f"paging={paging}"), "bochs-intel")
 
 
-RESET_FROM = ["halted", "paging-pae", "protected", "real", "real-halted", "long"]
+RESET_FROM = ["halted", "paging-pae", "protected", "real", "real-halted", "mov-ss-debug-pending"]
+
+
+def others_at_reset(machine):
+    """Where the second vCPU is meanwhile; in two of them it is the one that resets the machine."""
+    left_out = LEFT_OUT.get(machine, set())
+    places = [("halted", ""), ("interrupt-pending", ""), ("nmi-pending", "halted-interruptible"),
+              ("virtual-8086", "paging-32"), ("real-halted", ""),
+              ("long-5-level", "compatibility")]
+    return [otherwise if place in left_out else place for place, otherwise in places]
 
 
 # By IA32_TSC_ADJUST, or by an offset of the TSC: VMX's on an older CPU.
@@ -68,7 +77,7 @@ def test_reset(boot, name):
     for vcpu in (0, 1):
         lines = booted.lines(rf"ok reset\.vcpu{vcpu}\.(?!msrs|tsc|deadline).*")
         found = [line.split(".")[-1] for line in lines]
-        assert found == RESET_FROM, booted.tail()
+        assert found == (RESET_FROM, others_at_reset(machine))[vcpu], booted.tail()
         assert len(booted.lines(rf"ok reset\.vcpu{vcpu}\.msrs")) == len(RESET_FROM) + 1
     assert len(booted.lines(r"ok reset\.vcpu1\.tsc")) == len(RESET_FROM) + 1, booted.tail()
     for vcpu in (0, 1):

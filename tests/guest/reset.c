@@ -4,10 +4,11 @@
  * (SDM vol. 3 table 10-1, APM vol. 2 table 14-1). Each generation ends by another way.
  */
 #include "tests/guest/lib/kept.h"
+#include "tests/guest/lib/linger.h"
 #include "tests/guest/lib/msrs.h"
-#include "tests/guest/lib/state.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define FCW_RESET   0x40U
 #define FTW_RESET   0xffU /* eight zeros: FXSAVE's form of 5555H */
@@ -41,7 +42,8 @@ static void init_of_boot(void *argument)
 
 #define IN_LONG_MODE PROBE_LONG5 /* of four levels: where the payload is anyway */
 
-/* The boot processor's mode, what it does there, and whether another one resets the machine. */
+/* The boot processor's mode, what it does there, and whether another one resets the machine; else
+ * where the others are, or if they cannot be there. */
 static const struct way {
     const char *name;
     enum probe_mode mode;
@@ -49,15 +51,57 @@ static const struct way {
     uint32_t cr4;
     enum probe_last last;
     job_fn *by_other;
+    const char *others, *otherwise;
 } ways[] = {
-    {"halted", PROBE_COMPATIBILITY, pdpt, CR4_PAE, PROBE_HALT, init_of_boot},
-    {"paging-pae", PROBE_PAGING32, pdpt, CR4_PAE, PROBE_RESET, NULL},
-    {"protected", PROBE_PROTECTED, directory, CR4_PSE, PROBE_RESET, NULL},
-    {"real", PROBE_REAL, directory, CR4_PSE, PROBE_RESET, NULL},
-    {"real-halted", PROBE_REAL, directory, CR4_PSE, PROBE_HALT, reset_control},
-    {"long", IN_LONG_MODE, NULL, CR4_PAE, PROBE_RESET, NULL},
+    {"halted", PROBE_COMPATIBILITY, pdpt, CR4_PAE, PROBE_HALT, init_of_boot, NULL, NULL},
+    {"paging-pae", PROBE_PAGING32, pdpt, CR4_PAE, PROBE_RESET, NULL, "interrupt-pending", NULL},
+    {"protected", PROBE_PROTECTED, directory, CR4_PSE, PROBE_RESET, NULL, "nmi-pending",
+     "halted-interruptible"},
+    {"real", PROBE_REAL, directory, CR4_PSE, PROBE_RESET, NULL, "virtual-8086", "paging-32"},
+    {"real-halted", PROBE_REAL, directory, CR4_PSE, PROBE_HALT, reset_control, NULL, NULL},
+    {"mov-ss-debug-pending", IN_LONG_MODE, NULL, CR4_PAE, PROBE_RESET, NULL, "long-5-level",
+     "compatibility"},
 };
 #define GENERATIONS (sizeof(ways) / sizeof(ways[0]) + 1U)
+
+static const struct linger_mode *mode_of(const char *name)
+{
+    for (unsigned int i = 0; i < LINGER_MODES; i++) {
+        if (strcmp(linger_modes[i].name, name) == 0)
+            return &linger_modes[i];
+    }
+    return NULL;
+}
+
+static enum linger_last last_of(const char *name)
+{
+    enum linger_last last = LAST_LOOP;
+    while (last < LASTS && strcmp(linger_last_name[last], name) != 0)
+        last++;
+    return last;
+}
+
+static const char *place_of_others(const struct way *way)
+{
+    if (way->others == NULL)
+        return NULL;
+    const struct linger_mode *mode = mode_of(way->others);
+    const bool can = mode != NULL ? linger_can_mode(mode) : linger_can_last(last_of(way->others));
+    return can ? way->others : way->otherwise;
+}
+
+static void place(unsigned int vcpu, const char *name)
+{
+    static struct linger_mode mode;
+    static enum linger_last last;
+    const struct linger_mode *found = mode_of(name);
+    last = last_of(name);
+    if (found != NULL)
+        mode = *found;
+    if (!(found != NULL ? linger_start(vcpu, linger_in, &mode)
+                        : linger_start(vcpu, linger_after, &last)))
+        broken("%s: the processor did not get there", name);
+}
 
 /* The boot vCPU starts by the loader's protocol, which leaves these undefined. */
 static void compare_boot(const char *name, const struct state_wanted *wanted)
@@ -209,6 +253,7 @@ static void check_reset(uint64_t generation)
                                        .tags = FTW_RESET,
                                        .tsc_below = tsc_bound(generation)};
     const char *from = generation > 1 ? ways[generation - 2].name : "launch";
+    const char *others = generation > 1 ? place_of_others(&ways[generation - 2]) : NULL;
     char name[48];
     check_msrs(&generation);
     for (unsigned int i = 0; i < STATE_MSRS; i++)
@@ -217,7 +262,7 @@ static void check_reset(uint64_t generation)
     if (generation > 1) /* in the first one the FPU is as the firmware left it */
         compare_boot(name, &after_reset);
     for (unsigned int i = 1; i < processor_count; i++) {
-        snprintf(name, sizeof(name), "reset.vcpu%u.%s", i, from);
+        snprintf(name, sizeof(name), "reset.vcpu%u.%s", i, others != NULL ? others : from);
         if (generation > 1)
             state_check_start(i, name, &after_reset, false);
         else
@@ -233,24 +278,37 @@ static void check_reset(uint64_t generation)
     check_tsc_adjust();
 }
 
+/* Behind an instruction that holds interrupts and traps up, with a #DB for the word that it reads. */
+static _Noreturn void reset_in_shadow(void)
+{
+    static const uint16_t selector = SELECTOR_DATA;
+    write_dr0((uint64_t)&selector);
+    write_dr7(DR7_RESET | 0x70001UL);
+    __asm__ volatile("mov %2, %%ss; outb %b0, %w1; 1: hlt; jmp 1b"
+                     :
+                     : "a"(6), "d"(0xcf9), "m"(selector));
+    __builtin_unreachable();
+}
+
 static _Noreturn void reset_by(const struct way *way)
 {
     const uint32_t cr4 = (uint32_t)read_cr4() & ~(uint32_t)CR4_PAE;
+    const char *others = place_of_others(way);
     outb(0xcf9, 2);
     if (way->by_other != NULL)
         start_on(1, way->by_other, NULL);
+    for (unsigned int i = 1; others != NULL && i < processor_count; i++)
+        place(i, others);
+    if (way->mode == IN_LONG_MODE)
+        reset_in_shadow();
     (void)probe_copy();
-    if (way->mode == IN_LONG_MODE) {
-        outb(0xcf9, 6);
-        for (;;)
-            __asm__ volatile("hlt");
-    }
     probe_linger_in(way->mode, (uint32_t)(uint64_t)way->root, cr4 | way->cr4, way->last);
 }
 
 int main(void)
 {
     uint64_t generation = (uint64_t)latch_hypercall(HYPERCALL_GENERATION, 0, 0, 0, 0);
+    linger_prepare();
     for (uint32_t i = 0; i < 1024; i++)
         directory[i] = i << 22 | 0x87;
     for (unsigned int i = 0; i < 4; i++)
