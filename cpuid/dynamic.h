@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The closed list of what CPUID shows that may move after the seal, because the architecture moves
- * it: laid over a copy of the sealed answer, stored nowhere.
+ * it: laid over a copy of the sealed answer, and never stored in the model.
  *
  *   OSXSAVE, OSPKE         follow CR4
  *   APIC                   follows IA32_APIC_BASE[11]

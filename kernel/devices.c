@@ -30,6 +30,7 @@ struct ioapic {
 
 struct local_apic {
     uint64_t base;
+    uint32_t id; /* of xAPIC mode, in which some CPUs let it be written */
     uint32_t spurious, lint0, lint1, error, task;
 };
 
@@ -162,6 +163,7 @@ void devices_save_apic(unsigned int cpu)
 {
     local[cpu] = (struct local_apic){
         .base = rdmsr(MSR_APIC_BASE),
+        .id = read_register(APIC_ID),
         .spurious = read_register(0xf0),
         .lint0 = read_register(0x350),
         .lint1 = read_register(0x360),
@@ -185,6 +187,8 @@ int devices_restore_apic(unsigned int cpu)
             return -EIO;
         apic_reset();
     }
+    if (!apic_is_x2apic())
+        apic_write(APIC_ID, saved->id);
     write_register(0xf0, saved->spurious);
     write_register(0x350, saved->lint0);
     write_register(0x360, saved->lint1);

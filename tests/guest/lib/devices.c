@@ -23,7 +23,8 @@
 #define KEYBOARD_POLLS 100000U
 
 static const uint8_t clock_registers[] = {1, 3, 5, 0x0a, 0x0b};
-static const uint16_t apic_registers[] = {0x80, 0x320, 0x340, 0x350, 0x360, 0x370, 0x380, 0x3e0};
+static const uint16_t apic_registers[] = {0x20,  0x80,  0x320, 0x340, 0x350,
+                                          0x360, 0x370, 0x380, 0x3e0};
 
 static const struct {
     uint16_t port, step;
@@ -316,7 +317,7 @@ void device_change(enum device device)
         }
         break;
     case DEVICE_APIC:
-        for (unsigned int i = 1; i < 6; i++)
+        for (unsigned int i = 2; i < 7; i++)
             apic_write(apic_registers[i], 1U << 16 | 0x77);
         apic_write(APIC_TIMER_DIVIDE, 3);
         apic_write(APIC_TIMER_COUNT, UINT32_MAX);
