@@ -225,7 +225,8 @@ static void check_devices(uint64_t generation)
         return;
     check_msrs(&generation);
     const struct pci_counts pci = device_pci();
-    printf("info pci: %u functions on %u buses to %u\n", pci.functions, pci.buses, pci.last);
+    printf("info pci: %u functions on %u buses to %u, %u virtio devices without a driver\n",
+           pci.functions, pci.buses, pci.last, pci.idle);
     outb(0x60, 0xf4);
     delay_us(2000);
     while (inb(0x64) & 1)

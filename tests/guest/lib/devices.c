@@ -3,24 +3,37 @@
 #include "tests/guest/lib/payload.h"
 #include "tests/guest/lib/runtime.h"
 
-#define IOAPIC         0xfec00000UL
-#define IOAPIC_LINES   24U
-#define PCI_ADDRESS    0xcf8U
-#define PCI_DATA       0xcfcU
-#define PCI_WORDS      16U
-#define BUS_FUNCTIONS  256U
-#define ALL_FUNCTIONS  65536U /* bus, device and function */
-#define PCI_COMMAND    1U
-#define PCI_CLASS      2U
-#define PCI_TYPE       3U
-#define PCI_BUSES      6U  /* of a bridge: primary, secondary, and the last behind it */
-#define PCI_LINE       15U /* the lowest byte */
-#define BUS_MASTER     4U
-#define CLASS_BRIDGE   6U
-#define TYPE_BRIDGE    1U /* to another bus */
-#define BUSES_MOVED    0x101000U
-#define MULTIFUNCTION  (1U << 23)
-#define KEYBOARD_POLLS 100000U
+#define IOAPIC        0xfec00000UL
+#define IOAPIC_LINES  24U
+#define PCI_ADDRESS   0xcf8U
+#define PCI_DATA      0xcfcU
+#define PCI_WORDS     16U
+#define BUS_FUNCTIONS 256U
+#define ALL_FUNCTIONS 65536U /* bus, device and function */
+#define PCI_COMMAND   1U
+#define PCI_CLASS     2U
+#define PCI_TYPE      3U
+#define PCI_BUSES     6U  /* of a bridge: primary, secondary, and the last behind it */
+#define PCI_LINE      15U /* the lowest byte */
+#define BUS_MASTER    4U
+#define CLASS_BRIDGE  6U
+#define TYPE_BRIDGE   1U /* to another bus */
+#define BUSES_MOVED   0x101000U
+#define MULTIFUNCTION (1U << 23)
+#define PCI_POINTER   13U /* the first capability */
+#define CAP_VENDOR    9U
+#define CAPABILITIES  48U
+/* Virtual I/O Device Version 1.1 §4.1.4: the capabilities' types, and where they say what. */
+#define VIRTIO            0x1af4U
+#define VIRTIO_COMMON     1U
+#define VIRTIO_WINDOW     5U
+#define VIRTIO_BAR        1U
+#define VIRTIO_OFFSET     2U
+#define VIRTIO_LENGTH     3U
+#define VIRTIO_DATA       4U
+#define VIRTIO_STATUS     0x14U /* of the common configuration; 0 after a reset, and */
+#define VIRTIO_HAS_DRIVER 3U
+#define KEYBOARD_POLLS    100000U
 
 static const uint8_t clock_registers[] = {1, 3, 5, 0x0a, 0x0b};
 static const uint16_t apic_registers[] = {0x20,  0x80,  0x320, 0x340, 0x350,
@@ -85,9 +98,41 @@ static bool is_bridge(unsigned int function)
     return pci_read(function, PCI_CLASS) >> 24 == CLASS_BRIDGE;
 }
 
+/* The word at which its capability of this type begins, or 0. */
+static unsigned int virtio_capability(unsigned int function, unsigned int type)
+{
+    unsigned int at = pci_read(function, PCI_POINTER) & 0xfcU;
+    for (unsigned int i = 0; at != 0 && i < CAPABILITIES; i++) {
+        const uint32_t head = pci_read(function, at / 4U);
+        if ((head & 0xffU) == CAP_VENDOR && head >> 24 == type)
+            return at / 4U;
+        at = head >> 8 & 0xfcU;
+    }
+    return 0;
+}
+
+/* The word through which a virtio device shows its status, or 0: state that no header has. */
+static unsigned int virtio_status(unsigned int function)
+{
+    if ((pci_read(function, 0) & 0xffffU) != VIRTIO)
+        return 0;
+    const unsigned int common = virtio_capability(function, VIRTIO_COMMON);
+    const unsigned int window = virtio_capability(function, VIRTIO_WINDOW);
+    if (common == 0 || window == 0)
+        return 0;
+    pci_write(function, window + VIRTIO_BAR, pci_read(function, common + VIRTIO_BAR));
+    pci_write(function, window + VIRTIO_OFFSET,
+              pci_read(function, common + VIRTIO_OFFSET) + VIRTIO_STATUS);
+    pci_write(function, window + VIRTIO_LENGTH, 1);
+    return window + VIRTIO_DATA;
+}
+
 /* Without what only the device itself sets, and bus mastering. */
 static void sum_function(unsigned int function, void *argument)
 {
+    const unsigned int status = virtio_status(function);
+    if (status != 0)
+        add(argument, pci_read(function, status) & 0xffU);
     for (unsigned int word = 0; word < PCI_WORDS; word++) {
         uint32_t value = pci_read(function, word);
         add(argument, word == PCI_COMMAND ? value & 0xffff & ~BUS_MASTER : value);
@@ -101,6 +146,9 @@ static void change_function(unsigned int function, void *argument)
         return;
     pci_write(function, PCI_COMMAND, (pci_read(function, PCI_COMMAND) & 0xffff) | BUS_MASTER);
     pci_write(function, PCI_LINE, pci_read(function, PCI_LINE) ^ 0xa5);
+    const unsigned int status = virtio_status(function);
+    if (status != 0)
+        pci_write(function, status, VIRTIO_HAS_DRIVER);
 }
 
 struct bridges {
@@ -133,6 +181,8 @@ static void count_master(unsigned int function, void *argument)
 static void count_function(unsigned int function, void *argument)
 {
     struct pci_counts *counts = argument;
+    const unsigned int status = virtio_status(function);
+    counts->idle += status != 0 && (pci_read(function, status) & 0xffU) == 0;
     counts->functions++;
     counts->buses += counts->functions == 1 || counts->last != function >> 8;
     counts->last = function >> 8;

@@ -28,6 +28,7 @@ void device_change(enum device device);
 /* What PCI configuration space shows. */
 struct pci_counts {
     unsigned int functions, buses, last; /* the last: the highest bus with a function */
+    unsigned int idle;                   /* virtio devices without a driver */
 };
 struct pci_counts device_pci(void);
 /* PCI functions but bridges that may write to memory. */
