@@ -3,7 +3,7 @@
 #include "kernel/tsc.h"
 #include "kernel/x86.h"
 #include <errno.h>
-#include <stdbool.h>
+#include <stdio.h>
 
 #define ADDRESS_PORT 0xcf8U
 #define DATA_PORT    0xcfcU
@@ -55,7 +55,7 @@ struct function {
 static struct function functions[PCI_FUNCTIONS_MAX];
 static unsigned int count;
 
-static void select(const struct function *f, unsigned int offset)
+static void select_word(const struct function *f, unsigned int offset)
 {
     outl(ADDRESS_PORT, ENABLE | (uint32_t)f->bus << 16 | (uint32_t)f->device << 11 |
                            (uint32_t)f->number << 8 | (offset & 0xfcU));
@@ -63,13 +63,13 @@ static void select(const struct function *f, unsigned int offset)
 
 static uint32_t read_word(const struct function *f, unsigned int word)
 {
-    select(f, word * 4);
+    select_word(f, word * 4);
     return inl(DATA_PORT);
 }
 
 static void write_word(const struct function *f, unsigned int word, uint32_t value)
 {
-    select(f, word * 4);
+    select_word(f, word * 4);
     outl(DATA_PORT, value);
 }
 
@@ -147,20 +147,29 @@ static unsigned int find_capability(const struct function *f, uint8_t id)
     return 0;
 }
 
-/* Function-level reset: PCI Express Base Specification 4.0 §6.6.2; Advanced Features ECN. */
-static bool reset(const struct function *f)
+/*
+ * Function-level reset: PCI Express Base Specification 4.0 §6.6.2; Advanced Features ECN. Where the
+ * function has one: the doubleword that begins it, and what is to be written there.
+ */
+static unsigned int find_reset(const struct function *f, uint32_t *value)
 {
     unsigned int express = find_capability(f, CAP_EXPRESS);
     unsigned int advanced = find_capability(f, CAP_ADVANCED);
     if (express != 0 && (read_word(f, express + 1) & EXPRESS_FLR)) {
-        write_word(f, express + 2, (read_word(f, express + 2) & 0xffffU) | EXPRESS_RESET);
-        return true;
+        *value = (read_word(f, express + 2) & 0xffffU) | EXPRESS_RESET;
+        return express + 2;
     }
-    if (advanced != 0 && (read_word(f, advanced) & ADVANCED_FLR)) {
-        write_word(f, advanced + 1, ADVANCED_RESET);
-        return true;
-    }
-    return false;
+    *value = ADVANCED_RESET;
+    return advanced != 0 && (read_word(f, advanced) & ADVANCED_FLR) ? advanced + 1 : 0;
+}
+
+static bool reset(const struct function *f)
+{
+    uint32_t value;
+    const unsigned int word = find_reset(f, &value);
+    if (word != 0)
+        write_word(f, word, value);
+    return word != 0;
 }
 
 static void write_power(const struct function *f, unsigned int power, uint32_t now, uint32_t state)
@@ -171,18 +180,24 @@ static void write_power(const struct function *f, unsigned int power, uint32_t n
 /*
  * Of what has no such reset the power management makes one, on the way from D3hot to D0: PCI Power
  * Management Interface Specification 1.2 §5.4.1. It takes a display from a guest that does not run
- * the card's own firmware, so not there; and not what leads to other functions.
+ * the card's own firmware, so not there; and not what leads to other functions. 0 if it makes none.
  */
-static bool set_power(const struct function *f, uint32_t state)
+static unsigned int find_power_reset(const struct function *f, uint32_t *now)
 {
     const unsigned int power = find_capability(f, CAP_POWER);
     if (power == 0 || CLASS(f) == CLASS_DISPLAY || CLASS(f) == CLASS_BRIDGE)
-        return false;
-    const uint32_t now = read_word(f, power + 1);
-    if (now & POWER_SOFT_RESET)
-        return false;
-    write_power(f, power, now, state);
-    return true;
+        return 0;
+    *now = read_word(f, power + 1);
+    return *now & POWER_SOFT_RESET ? 0 : power;
+}
+
+static bool set_power(const struct function *f, uint32_t state)
+{
+    uint32_t now;
+    const unsigned int power = find_power_reset(f, &now);
+    if (power != 0)
+        write_power(f, power, now, state);
+    return power != 0;
 }
 
 static bool power_down(const struct function *f)
@@ -273,4 +288,22 @@ void pci_restore(void)
             restore(f, f->header[WORD_COMMAND] & COMMAND_MASK & ~BUS_MASTER);
     }
     outl(ADDRESS_PORT, 0);
+}
+
+unsigned int pci_without_reset(char *text, size_t size)
+{
+    unsigned int found = 0;
+    size_t used = 0;
+    for (unsigned int i = 0; i < count; i++) {
+        const struct function *f = &functions[i];
+        uint32_t value;
+        if (CLASS(f) == CLASS_BRIDGE || find_reset(f, &value) != 0 || find_power_reset(f, &value))
+            continue;
+        found++;
+        if (used < size)
+            used += (size_t)snprintf(text + used, size - used, " %02x:%02x.%u", f->bus, f->device,
+                                     f->number);
+    }
+    outl(ADDRESS_PORT, 0);
+    return found;
 }

@@ -7,6 +7,7 @@
  * bus numbers and windows back that they had at launch, so that all are found where they were.
  */
 #include <stdbool.h>
+#include <stddef.h>
 
 #define PCI_FUNCTIONS_MAX 256U
 
@@ -17,5 +18,8 @@
 int pci_save(bool all_buses);
 /* Stop all bus mastering; reset what can be reset; put the kept headers back, without bus mastering. */
 void pci_restore(void);
+/* How many functions, bridges aside, have no reset of their own; their names, as "00:1f.2", each
+ * behind a blank, as many as `size` bytes hold. */
+unsigned int pci_without_reset(char *text, size_t size);
 
 #endif

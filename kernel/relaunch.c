@@ -45,6 +45,17 @@ static int save_here(void *argument)
     return 0;
 }
 
+static void say_without_reset(void)
+{
+    char names[96];
+    const unsigned int count = pci_without_reset(names, sizeof(names));
+    if (count != 0)
+        console_line(
+            "relaunch: %u PCI functions have no reset, and get their headers back and no bus "
+            "mastering:%s",
+            count, names);
+}
+
 int relaunch_prepare(const struct boot_info *info, struct refusal *why)
 {
     boot = info;
@@ -63,6 +74,7 @@ int relaunch_prepare(const struct boot_info *info, struct refusal *why)
                       "relaunch: wanted at most %u PCI functions and %u IOAPICs, found more: they "
                       "could not be reset; use on-reset=reset",
                       PCI_FUNCTIONS_MAX, IOAPICS_MAX);
+    say_without_reset();
     pristine_digest(info->module, info->module_count);
     return pristine_save(&vm.map, vm.acpi, why);
 }
