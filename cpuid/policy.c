@@ -239,7 +239,7 @@ static int fill_leaf(struct model *m, const struct model *host, uint32_t leaf)
         regs.edx |= row->regs.edx & mask.edx;
         error = model_set(m, leaf, row->subleaf, &regs);
     }
-    return error ? error : raise_last(m, CPUID_BASIC, leaf);
+    return error ? error : raise_last(m, leaf & CPUID_EXTENDED, leaf);
 }
 
 static bool has_named(const struct model *m, const char *name)
@@ -253,7 +253,10 @@ static int settle_leaves(struct model *m, const struct model *host)
     static const struct {
         const char *feature;
         uint32_t leaf;
-    } leaves[] = {{"monitor", 0x5}, {"amx_tile", 0x1d}, {"amx_tile", 0x1e}, {"avx10", 0x24}};
+    } leaves[] = {
+        {"monitor", 0x5}, {"amx_tile", 0x1d},       {"amx_tile", 0x1e},
+        {"avx10", 0x24},  {"topoext", 0x8000001dU}, {"topoext", 0x8000001eU},
+    };
     int error = 0;
 
     if (!has_named(m, "hypervisor"))

@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ENCRYPTION_LEAF 0x8000001fU
-#define CBIT_NUMBERS    0xfffU /* its position, and by how much addresses are narrower */
-#define WIDTHS_LEAF     0x80000008U
+#define ENCRYPTION_LEAF   0x8000001fU
+#define CBIT_NUMBERS      0xfffU /* its position, and by how much addresses are narrower */
+#define WIDTHS_LEAF       0x80000008U
+#define EXTENDED_TOPOLOGY 0x8000001eU
 
 struct fit {
     struct model *m;
@@ -215,15 +216,17 @@ static int adopt_caches(struct fit *f, struct adopted *names, uint32_t leaf, uin
 /* A vCPU is on its CPU: topology and APIC id are that CPU's, whatever the file's machine had. */
 static int adopt_topology(struct fit *f, policy_note_fn *note)
 {
-    static const uint32_t whole[] = {0xb, 0x1f, 0x8000001eU, 0x80000026U};
+    static const uint32_t whole[] = {0xb, 0x1f, EXTENDED_TOPOLOGY, 0x80000026U};
     struct adopted names = {.used = 0};
     char line[160];
     int error = adopt_bits(f, &names, 1, 0, CPUID_EBX, 0xffff0000U);
 
     if (!error)
         error = adopt_caches(f, &names, 4, 0xffffc000U);
-    for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]) && !error; i++)
-        error = adopt_leaf(f, &names, whole[i]);
+    for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]) && !error; i++) {
+        if (whole[i] != EXTENDED_TOPOLOGY || policy_has(f->m, policy_find("topoext", 7)))
+            error = adopt_leaf(f, &names, whole[i]);
+    }
     if (!error)
         error = adopt_caches(f, &names, 0x8000001dU, 0x03ffc000U);
     if (!error)

@@ -131,6 +131,8 @@ static bool leaf_goes_with(uint32_t leaf, const struct policy_feature *f)
         {"amx_tile", 0x1d},
         {"amx_tile", 0x1e},
         {"avx10", 0x24},
+        {"topoext", 0x8000001d},
+        {"topoext", 0x8000001e},
         {"hypervisor", 0x40000000},
         {"hypervisor", 0x40000001},
     };

@@ -9,8 +9,8 @@ static const struct {
     const char *feature;
     uint32_t leaf;
 } leaves[] = {
-    {"monitor", 0x5},   {"xsave", 0xd},  {"amx_tile", 0x1d},
-    {"amx_tile", 0x1e}, {"avx10", 0x24}, {"topoext", 0x8000001eU},
+    {"monitor", 0x5}, {"xsave", 0xd},           {"amx_tile", 0x1d},       {"amx_tile", 0x1e},
+    {"avx10", 0x24},  {"topoext", 0x8000001dU}, {"topoext", 0x8000001eU},
 };
 
 static bool lists(const struct policy_dependency *d, const char *name)
