@@ -362,6 +362,8 @@ int policy_settle(struct model *m, const struct model *host)
 {
     struct cpuid_leaf *extended = model_find(m, 0x80000001U, 0);
 
+    if (extended && host && model_is_amd(m))
+        extended->regs.edx |= EXT1_EDX_REPEATED & model_get(host, 0x80000001U, 0).edx;
     if (extended)
         extended->regs.edx &= ~EXT1_EDX_REPEATED | model_get(m, 1, 0).edx;
     settle_width(m, host);

@@ -324,6 +324,24 @@ static void each_thing_that_goes_is_said(void)
     CHECK_EQ(hypervisors, 1);
 }
 
+/* AMD's second copy of leaf 1's EDX follows it both ways, where the host has one. */
+static void a_second_copy_follows(void)
+{
+    const struct enforceable can = {.memory_bits = 34};
+    struct model host, m;
+    load_host(&host, "zen3");
+    const uint32_t pge = 1U << 13;
+    CHECK(model_get(&host, 0x80000001U, 0).edx & pge);
+    model_copy(&m, &host);
+    CHECK_EQ(spec_apply("f,-pge", &m, &host, &can, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x80000001U, 0).edx & pge, 0);
+    CHECK_EQ(spec_apply("f,+pge", &m, &host, &can, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x80000001U, 0).edx, model_get(&host, 0x80000001U, 0).edx);
+    load_model(&m, "skylake-server", 0); /* Intel's CPUs have none */
+    CHECK_EQ(spec_apply("f,trim", &m, &host, &can, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x80000001U, 0).edx & pge, 0);
+}
+
 static char listed[1024];
 
 /* The names of what the model hides and the CPU runs, in `listed`. */
@@ -416,6 +434,7 @@ int main(void)
     RUN(a_file_that_contradicts_itself_is_named);
     RUN(pairs_are_named);
     RUN(each_thing_that_goes_is_said);
+    RUN(a_second_copy_follows);
     RUN(what_runs_though_hidden_is_listed);
     RUN(what_the_policy_hides_is_listed);
     RUN(of_nothing_much_is_listed);
