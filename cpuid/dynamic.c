@@ -2,6 +2,8 @@
 #include "cpuid/dynamic.h"
 #include "cpuid/rules.h"
 
+#include <string.h>
+
 #define APIC_BASE_ENABLE     (1ULL << 11)
 #define MISC_ENABLE_MONITOR  (1ULL << 18)
 #define TSX_CTRL_CPUID_CLEAR (1ULL << 1)
@@ -191,4 +193,14 @@ void cpuid_dynamic_settle(struct cpuid_dynamic *d, const struct model *m)
 
     for (unsigned int i = DYNAMIC_LEVEL + 1; i < DYNAMIC_ROWS; i++)
         model_query(m, d, rows[i].leaf, rows[i].subleaf, &d->answer[i]);
+}
+
+bool cpuid_dynamic_is_settled(const struct cpuid_dynamic *d, const struct model *m)
+{
+    const unsigned int first = DYNAMIC_LEVEL + 1;
+    struct cpuid_dynamic again = *d;
+
+    cpuid_dynamic_settle(&again, m);
+    return memcmp(&again.answer[first], &d->answer[first],
+                  (DYNAMIC_ROWS - first) * sizeof(d->answer[0])) == 0;
 }

@@ -96,6 +96,9 @@ enum cpuid_dynamic_row cpuid_dynamic_row(uint32_t leaf, uint32_t subleaf);
  */
 void cpuid_dynamic_settle(struct cpuid_dynamic *d, const struct model *m);
 
+/* Whether what is settled is still what the model and *d say: a stray write could have changed it. */
+bool cpuid_dynamic_is_settled(const struct cpuid_dynamic *d, const struct model *m);
+
 /*
  * The whole answer to CPUID by what was settled, in constant time: `row` is the model's. It stands
  * until the next one.

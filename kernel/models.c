@@ -344,6 +344,20 @@ void models_print_digest(void)
         console_line("model: at the end: generation %lu, digest %s", vm.seal.generation, text);
 }
 
+bool models_answer_as_sealed(void)
+{
+    bool all = true;
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        const struct vcpu *v = vm.vcpu[i];
+        const bool runs = v->status == VCPU_RUNNING && v != vm.ender;
+        if (runs || cpuid_dynamic_is_settled(&v->dynamic, v->model))
+            continue;
+        console_line("model: vcpu %u: its CPUID does not answer what is sealed", i);
+        all = false;
+    }
+    return all;
+}
+
 /* Seal the set that this generation has. */
 static int seal_set(struct refusal *why)
 {

@@ -82,6 +82,8 @@ static void print_summary(void)
 static _Noreturn void end_with(enum verdict verdict)
 {
     print_summary();
+    if (!models_answer_as_sealed())
+        verdict = VERDICT_ERROR;
     end_say_verdict(verdict);
     stats_print();
     end_machine(verdict);

@@ -49,6 +49,7 @@ FAKE_C := $(wildcard tests/fake/*.c)
 FAKES := $(FAKE_C:tests/fake/%.c=$(B)/test/latch-%.elf)
 $(B)/test/latch-sgx.elf: WRAPPED := spec_apply rdmsr_safe svm_exit
 $(B)/test/latch-alias.elf: WRAPPED := digest_seal
+$(B)/test/latch-answer.elf: WRAPPED := models_print_digest
 $(B)/test/latch-image.elf: WRAPPED := pristine_digest
 $(B)/test/latch-states.elf: WRAPPED := model_capture spec_apply rules_derive
 $(B)/test/latch-%.elf: $(KERNEL_OBJECTS) $(B)/kernel-obj/tests/fake/%.c.o kernel/latch.ld

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from conftest import BUILD, MACHINES, ROOT, SUCCESS
+from conftest import BUILD, ERROR, MACHINES, ROOT, SUCCESS
 from test_payloads import run_payload
 
 MODEL_LINE = r"(?:CPU \d+:|   0x[0-9a-f]{8} 0x[0-9a-f]{2}: eax=.*)"
@@ -256,6 +256,14 @@ def test_rdpid_beside_rdtscp(boot):
                          arguments=["--cpu", "corei7_icelake_u", "--model", "host,-rdpid"])
     assert booted.lines("works rdpid"), booted.tail(60)
     assert "rdpid" in listed(booted), booted.tail(60)
+
+
+def test_answer_that_is_not_sealed(boot):
+    """What Latch keeps at hand of a model is compared with the sealed one at the end."""
+    booted = boot("--machine", "qemu-amd", "--guest", BUILD / "guest/modes.elf", "--latch",
+                  BUILD / "test/latch-answer.elf")
+    assert booted.finish() == ERROR, booted.tail()
+    assert booted.lines("model: vcpu 1: its CPUID does not answer what is sealed"), booted.tail()
 
 
 SGX_LATCH = BUILD / "test/latch-sgx.elf"
