@@ -109,11 +109,11 @@ static void init_in_shadow(enum linger_last last)
         __asm__ volatile("sti; movl %1, %0" : "=m"(*icr) : "r"(ICR_INIT));
 }
 
-void linger_after(void *argument)
+void linger_after(void *last)
 {
-    const enum linger_last last = *(const enum linger_last *)argument;
-    state_change(last & 1);
-    switch (last) {
+    const enum linger_last what = *(const enum linger_last *)last;
+    state_change(what & 1);
+    switch (what) {
     case LAST_HALT_OPEN:
         __asm__ volatile("sti");
         linger(true);
@@ -125,13 +125,13 @@ void linger_after(void *argument)
         break;
     case LAST_NMI:
     case LAST_NMI_SELF:
-        set_handler(VECTOR_NMI, last == LAST_NMI ? stay_in_handler : init_in_handler);
+        set_handler(VECTOR_NMI, what == LAST_NMI ? stay_in_handler : init_in_handler);
         apic_send(this_processor()->apic_id, ICR_NMI);
         __asm__ volatile("1: pause; jmp 1b");
         break;
     case LAST_STI:
     case LAST_MOV_SS:
-        init_in_shadow(last);
+        init_in_shadow(what);
         break;
     case LAST_HALT:
         linger(true);
@@ -142,9 +142,9 @@ void linger_after(void *argument)
     linger(false);
 }
 
-void linger_in(void *argument)
+void linger_in(void *mode)
 {
-    const struct linger_mode *low = argument;
+    const struct linger_mode *low = mode;
     const uint32_t cr4 = (uint32_t)read_cr4() & ~(uint32_t)CR4_PAE;
     state_change(low->halt);
     probe_linger_in(low->mode, (uint32_t)(uint64_t)low->root, cr4 | low->cr4,
