@@ -118,8 +118,11 @@ CLANG_INCLUDES = -nostdinc -isystem $(shell clang -print-resource-dir)/include
 PAYLOAD_C := $(wildcard tests/guest/*.c $(foreach d,areas lib model paging,tests/guest/$(d)/*.c))
 HOST_C := $(wildcard tests/unit/*.c tests/reference/*.c $(INITRAMFS)/*.c)
 LINTED := $(KERNEL_C) $(FAKE_C) $(OFFSET_SOURCES) $(PAYLOAD_C) $(HOST_C)
-# A third of clang's patience with a function: half the time, and all that was ever found here.
+# A third of clang's patience with a function: half the time, and all that was ever found here. The
+# unit tests, which the sanitizers watch, get a third of that.
 PATIENCE = $(if $(LATCH_TEST_ALL),,-Xclang -analyzer-config -Xclang max-nodes=75000)
+$(HOST_C:%=$(B)/lint/%.tidy): PATIENCE = \
+    $(if $(LATCH_TEST_ALL),,-Xclang -analyzer-config -Xclang max-nodes=25000)
 TIDY = @mkdir -p $(@D) && \
     clang-tidy --quiet --warnings-as-errors='*' $< -- $(1) $(PATIENCE) 2>$@.log || \
     { grep -v 'warnings generated\|Suppressed\|system-headers' $@.log >&2; false; } && touch $@

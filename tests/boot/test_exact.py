@@ -215,7 +215,9 @@ def test_unlike_vcpus(boot, machine, paging, difference, vcpus):
     kind = "shadow" if paging == "shadow" else "direct .[EN]PT., the hardware enforces"
     assert booted.lines(f"paging: vcpu 0[-,0-9]*: {kind}"), booted.tail(40)
     differ = [int(n) for n in re.findall(r"(\d+) differ by model", booted.text)]
-    assert len(differ) == 2 and min(differ) > 0, booted.tail()
+    # Bochs' own AMD CPU ignores the one bit in which the two vendors' rules differ at four levels.
+    alike = (machine, paging, difference) == ("bochs-amd", "auto", "vendor")
+    assert len(differ) == 2 and (max(differ) == 0 if alike else min(differ) > 0), booted.tail()
 
 
 @pytest.mark.parametrize("machine,paging", marked(
