@@ -17,6 +17,7 @@ class Entry:
     def __init__(self):
         self.files = {}
         self.commands = []
+        self.to_strip = None
 
     def add(self, command, file, arguments="", options=""):
         if not os.path.isfile(file):
@@ -28,6 +29,7 @@ class Entry:
         words = [command, options, f"/boot/{name}"]
         words += [quoted(word) for word in arguments.split()]
         self.commands.append(" ".join(filter(None, words)))
+        return name
 
 
 def quoted(word):
@@ -52,7 +54,7 @@ def kind_of(file):
 def latch_entry(latch, conf, guest, arguments, initrd, modules, model_files):
     """Latch, and the guest's files as modules whose first word is their role."""
     entry = Entry()
-    entry.add("multiboot2", latch, conf)
+    entry.to_strip = entry.add("multiboot2", latch, conf)
 
     def module(file, role):
         entry.add("module2", file, role, options="--nounzip")
@@ -105,6 +107,8 @@ def build(entry, directory, boot, uefi):
         command("grub-mknetdir", f"--net-directory={tree}", "--subdir=boot/grub", "-d", modules)
     for name, file in entry.files.items():
         shutil.copyfile(file, tree / "boot" / name)
+    if entry.to_strip:  # GRUB would load what debuggers want, too
+        command("strip", str(tree / "boot" / entry.to_strip))
     # The guest's RAM disk is not GRUB's to unpack, nor is there a menu to wait for.
     (tree / "boot/grub/grub.cfg").write_text("\n".join(entry.commands + ["boot", ""]))
     if boot == "pxe":

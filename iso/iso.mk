@@ -3,7 +3,9 @@
 # What boots: one image for BIOS and UEFI, from CD, disk and USB, and a tree for a TFTP server.
 
 BOOT_FILES := $(B)/latch.elf $(B)/initramfs.gz $(B)/debian/stamp iso/grub.cfg
-STAGE_BOOT_FILES = cp $(B)/latch.elf $(B)/debian/vmlinuz $(B)/initramfs.gz
+# Of an ELF file GRUB loads what debuggers want, too.
+STAGE_BOOT_FILES = cp $(B)/debian/vmlinuz $(B)/initramfs.gz $(1) && \
+    strip -o $(1)/latch.elf $(B)/latch.elf
 
 .PHONY: iso
 iso: $(B)/latch.iso ## build/latch.iso: BIOS and UEFI; CD, disk and USB
@@ -12,7 +14,7 @@ iso: $(B)/latch.iso ## build/latch.iso: BIOS and UEFI; CD, disk and USB
 $(B)/latch.iso: $(BOOT_FILES)
 	@rm -rf $(B)/iso
 	@mkdir -p $(B)/iso/boot/grub
-	@$(STAGE_BOOT_FILES) $(B)/iso/boot
+	@$(call STAGE_BOOT_FILES,$(B)/iso/boot)
 	@cp iso/grub.cfg $(B)/iso/boot/grub
 	@grub-mkrescue -o $@ $(B)/iso >$(B)/iso.log 2>&1 || { cat $(B)/iso.log >&2; false; }
 
@@ -26,6 +28,6 @@ $(B)/pxe/stamp: $(BOOT_FILES)
 	@mkdir -p $(B)/pxe
 	@grub-mknetdir --net-directory=$(B)/pxe --subdir=boot/grub >$(B)/pxe.log 2>&1 || \
 	    { cat $(B)/pxe.log >&2; false; }
-	@$(STAGE_BOOT_FILES) $(B)/pxe/boot
+	@$(call STAGE_BOOT_FILES,$(B)/pxe/boot)
 	@cp iso/grub.cfg $(B)/pxe/boot/grub
 	@touch $@
