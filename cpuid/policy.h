@@ -117,9 +117,10 @@ int policy_own(struct model *m);
 
 /*
  * Makes an open model agree with its own features: the XSAVE components, their largest size, the
- * leaves of MONITOR, AMX, AVX10, TopologyExtensions and Latch itself, the linear width, and AMD's second copy of leaf 1
- * go where the features that they belong to went. Where the model has a feature and not what belongs
- * to it, that is taken from `host`, if it is not NULL. -E2BIG if the table is full.
+ * leaves of MONITOR, AMX, AVX10, TopologyExtensions and Latch itself, the linear width, and AMD's
+ * second copy of leaf 1 go where the features that they belong to went. Where the model has a
+ * feature and not what belongs to it, that is taken from `host`, if it is not NULL. -E2BIG if the
+ * table is full.
  */
 int policy_settle(struct model *m, const struct model *host);
 

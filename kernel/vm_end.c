@@ -66,8 +66,8 @@ static void print_exits(const struct vcpu *v)
                      v->index, v->apic_writes.msr, v->apic_writes.page, v->apic_writes.late);
 }
 
-/* With what the verdict line itself may have to say. */
-static void print_summary(void)
+/* With what the verdict line itself may have to say. False if a vCPU's model did not hold. */
+static bool print_summary(void)
 {
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
         print_exits(vm.vcpu[i]);
@@ -77,12 +77,12 @@ static void print_summary(void)
     if (vm.forbidden != 0)
         console_line("guest: %lu accesses to Latch's memory, which gave it nothing",
                      (uint64_t)vm.forbidden);
+    return models_answer_as_sealed();
 }
 
 static _Noreturn void end_with(enum verdict verdict)
 {
-    print_summary();
-    if (!models_answer_as_sealed())
+    if (!print_summary())
         verdict = VERDICT_ERROR;
     end_say_verdict(verdict);
     stats_print();
@@ -101,7 +101,7 @@ enum exit_action vm_power_off(struct vcpu *v)
     if (!begin_end(v))
         return EXIT_STOP;
     console_line("guest: powers off");
-    print_summary();
+    (void)print_summary();
     stats_print();
     end_power_off();
 }
@@ -122,7 +122,7 @@ enum exit_action vm_reset(struct vcpu *v, const char *reason)
     if (!begin_end(v))
         return EXIT_STOP;
     console_line("guest: resets the machine: %s", reason);
-    print_summary();
+    (void)print_summary();
     stats_print();
     end_as_reset();
 }
@@ -202,7 +202,7 @@ enum exit_action vm_triple_fault(struct vcpu *v, const struct exit *exit)
         return relaunch_begin(v, "triple fault");
     if (!dump_and_stop(v, exit, "triple fault"))
         return EXIT_STOP;
-    print_summary();
+    (void)print_summary();
     end_say_verdict(VERDICT_ERROR);
     stats_print();
     end_exit_port(VERDICT_ERROR);
