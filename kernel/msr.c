@@ -203,6 +203,8 @@ void msr_pass_all(struct vcpu *v)
         fill_slot(v, i, &v->msr_slot[i]);
     if (v->rules.msr_groups >> MSR_GROUP_TSX_CTRL & 1)
         v->dynamic.tsx_ctrl = rdmsr(MSR_TSX_CTRL);
+    if (v->rules.msr_groups >> MSR_GROUP_XSS & 1)
+        wrmsr(MSR_XSS, v->dynamic.xss); /* RESET's, whatever a firmware left */
     cpuid_dynamic_settle(&v->dynamic, v->model);
 }
 
