@@ -11,7 +11,6 @@
 #define XSAVE1_EAX_XSAVES (1U << 3)
 #define XSAVE_LEGACY_BITS 3U
 #define XSAVE_LEGACY_SIZE 576U
-#define EXT1_EDX_REPEATED 0x0183f3ffU
 
 #define HYPERCALL_ABI 2U
 
@@ -253,9 +252,10 @@ static int settle_leaves(struct model *m, const struct model *host)
     static const struct {
         const char *feature;
         uint32_t leaf;
+        bool list; /* of caches or the like, which a model has as a whole */
     } leaves[] = {
-        {"monitor", 0x5}, {"amx_tile", 0x1d},       {"amx_tile", 0x1e},
-        {"avx10", 0x24},  {"topoext", 0x8000001dU}, {"topoext", 0x8000001eU},
+        {"monitor", 0x5, false}, {"amx_tile", 0x1d, false},      {"amx_tile", 0x1e, false},
+        {"avx10", 0x24, false},  {"topoext", 0x8000001dU, true}, {"topoext", 0x8000001eU, false},
     };
     int error = 0;
 
@@ -264,6 +264,8 @@ static int settle_leaves(struct model *m, const struct model *host)
     for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]) && !error; i++) {
         if (!has_named(m, leaves[i].feature))
             model_remove_leaf(m, leaves[i].leaf);
+        else if (leaves[i].list && model_find_const(m, leaves[i].leaf, 0))
+            continue;
         else if (host && model_find_const(host, leaves[i].leaf, 0))
             error = fill_leaf(m, host, leaves[i].leaf);
     }
@@ -362,10 +364,8 @@ int policy_settle(struct model *m, const struct model *host)
 {
     struct cpuid_leaf *extended = model_find(m, 0x80000001U, 0);
 
-    if (extended && host && model_is_amd(m))
-        extended->regs.edx |= EXT1_EDX_REPEATED & model_get(host, 0x80000001U, 0).edx;
     if (extended)
-        extended->regs.edx &= ~EXT1_EDX_REPEATED | model_get(m, 1, 0).edx;
+        extended->regs.edx &= ~POLICY_REPEATED | model_get(m, 1, 0).edx;
     settle_width(m, host);
     int error = settle_leaves(m, host);
     return error ? error : settle_xsave(m, host);

@@ -203,6 +203,15 @@ static const struct key keys[] = {
     {.name = "cpuid-vendor", .set = set_cpuid_vendor},
 };
 
+/* A feature that AMD's CPUs say twice, if this one does. */
+static void repeat(struct spec *s, const struct policy_feature *f)
+{
+    struct cpuid_leaf *again = model_find(s->m, 0x80000001U, 0);
+
+    if (again && model_is_amd(s->m) && f->leaf == 1 && f->reg == CPUID_EDX)
+        again->regs.edx |= 1U << f->bit & POLICY_REPEATED & model_get(s->host, 0x80000001U, 0).edx;
+}
+
 static int set_feature(struct spec *s, const struct policy_feature *f, bool on, struct item whole)
 {
     size_t index = (size_t)(f - policy_features);
@@ -220,6 +229,8 @@ static int set_feature(struct spec *s, const struct policy_feature *f, bool on, 
                       show(whole).text, f->name, hidden ? "guests cannot have it: " : "",
                       hidden ? f->reason : "this host does not have it");
     }
+    if (on)
+        repeat(s, f);
     return policy_set(s->m, f, on) ? no_room(s, whole) : 0;
 }
 

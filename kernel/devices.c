@@ -129,9 +129,7 @@ int devices_save(const struct acpi_info *acpi)
     legacy_save();
     save_ioapics(acpi->madt);
     save_hpet(acpi->hpet_address);
-    /* Only machines of PCI Express, which have an MCFG, have further host bridges: a look at each bus
-     * takes 8192 accesses. */
-    return ioapics > IOAPICS_MAX ? -E2BIG : pci_save(acpi->mcfg != 0);
+    return ioapics > IOAPICS_MAX ? -E2BIG : pci_save();
 }
 
 void devices_restore(void)

@@ -16,8 +16,8 @@ int models_seal(const struct boot_info *info, struct refusal *why);
 int models_seal_next(struct refusal *why);
 /* One line with the digest of the sealed models as they lie in memory now; at the end of a run. */
 void models_print_digest(void);
-/* Whether each stopped vCPU's CPUID answers what its sealed model says, by what it keeps at hand; a
- * line for each that does not. At the end of a run. */
+/* Whether what each stopped vCPU keeps at hand of CPUID is what its sealed model and its state say; a
+ * line for each where it is not. At the end of a run. */
 bool models_answer_as_sealed(void);
 /* Write to one of the pages, counted from 0, of the sealed models and of those that a generation's
  * are copied from: -EFAULT as it should be, 0 if that was not refused, -EINVAL for no such page. For

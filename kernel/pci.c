@@ -3,6 +3,7 @@
 #include "kernel/tsc.h"
 #include "kernel/x86.h"
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #define ADDRESS_PORT 0xcf8U
@@ -121,12 +122,12 @@ static void scan_from(struct scan *scan, unsigned int root)
     }
 }
 
-int pci_save(bool all_buses)
+int pci_save(void)
 {
     static struct scan scan;
     uint32_t address = inl(ADDRESS_PORT);
     count = 0;
-    for (unsigned int root = 0; root < (all_buses ? 256U : 1U); root++)
+    for (unsigned int root = 0; root < 256; root++)
         scan_from(&scan, root);
     outl(ADDRESS_PORT, address);
     return scan.more ? -E2BIG : 0;
@@ -273,6 +274,7 @@ static void restore_bridge(const struct function *f)
 
 void pci_restore(void)
 {
+    each(silence, 0); /* what is found: next bridges refuse what it would write */
     for (unsigned int i = 0; i < count; i++) { /* a bridge comes before what is behind it */
         wake(&functions[i]);
         if (is_bridge(&functions[i]))
@@ -300,7 +302,7 @@ unsigned int pci_without_reset(char *text, size_t size)
         if (CLASS(f) == CLASS_BRIDGE || find_reset(f, &value) != 0 || find_power_reset(f, &value))
             continue;
         found++;
-        if (used < size)
+        if (used + PCI_NAME_SIZE < size)
             used += (size_t)snprintf(text + used, size - used, " %02x:%02x.%u", f->bus, f->device,
                                      f->number);
     }

@@ -3,23 +3,22 @@
 #define LATCH_KERNEL_PCI_H
 /*
  * PCI functions, so that they can be brought back to how the firmware left them: their standard
- * headers through ports CF8H and CFCH. While the guest runs these ports are its own; bridges get the
- * bus numbers and windows back that they had at launch, so that all are found where they were.
+ * headers through ports CF8H and CFCH, so of the first segment alone. While the guest runs these
+ * ports are its own; bridges get the bus numbers and windows back that they had at launch, so that
+ * all are found where they were.
  */
-#include <stdbool.h>
 #include <stddef.h>
 
-#define PCI_FUNCTIONS_MAX 256U
+#define PCI_FUNCTIONS_MAX 1024U /* a large server has some hundreds */
 
-/*
- * Find all functions and keep their headers: those that bridges lead to from bus 0, and with
- * `all_buses` also what further host bridges have. -E2BIG if there are more than the maximum.
- */
-int pci_save(bool all_buses);
+/* Find all functions, behind further host bridges too, and keep their headers. -E2BIG if there are
+ * more than the maximum. */
+int pci_save(void);
 /* Stop all bus mastering; reset what can be reset; put the kept headers back, without bus mastering. */
 void pci_restore(void);
-/* How many functions, bridges aside, have no reset of their own; their names, as "00:1f.2", each
- * behind a blank, as many as `size` bytes hold. */
+#define PCI_NAME_SIZE 8U
+/* How many functions, bridges aside, have no reset of their own; their names, as " 00:1f.2", as many
+ * as `size` bytes hold. */
 unsigned int pci_without_reset(char *text, size_t size);
 
 #endif

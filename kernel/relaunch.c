@@ -52,8 +52,8 @@ static void say_without_reset(void)
     if (count != 0)
         console_line(
             "relaunch: %u PCI functions have no reset, and get their headers back and no bus "
-            "mastering:%s",
-            count, names);
+            "mastering:%s%s",
+            count, names, count > strlen(names) / PCI_NAME_SIZE ? " ..." : "");
 }
 
 int relaunch_prepare(const struct boot_info *info, struct refusal *why)

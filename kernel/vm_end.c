@@ -66,7 +66,8 @@ static void print_exits(const struct vcpu *v)
                      v->index, v->apic_writes.msr, v->apic_writes.page, v->apic_writes.late);
 }
 
-/* With what the verdict line itself may have to say. False if a vCPU's model did not hold. */
+/* With what the verdict line itself may have to say. False if a vCPU's model did not hold, which no
+ * verdict of the guest's outweighs. */
 static bool print_summary(void)
 {
     for (unsigned int i = 0; i < vm.vcpu_count; i++)
@@ -78,6 +79,13 @@ static bool print_summary(void)
         console_line("guest: %lu accesses to Latch's memory, which gave it nothing",
                      (uint64_t)vm.forbidden);
     return models_answer_as_sealed();
+}
+
+/* The guest, or nobody, has given the verdict. */
+static void print_summary_behind(void)
+{
+    if (!print_summary())
+        end_say_verdict(VERDICT_ERROR);
 }
 
 static _Noreturn void end_with(enum verdict verdict)
@@ -101,7 +109,7 @@ enum exit_action vm_power_off(struct vcpu *v)
     if (!begin_end(v))
         return EXIT_STOP;
     console_line("guest: powers off");
-    (void)print_summary();
+    print_summary_behind();
     stats_print();
     end_power_off();
 }
@@ -122,7 +130,7 @@ enum exit_action vm_reset(struct vcpu *v, const char *reason)
     if (!begin_end(v))
         return EXIT_STOP;
     console_line("guest: resets the machine: %s", reason);
-    (void)print_summary();
+    print_summary_behind();
     stats_print();
     end_as_reset();
 }
@@ -202,7 +210,7 @@ enum exit_action vm_triple_fault(struct vcpu *v, const struct exit *exit)
         return relaunch_begin(v, "triple fault");
     if (!dump_and_stop(v, exit, "triple fault"))
         return EXIT_STOP;
-    (void)print_summary();
+    print_summary_behind();
     end_say_verdict(VERDICT_ERROR);
     stats_print();
     end_exit_port(VERDICT_ERROR);

@@ -21,9 +21,6 @@
 #define TSC_LOST    256U        /* at most, by writing a TSC without IA32_TSC_ADJUST */
 #define TSC_LATE    (1UL << 28) /* too much for a deadline, whatever the machine */
 
-static uint32_t directory[1024] __attribute__((aligned(4096)));
-static uint64_t pdpt[4] __attribute__((aligned(32)));
-
 /* When the boot processor is where it is to be. */
 static void reset_control(void *argument)
 {
@@ -53,12 +50,13 @@ static const struct way {
     job_fn *by_other;
     const char *others, *otherwise;
 } ways[] = {
-    {"halted", PROBE_COMPATIBILITY, pdpt, CR4_PAE, PROBE_HALT, init_of_boot, NULL, NULL},
-    {"paging-pae", PROBE_PAGING32, pdpt, CR4_PAE, PROBE_RESET, NULL, "interrupt-pending", NULL},
-    {"protected", PROBE_PROTECTED, directory, CR4_PSE, PROBE_RESET, NULL, "nmi-pending",
+    {"halted", PROBE_COMPATIBILITY, linger_pdpt, CR4_PAE, PROBE_HALT, init_of_boot, NULL, NULL},
+    {"paging-pae", PROBE_PAGING32, linger_pdpt, CR4_PAE, PROBE_RESET, NULL, "interrupt-pending",
+     NULL},
+    {"protected", PROBE_PROTECTED, linger_directory, CR4_PSE, PROBE_RESET, NULL, "nmi-pending",
      "halted-interruptible"},
-    {"real", PROBE_REAL, directory, CR4_PSE, PROBE_RESET, NULL, "virtual-8086", "paging-32"},
-    {"real-halted", PROBE_REAL, directory, CR4_PSE, PROBE_HALT, reset_control, NULL, NULL},
+    {"real", PROBE_REAL, linger_directory, CR4_PSE, PROBE_RESET, NULL, "virtual-8086", "paging-32"},
+    {"real-halted", PROBE_REAL, linger_directory, CR4_PSE, PROBE_HALT, reset_control, NULL, NULL},
     {"mov-ss-debug-pending", IN_LONG_MODE, NULL, CR4_PAE, PROBE_RESET, NULL, "long-5-level",
      "compatibility"},
 };
@@ -309,10 +307,6 @@ int main(void)
 {
     uint64_t generation = (uint64_t)latch_hypercall(HYPERCALL_GENERATION, 0, 0, 0, 0);
     linger_prepare();
-    for (uint32_t i = 0; i < 1024; i++)
-        directory[i] = i << 22 | 0x87;
-    for (unsigned int i = 0; i < 4; i++)
-        pdpt[i] = (uint64_t)&long_directories[512UL * i] | 1;
     check_reset(generation);
     if (generation == GENERATIONS)
         return 0;

@@ -337,9 +337,34 @@ static void a_second_copy_follows(void)
     CHECK_EQ(model_get(&m, 0x80000001U, 0).edx & pge, 0);
     CHECK_EQ(spec_apply("f,+pge", &m, &host, &can, message, sizeof(message)), 0);
     CHECK_EQ(model_get(&m, 0x80000001U, 0).edx, model_get(&host, 0x80000001U, 0).edx);
+    /* A file that has another one keeps it. */
+    model_copy(&m, &host);
+    struct cpuid_regs r = model_get(&m, 0x80000001U, 0);
+    r.edx &= ~pge;
+    CHECK_EQ(model_set(&m, 0x80000001U, 0, &r), 0);
+    CHECK_EQ(spec_apply("f", &m, &host, &can, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x80000001U, 0).edx & pge, 0);
     load_model(&m, "skylake-server", 0); /* Intel's CPUs have none */
     CHECK_EQ(spec_apply("f,trim", &m, &host, &can, message, sizeof(message)), 0);
     CHECK_EQ(model_get(&m, 0x80000001U, 0).edx & pge, 0);
+}
+
+/* The host's caches come with a feature that a spec turns on, and not into a file that has its own. */
+static void a_file_gets_no_cache(void)
+{
+    const struct enforceable can = {.memory_bits = 34};
+    const struct cpuid_regs none = {.eax = 0};
+    struct model host, m;
+    load_host(&host, "zen3");
+    CHECK(model_get(&host, 0x8000001dU, 3).eax != 0);
+    model_copy(&m, &host);
+    CHECK_EQ(model_set(&m, 0x8000001dU, 3, &none), 0);
+    CHECK_EQ(spec_apply("f", &m, &host, &can, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x8000001dU, 3).eax, 0);
+    CHECK_EQ(spec_apply("f,-topoext", &m, &host, &can, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x8000001dU, 0).eax, 0);
+    CHECK_EQ(spec_apply("f,+topoext", &m, &host, &can, message, sizeof(message)), 0);
+    CHECK_EQ(model_get(&m, 0x8000001dU, 3).eax, model_get(&host, 0x8000001dU, 3).eax);
 }
 
 static char listed[1024];
@@ -435,6 +460,7 @@ int main(void)
     RUN(pairs_are_named);
     RUN(each_thing_that_goes_is_said);
     RUN(a_second_copy_follows);
+    RUN(a_file_gets_no_cache);
     RUN(what_runs_though_hidden_is_listed);
     RUN(what_the_policy_hides_is_listed);
     RUN(of_nothing_much_is_listed);

@@ -2,8 +2,8 @@
 #include "tests/guest/lib/linger.h"
 
 volatile bool lingers;
-static uint32_t directory[1024] __attribute__((aligned(4096)));
-static uint64_t pdpt[4] __attribute__((aligned(32)));
+uint32_t linger_directory[1024] __attribute__((aligned(4096)));
+uint64_t linger_pdpt[4] __attribute__((aligned(32)));
 static uint64_t pml5[512] __attribute__((aligned(4096)));
 
 const char *const linger_last_name[LASTS] = {
@@ -18,24 +18,24 @@ const char *const linger_last_name[LASTS] = {
 };
 
 const struct linger_mode linger_modes[LINGER_MODES] = {
-    {"compatibility", PROBE_COMPATIBILITY, pdpt, CR4_PAE, false},
+    {"compatibility", PROBE_COMPATIBILITY, linger_pdpt, CR4_PAE, false},
     {"long-5-level", PROBE_LONG5, pml5, CR4_PAE | CR4_LA57, true},
-    {"paging-32", PROBE_PAGING32, directory, CR4_PSE, false},
-    {"paging-pae", PROBE_PAGING32, pdpt, CR4_PAE, true},
-    {"virtual-8086", PROBE_VIRTUAL8086, directory, CR4_PSE, false},
-    {"virtual-8086-pae", PROBE_VIRTUAL8086, pdpt, CR4_PAE, false},
-    {"protected", PROBE_PROTECTED, pdpt, CR4_PAE, false},
-    {"protected-halted", PROBE_PROTECTED, directory, CR4_PSE, true},
-    {"real", PROBE_REAL, directory, CR4_PSE, false},
-    {"real-halted", PROBE_REAL, directory, CR4_PSE, true},
+    {"paging-32", PROBE_PAGING32, linger_directory, CR4_PSE, false},
+    {"paging-pae", PROBE_PAGING32, linger_pdpt, CR4_PAE, true},
+    {"virtual-8086", PROBE_VIRTUAL8086, linger_directory, CR4_PSE, false},
+    {"virtual-8086-pae", PROBE_VIRTUAL8086, linger_pdpt, CR4_PAE, false},
+    {"protected", PROBE_PROTECTED, linger_pdpt, CR4_PAE, false},
+    {"protected-halted", PROBE_PROTECTED, linger_directory, CR4_PSE, true},
+    {"real", PROBE_REAL, linger_directory, CR4_PSE, false},
+    {"real-halted", PROBE_REAL, linger_directory, CR4_PSE, true},
 };
 
 void linger_prepare(void)
 {
     for (uint32_t i = 0; i < 1024; i++)
-        directory[i] = i << 22 | 0x87;
+        linger_directory[i] = i << 22 | 0x87;
     for (unsigned int i = 0; i < 4; i++)
-        pdpt[i] = (uint64_t)&long_directories[512UL * i] | 1;
+        linger_pdpt[i] = (uint64_t)&long_directories[512UL * i] | 1;
     pml5[0] = (uint64_t)long_pml4 | 7;
 }
 

@@ -28,7 +28,10 @@ struct linger_mode {
 #define LINGER_MODES 10U
 extern const struct linger_mode linger_modes[LINGER_MODES];
 
-/* The page tables of these modes; to be called first. */
+/* Tables of 32-bit and of PAE paging that map the payload, as these modes have them. */
+extern uint32_t linger_directory[1024];
+extern uint64_t linger_pdpt[4];
+/* Fills the page tables; to be called first. */
 void linger_prepare(void);
 /* Whether this processor, and this emulator by its words, can be found so. */
 bool linger_can_last(enum linger_last last);
