@@ -71,7 +71,7 @@ const struct reason_row reason_rows[REASONS] = {
     [48] = ROW_DETAIL("EPT violation", EXIT_MEMORY),
     [49] = ROW_DETAIL("EPT misconfiguration", EXIT_UNKNOWN),
     [50] = ROW("INVEPT", EXIT_FORBIDDEN),
-    [51] = ROW("RDTSCP", EXIT_UNKNOWN),
+    [51] = ROW("RDTSCP", EXIT_FORBIDDEN),
     [52] = ROW("preemption timer", EXIT_UNKNOWN),
     [53] = ROW("INVVPID", EXIT_FORBIDDEN),
     [54] = ROW("WBINVD or WBNOINVD", EXIT_UNKNOWN),
@@ -96,8 +96,8 @@ const struct reason_row reason_rows[REASONS] = {
     [73] = ROW("ENQCMDS PASID translation", EXIT_UNKNOWN),
     [74] = ROW("bus lock", EXIT_UNKNOWN),
     [75] = ROW("instruction time-out", EXIT_UNKNOWN),
-    [76] = ROW("SEAMCALL", EXIT_UNKNOWN),
-    [77] = ROW("TDCALL", EXIT_UNKNOWN),
+    [76] = ROW("SEAMCALL", EXIT_FORBIDDEN),
+    [77] = ROW("TDCALL", EXIT_FORBIDDEN),
 };
 
 const char *reason_name(uint32_t reason)

@@ -21,6 +21,15 @@ static void every_reason_has_a_row(void)
     CHECK(strcmp(instruction_error_name(99), "an error without a name") == 0);
 }
 
+/* What exits whatever the controls are, on a CPU that has it, and no model has: a guest that runs it
+ * gets #UD, and goes on (SDM vol. 3 §26.1.2, SEAMCALL and TDCALL with it). */
+static void unconditional_exits_are_forbidden(void)
+{
+    static const uint8_t reasons[] = {11, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 50, 53, 76, 77};
+    for (size_t i = 0; i < sizeof(reasons); i++)
+        CHECK_EQ(reason_rows[reasons[i]].kind, EXIT_FORBIDDEN);
+}
+
 /* What the bitmap has exit is told apart by vector and type, and nothing else is taken for it. */
 static void exceptions(void)
 {
@@ -235,6 +244,7 @@ static void the_ext_bit(void)
 int main(void)
 {
     RUN(every_reason_has_a_row);
+    RUN(unconditional_exits_are_forbidden);
     RUN(exceptions);
     RUN(io);
     RUN(ept);
