@@ -97,7 +97,7 @@ struct policy_input {
 
 extern const struct policy_feature policy_features[];
 extern const size_t policy_feature_count;
-/* What AMD's CPUs say of leaf 1's EDX again, in 80000001H:EDX (APM vol. 3 appendix E). */
+/* What AMD's CPUs say of leaf 1's EDX again, in 80000001H:EDX (APM vol. 3 §E.4.2). */
 #define POLICY_REPEATED 0x0183f3ffU
 
 extern const struct policy_data policy_data[];

@@ -13,8 +13,6 @@
     }
 #define EACH MODEL_SUBLEAF_REST
 
-/* Bits of 80000001H:EDX that repeat those of 1:EDX (APM vol. 3 §E.4.2). */
-
 #define LINE(leaf_, subleaf_, disposition_, reason_, ...)                                          \
     {                                                                                              \
         .leaf = (leaf_), .subleaf = (subleaf_), .disposition = FEATURE_##disposition_,             \
@@ -77,7 +75,8 @@ const struct policy_data policy_data[] = {
     LINE(0x40000000, 0, EMULATED, "Latch's signature", WHOLE),
     LINE(0x40000001, 0, EMULATED, "version of Latch's hypercalls", {.eax = ALL}),
     D(0x80000000, 0, "highest extended leaf and vendor", WHOLE),
-    D(0x80000001, 0, "family, model, stepping; package", {.eax = ALL, .ebx = ALL, .edx = POLICY_REPEATED}),
+    D(0x80000001, 0, "family, model, stepping; package",
+      {.eax = ALL, .ebx = ALL, .edx = POLICY_REPEATED}),
     D(0x80000002, 0, "brand", WHOLE),
     D(0x80000003, 0, "brand", WHOLE),
     D(0x80000004, 0, "brand", WHOLE),

@@ -18,6 +18,9 @@ struct fit {
     policy_note_fn *note;
     void *ctx;
     int found;
+    char adopted[96]; /* the leaves of the file whose topology is not this CPU's, as text */
+    size_t used;      /* of that */
+    uint32_t last_adopted;
 };
 
 static void fit_note(struct fit *f, const char *line)
@@ -143,25 +146,20 @@ static int fit_xsave(struct fit *f)
     return 0;
 }
 
-/* Leaves of a file whose topology is not this CPU's, each named once. */
-struct adopted {
-    char text[96];
-    size_t used;
-    uint32_t last;
-};
-
-static void name_adopted(struct adopted *names, uint32_t leaf)
+/* Each leaf once. */
+static void name_adopted(struct fit *f, uint32_t leaf)
 {
-    if (leaf == names->last || names->used >= sizeof(names->text))
+    const size_t room = sizeof(f->adopted);
+
+    if (leaf == f->last_adopted || f->used >= room)
         return;
-    names->last = leaf;
-    names->used += (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used,
-                                    " 0x%x", (unsigned int)leaf);
+    f->last_adopted = leaf;
+    f->used += (size_t)snprintf(f->adopted + f->used, room - f->used, " 0x%x", (unsigned int)leaf);
 }
 
 /* Replaces what is in `mask` of one register by the host's. */
-static int adopt_bits(struct fit *f, struct adopted *names, uint32_t leaf, uint32_t subleaf,
-                      unsigned int reg, uint32_t mask)
+static int adopt_bits(struct fit *f, uint32_t leaf, uint32_t subleaf, unsigned int reg,
+                      uint32_t mask)
 {
     struct cpuid_regs to = model_get(f->m, leaf, subleaf);
     struct cpuid_regs from = model_get(f->allowed, leaf, subleaf);
@@ -170,7 +168,7 @@ static int adopt_bits(struct fit *f, struct adopted *names, uint32_t leaf, uint3
 
     if (adopted == *value)
         return 0;
-    name_adopted(names, leaf);
+    name_adopted(f, leaf);
     *value = adopted;
     return model_set(f->m, leaf, subleaf, &to);
 }
@@ -186,10 +184,10 @@ static bool same_leaf(const struct fit *f, uint32_t leaf)
     return true;
 }
 
-static int adopt_leaf(struct fit *f, struct adopted *names, uint32_t leaf)
+static int adopt_leaf(struct fit *f, uint32_t leaf)
 {
     if (!same_leaf(f, leaf))
-        name_adopted(names, leaf);
+        name_adopted(f, leaf);
     model_remove_leaf(f->m, leaf);
     for (uint32_t i = 0; i < f->allowed->count; i++) {
         const struct cpuid_leaf *row = &f->allowed->leaves[i];
@@ -202,13 +200,13 @@ static int adopt_leaf(struct fit *f, struct adopted *names, uint32_t leaf)
     return 0;
 }
 
-static int adopt_caches(struct fit *f, struct adopted *names, uint32_t leaf, uint32_t mask)
+static int adopt_caches(struct fit *f, uint32_t leaf, uint32_t mask)
 {
     int error = 0;
 
     for (uint32_t i = 0; i < 8 && !error; i++) {
         if (model_get(f->m, leaf, i).eax & 0x1f && model_get(f->allowed, leaf, i).eax & 0x1f)
-            error = adopt_bits(f, names, leaf, i, CPUID_EAX, mask);
+            error = adopt_bits(f, leaf, i, CPUID_EAX, mask);
     }
     return error;
 }
@@ -217,24 +215,23 @@ static int adopt_caches(struct fit *f, struct adopted *names, uint32_t leaf, uin
 static int adopt_topology(struct fit *f, policy_note_fn *note)
 {
     static const uint32_t whole[] = {0xb, 0x1f, EXTENDED_TOPOLOGY, 0x80000026U};
-    struct adopted names = {.used = 0};
     char line[160];
-    int error = adopt_bits(f, &names, 1, 0, CPUID_EBX, 0xffff0000U);
+    int error = adopt_bits(f, 1, 0, CPUID_EBX, 0xffff0000U);
 
     if (!error)
-        error = adopt_caches(f, &names, 4, 0xffffc000U);
+        error = adopt_caches(f, 4, 0xffffc000U);
     for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]) && !error; i++) {
         if (whole[i] != EXTENDED_TOPOLOGY || policy_has(f->m, policy_find("topoext", 7)))
-            error = adopt_leaf(f, &names, whole[i]);
+            error = adopt_leaf(f, whole[i]);
     }
     if (!error)
-        error = adopt_caches(f, &names, 0x8000001dU, 0x03ffc000U);
+        error = adopt_caches(f, 0x8000001dU, 0x03ffc000U);
     if (!error)
-        error = adopt_bits(f, &names, 0x80000008U, 0, CPUID_ECX, 0xf0ffU);
-    if (names.used == 0 || note == NULL || error)
+        error = adopt_bits(f, 0x80000008U, 0, CPUID_ECX, 0xf0ffU);
+    if (f->used == 0 || note == NULL || error)
         return error;
     snprintf(line, sizeof(line), "topology is this CPU's own, not the file's: leaves%s",
-             names.text);
+             f->adopted);
     note(f->ctx, line);
     return 0;
 }

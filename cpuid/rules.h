@@ -79,8 +79,8 @@ enum msr_group {
     MSR_GROUP_OSVW,              /* C0010140H, C0010141H */
     MSR_GROUP_VIRT_SPEC_CTRL,    /* C001011FH */
     MSR_GROUP_FRED,              /* 1CCH..1D4H */
-    MSR_GROUP_AMD,   /* what all CPUs have of the vendor that leaf 0 names, AMD or Hygon, */
-    MSR_GROUP_INTEL, /* or any other */
+    MSR_GROUP_AMD,               /* what all have whose leaf 0 names AMD or Hygon, */
+    MSR_GROUP_INTEL,             /* or any other vendor */
     MSR_GROUPS,
 };
 
