@@ -26,19 +26,38 @@ static void describe(char text[MODELS_TEXT], const unsigned int pages[CPUS_MAX])
     }
 }
 
+static unsigned int count_nested(const struct vcpu *v, unsigned int model)
+{
+    unsigned int reached = direct_count_root(&vm.direct, v->root, model);
+    if (v->paging == PAGED_SHADOW)
+        reached += direct_count_root(&vm.direct, v->shadow_root, model);
+    return reached;
+}
+
+static unsigned int count_shadow(const struct vcpu *v, unsigned int model)
+{
+    return v->paging == PAGED_SHADOW ? shadow_count_cpu(&vm.shadow, v->shadow, model) : 0;
+}
+
+/* One model's vCPUs after the other's, as a page knows only by which it was counted last. */
+static void count_models(unsigned int pages[CPUS_MAX],
+                         unsigned int (*count)(const struct vcpu *v, unsigned int model))
+{
+    for (unsigned int model = 0; model < vm.vcpu_count; model++) {
+        pages[model] = 0;
+        for (unsigned int i = model; i < vm.vcpu_count; i++)
+            if (first_alike(i) == model)
+                pages[model] += count(vm.vcpu[i], model + 1);
+    }
+}
+
 static void print_nested(void)
 {
     char text[MODELS_TEXT];
     struct direct_stats stats;
-    unsigned int pages[CPUS_MAX] = {0};
+    unsigned int pages[CPUS_MAX];
     direct_count_begin(&vm.direct);
-    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        const struct vcpu *v = vm.vcpu[i];
-        const unsigned int model = first_alike(i);
-        pages[model] += direct_count_root(&vm.direct, v->root, model + 1);
-        if (v->paging == PAGED_SHADOW)
-            pages[model] += direct_count_root(&vm.direct, v->shadow_root, model + 1);
-    }
+    count_models(pages, count_nested);
     direct_count(&vm.direct, &stats);
     describe(text, pages);
     console_line("tables: %s: %u pages in all, %u shared%s", format_name(vm.direct.format.id),
@@ -52,13 +71,9 @@ static void print_shadow(void)
 {
     char text[MODELS_TEXT];
     struct shadow_stats stats;
-    unsigned int pages[CPUS_MAX] = {0};
+    unsigned int pages[CPUS_MAX];
     shadow_count_begin(&vm.shadow);
-    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        const unsigned int model = first_alike(i);
-        if (vm.vcpu[i]->paging == PAGED_SHADOW)
-            pages[model] += shadow_count_cpu(&vm.shadow, vm.vcpu[i]->shadow, model + 1);
-    }
+    count_models(pages, count_shadow);
     shadow_count(&vm.shadow, &stats);
     describe(text, pages);
     console_line("tables: shadow: %u pages of %u in all, %u shared%s", stats.pages, stats.capacity,

@@ -105,7 +105,7 @@ void direct_destroy(struct direct *direct);
 void direct_count_begin(struct direct *direct);
 
 /* Table pages that one root reaches, itself included, and that no root counted for `model` (1 or
- * more) has reached since then. */
+ * more) has reached since then. All roots of a model are counted before another's. */
 unsigned int direct_count_root(struct direct *direct, struct table_page *root, unsigned int model);
 
 /* Table pages in all, and of them those that were counted for more than one model. */

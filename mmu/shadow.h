@@ -233,7 +233,7 @@ void shadow_clear(struct shadow *s);
 void shadow_count_begin(struct shadow *s);
 
 /* Table pages that a vCPU reaches now, and that none counted for `model` (1 to 64) has reached since
- * then; its page of PDPTEs among them. */
+ * then; its page of PDPTEs among them. All vCPUs of a model are counted before another's. */
 unsigned int shadow_count_cpu(struct shadow *s, const struct shadow_cpu *cpu, unsigned int model);
 
 struct shadow_stats {

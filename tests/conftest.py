@@ -84,6 +84,13 @@ class Machine:
     def verdicts(self):
         return re.findall(r"^Test result: (\w+)", self.text.replace("\r", ""), re.MULTILINE)
 
+    def tables(self, kind):
+        """The verdict's line: table pages in all, of more than one model, and of each."""
+        line = self.lines(rf"tables: {kind}: \d+ pages .*in all.*")[-1]
+        pages, shared = re.search(r": (\d+) pages .*in all, (\d+) shared", line).groups()
+        models = {int(vcpu): int(of) for vcpu, of in re.findall(r", vcpu (\d+): (\d+)", line)}
+        return int(pages), int(shared), models
+
 
 @pytest.fixture
 def boot(request):

@@ -52,13 +52,10 @@ if ALL:
              if (machine == "qemu-amd" or model != "cbit-47")
              and (machine, "shadow", model) not in RUNS]
 
-# What vCPU 1 has that vCPU 0 has not, and what its payload must know of it.
-UNLIKE = {
-    "width": ("maxphyaddr=36", ""),
-    "gbpages": ("gbpages=off", ""),
-    "vendor": ("vendor={other}", "vendor1={other}"),
-    "cbit": ("cbit=35", ""),
-}
+# What vCPU 1 has that vCPU 0 has not; and, with four vCPUs, what vCPU 3 has.
+UNLIKE = {"width": "maxphyaddr=36", "gbpages": "gbpages=off", "vendor": "vendor={other}",
+          "cbit": "cbit=35"}
+OF_VCPU_3 = {"width": "gbpages", "gbpages": "vendor", "vendor": "cbit", "cbit": "width"}
 
 # The emulators' own faults, which show in direct mode only: word, and what may be met.
 FAULTS = {
@@ -181,8 +178,8 @@ def test_like_vcpus(boot, machine):
     unlike(boot, machine, "direct", 2, "", FAULTS[machine][0])
 
 
-# (machine, paging, difference, vCPUs). By `auto` vCPU 1 is shadowed and the others are not; a
-# smaller width is direct on VMX alone.
+# (machine, paging, difference, vCPUs). By `auto` the even vCPUs, the host, are not shadowed and the
+# others are; a smaller width is direct on VMX alone.
 UNLIKE_RUNS = [("qemu-amd", "shadow", difference, 2) for difference in UNLIKE]
 UNLIKE_RUNS += [("qemu-amd", "auto", difference, 2) for difference in ("width", "vendor")]
 UNLIKE_RUNS += [("qemu-amd", "auto", "cbit", 4), ("bochs-intel", "auto", "gbpages", 2),
@@ -194,30 +191,46 @@ if ALL:
     UNLIKE_RUNS += [("bochs-intel", "direct", "width", vcpus) for vcpus in (2, 4)]
 
 
+def unlike_models(machine, paging, difference, vcpus):
+    """The configuration of the odd vCPUs, and what their payload must know of it."""
+    conf, words = [], []
+    for vcpu, what in ((1, difference), (3, OF_VCPU_3[difference]))[:vcpus // 2]:
+        model = f"maxphyaddr={35 + vcpu}" if paging == "direct" else UNLIKE[what]
+        conf.append(f"cpu{vcpu}=host,{model}".format(other=OTHER_VENDOR[machine]))
+        if what == "vendor":
+            words.append(f"vendor{vcpu}={OTHER_VENDOR[machine]}")
+    return " ".join(conf), " ".join(words)
+
+
 def unlike_words(machine, paging, vcpus):
     """The faults of each vCPU's kind of paging, and what tables that Latch walks read of nothing."""
     if paging == "direct":
-        return "narrow-faults1"
+        return " ".join(f"narrow-faults{vcpu}" for vcpu in range(1, vcpus, 2))
     emulators = FAULTS[machine][0].split()[:1] if paging == "auto" else []
-    words = [f"{word}{vcpu}" for word in emulators for vcpu in range(vcpus) if vcpu != 1]
+    words = [f"{word}{vcpu}" for word in emulators for vcpu in range(0, vcpus, 2)]
     return " ".join(words + ([] if machine == "qemu-amd" else ["nothing=ones"]))
 
 
 @pytest.mark.parametrize("machine,paging,difference,vcpus", marked(UNLIKE_RUNS))
 def test_unlike_vcpus(boot, machine, paging, difference, vcpus):
     """Each vCPU faults as its own model says, and the models do say unlike things."""
-    model, word = (text.format(other=OTHER_VENDOR[machine]) for text in UNLIKE[difference])
-    booted = unlike(boot, machine, paging, vcpus, f"cpu1=host,{model}",
-                    f"{word} {unlike_words(machine, paging, vcpus)}",
+    conf, words = unlike_models(machine, paging, difference, vcpus)
+    booted = unlike(boot, machine, paging, vcpus, conf,
+                    f"{words} {unlike_words(machine, paging, vcpus)}",
                     MONITOR_TRAP if paging == "direct" else ())
     kind = {"shadow": "shadow", "auto": "shadow", "direct": "direct .EPT., with #PFs"}[paging]
-    assert booted.lines(f"paging: vcpu 1: {kind}"), booted.tail(40)
+    for vcpu in range(1, vcpus, 2):
+        assert booted.lines(f"paging: vcpu {vcpu}: {kind}"), booted.tail(40)
     kind = "shadow" if paging == "shadow" else "direct .[EN]PT., the hardware enforces"
     assert booted.lines(f"paging: vcpu 0[-,0-9]*: {kind}"), booted.tail(40)
     differ = [int(n) for n in re.findall(r"(\d+) differ by model", booted.text)]
     # Bochs' own AMD CPU ignores the one bit in which the two vendors' rules differ at four levels.
-    alike = (machine, paging, difference) == ("bochs-amd", "auto", "vendor")
+    alike = (machine, paging, difference, vcpus) == ("bochs-amd", "auto", "vendor", 2)
     assert len(differ) == 2 and (max(differ) == 0 if alike else min(differ) > 0), booted.tail()
+    for kind in ("[EN]PT", "shadow") if paging == "shadow" else ("[EN]PT",):
+        pages, shared, models = booted.tables(kind)
+        assert set(models) == {0, *range(1, vcpus, 2)}, booted.tail(60)
+        assert 0 < shared and max(models.values()) <= pages, booted.tail(60)
 
 
 @pytest.mark.parametrize("machine,paging", marked(

@@ -141,14 +141,6 @@ def test_latchs_own_writes(boot):
     assert run(boot, AREAS, "paging=shadow").lines("ok areas.written-table-followed")
 
 
-def figures(booted, kind):
-    """The verdict's line: pages in all, of more than one model, and of each."""
-    line = booted.lines(rf"tables: {kind}: \d+ pages .*in all.*")[-1]
-    pages, shared = re.search(r": (\d+) pages .*in all, (\d+) shared", line).groups()
-    models = {int(vcpu): int(of) for vcpu, of in re.findall(r", vcpu (\d+): (\d+)", line)}
-    return int(pages), int(shared), models
-
-
 @pytest.mark.parametrize("machine", MACHINES)
 def test_few_tables(boot, machine):
     """The least that can be configured, and a guest that needs more, of shadow and of nested tables:
@@ -164,7 +156,7 @@ def test_few_tables(boot, machine):
     nested = "EPT" if machine == "bochs-intel" else "NPT"
     assert booted.lines(rf"tables: {nested}: dropped \d+ times"), booted.tail()
     for kind in ("shadow", nested):
-        pages, shared, models = figures(booted, kind)
+        pages, shared, models = booted.tables(kind)
         assert pages <= 512 and set(models) == {0, 1}, booted.tail()
         assert 0 < shared <= min(models.values()), booted.tail()
         assert sum(models.values()) - shared <= pages, booted.tail()

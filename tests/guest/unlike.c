@@ -209,14 +209,15 @@ static void flush(struct participant *me, unsigned int probe, uint64_t linear, b
 static struct outcome go(struct participant *me, struct way *way, bool *good)
 {
     struct outcome found = attempt(&me->cpu, way->linear, way->access, page_word((uint64_t)page));
-    const bool reads_page = found.vector == NO_FAULT && (way->access & REFERENCE_READ) &&
-                            way->walk.address == (uint64_t)page + DATA_OFFSET;
+    const bool reads = found.vector == NO_FAULT && (way->access & REFERENCE_READ);
+    const bool reads_page = reads && way->walk.address == (uint64_t)page + DATA_OFFSET;
     way->made = true;
     me->accesses++;
     me->faults += way->wanted.vector != NO_FAULT;
     me->unlike += way->unlike;
     *good = found.vector == way->wanted.vector && found.error_code == way->wanted.error_code &&
             found.cr2 == way->wanted.cr2 &&
+            (!reads || may_read_as(way->walk.address, found.value)) &&
             (!reads_page || found.value == page_word((uint64_t)page));
     return found;
 }

@@ -7,9 +7,12 @@
 #include <string.h>
 
 #define IDENTITY_END (1UL << 32)
-#define RETURN_CODE  0x80cdU /* INT 80H */
+/* The reach of four levels of nested tables; TCG takes what is beyond for the same 48 bits. */
+#define NESTED_END  (1UL << 48)
+#define RETURN_CODE 0x80cdU /* INT 80H */
 
-static uint64_t nothing; /* all ones or zeros */
+static uint64_t nothing;      /* all ones or zeros: what a walk reads */
+static uint64_t data_nothing; /* and what an access does */
 static uint64_t latch_start, latch_end;
 
 void *at(uint64_t address)
@@ -73,12 +76,21 @@ void find_nothing(void)
         latch_end = (uint64_t)latch_hypercall(HYPERCALL_LATCH_RANGE, 1, 0, 0, 0);
     }
     nothing = *(volatile uint64_t *)at(0x8d553000UL);
+    data_nothing = nothing;
     if (is_ram(0x8d553000UL) || (nothing != 0 && nothing != UINT64_MAX))
         broken("address 8d553000, where nothing should be, reads as %lx", nothing);
     const char *value;
     if (boot_word("nothing", &value) && strncmp(value, "ones", 4) == 0)
         nothing = UINT64_MAX;
     printf("info paging: addresses without memory read as %lx\n", nothing);
+}
+
+bool may_read_as(uint64_t address, uint32_t value)
+{
+    if (is_latch(address))
+        return value == UINT32_MAX;
+    return is_ram(address) || address < IDENTITY_END || address >= NESTED_END ||
+           value == UINT32_MAX || value == (uint32_t)data_nothing;
 }
 
 uint32_t page_word(uint64_t address)

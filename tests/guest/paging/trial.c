@@ -98,12 +98,13 @@ static void check_memory(const struct trial *t, struct comparison *c, uint32_t o
 {
     if (c->wanted.vector != NO_FAULT || c->found.vector != NO_FAULT)
         return;
-    if ((t->access & REFERENCE_READ) && is_latch(c->walk.address))
-        c->memory_is_wrong = c->found.value != UINT32_MAX;
+    const bool reads = (t->access & REFERENCE_READ) && t->form != FORM_LAR;
+    if (reads)
+        c->memory_is_wrong = !may_read_as(c->walk.address, c->found.value);
     if (!is_ram(c->walk.address))
         return;
     volatile uint32_t *word = at(c->walk.address);
-    if ((t->access & REFERENCE_READ) && t->form != FORM_LAR)
+    if (reads)
         c->memory_is_wrong = c->found.value != old;
     if (t->access & REFERENCE_WRITE) {
         c->memory_is_wrong = *word != attempt_stores(t->form, value);
