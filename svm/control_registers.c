@@ -13,7 +13,8 @@ struct control_registers control_registers_hardware(const struct control_registe
     hardware.efer |= EFER_SVME;
     if (shadow) {
         hardware.cr0 |= CR0_PG | (no_wp ? 0 : CR0_WP);
-        hardware.cr4 = (hardware.cr4 | CR4_PAE) & ~CR4_PCIDE;
+        hardware.cr4 |=
+            CR4_PAE; /* and PCIDE as the guest has it: CR3[63] is checked before exits */
         hardware.efer |= EFER_NXE;
     }
     return hardware;
