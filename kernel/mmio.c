@@ -158,6 +158,16 @@ uint64_t mmio_watch_reset(void)
     return page;
 }
 
+/* A page that Latch holds read-only. The CPU's own write there is an A or D bit in a table. */
+static enum exit_action write_held_page(struct vcpu *v, struct exit *exit)
+{
+    if (exit->memory.walk)
+        return forbidden(v, exit);
+    if (gfn_of(exit->memory.gpa).raw == apic_page() >> PAGE_SHIFT)
+        return write_apic_page(v, exit);
+    return write_reset_page(v, exit);
+}
+
 enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
 {
     gpa_t address = exit->memory.gpa;
@@ -177,14 +187,12 @@ enum exit_action mmio_access(struct vcpu *v, struct exit *exit)
     if (error != 0)
         return vm_crash(v, exit,
                         "no memory left for the nested page tables: set pool= to more MiB");
-    if (result.kind == GUEST_READ_ONLY && exit->memory.write && !exit->memory.walk &&
-        gfn_of(address).raw == apic_page() >> PAGE_SHIFT)
-        return write_apic_page(v, exit);
-    if (result.kind == GUEST_READ_ONLY && exit->memory.write && !exit->memory.walk &&
-        reset_page != NULL && gfn_of(address).raw == vm.acpi->reset.address >> PAGE_SHIFT)
-        return write_reset_page(v, exit);
-    if (result.beyond_limit && v->paging == PAGED_NARROW && exit->memory.linear_valid)
-        return narrow_beyond_limit(v, exit);
+    if (result.kind == GUEST_READ_ONLY && exit->memory.write)
+        return write_held_page(v, exit);
+    enum exit_action action;
+    if (result.beyond_limit && v->paging == PAGED_NARROW && exit->memory.linear_valid &&
+        narrow_beyond_limit(v, exit, &action))
+        return action;
     if (result.kind == GUEST_ABSENT)
         return forbidden(v, exit);
     v->flush = true; /* it may come from a right that was lost in the TLB only */

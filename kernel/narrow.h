@@ -11,8 +11,9 @@
 
 /* A #PF that got through the filter, or the answer to backend_probe(). */
 enum exit_action narrow_page_fault(struct vcpu *v, struct exit *exit);
-/* An EXIT_MEMORY with a linear address, at or above the model's limit. */
-enum exit_action narrow_beyond_limit(struct vcpu *v, struct exit *exit);
+/* An EXIT_MEMORY with a linear address, at or above the model's limit or the nested tables' reach. False
+ * if the guest's tables do lead there and the model has nothing against it: no memory is there. */
+bool narrow_beyond_limit(struct vcpu *v, struct exit *exit, enum exit_action *action);
 
 /* ---- paging.c ---- */
 

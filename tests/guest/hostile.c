@@ -5,8 +5,9 @@
  * is decided by memory must come out as the reference walker says; the rest must be something that
  * a CPU may do, and Latch must survive it.
  *
- * Words: rounds=N (tables in all); crash=ADDRESS (load CR3 with it, at last); vendor=, pdptes= (model.c);
- * tcg-faults, bochs-faults (known.c).
+ * Words: rounds=N (tables in all); crash=ADDRESS (load CR3 with it, at last); walks=latch (Latch reads the
+ * tables, and in its own memory nothing; otherwise the CPU does, and gets a #GP there); vendor=,
+ * pdptes= (model.c); tcg-faults, bochs-faults, narrow-faults (known.c).
  */
 #include "tests/guest/paging/trial.h"
 
@@ -18,8 +19,10 @@
 #define BATCH          256U /* rounds under the same registers */
 #define PAGES          6U
 #define NOWHERE        0x8d540000UL
-#define VIDEO          0xa0000UL
+#define GRAPHICS       0xa0000UL
+#define TEXT           0xb8000UL
 #define FIRMWARE       0xf0000UL
+#define DEVICES_END    0x100000UL
 
 /* All of a large page's neighbours are unused RAM at these addresses; the root is the last. */
 #define ARENA 0x0d540000UL
@@ -66,7 +69,10 @@ static uint64_t first_pdpt[4] __attribute__((aligned(32)));
 static uint64_t kernel_pml4[512] __attribute__((aligned(4096)));
 static volatile bool stop_changing;
 static const struct mode *volatile changed_mode;
-static unsigned long unstable, impossible, tables;
+static bool latch_walks;
+static uint64_t
+    video; /* where it holds entries; TCG's walk never ends where it cannot set an A bit */
+static unsigned long unstable, impossible, refused, tables;
 
 static uint64_t next_random(uint64_t *from)
 {
@@ -93,8 +99,8 @@ static uint64_t random_target(const struct mode *mode, uint64_t *from, bool stab
         return mode->wide ? ARENA | 1UL << (32U + next_random(from) % 20U) : NOWHERE;
     if (choice < 19 && latch_end != 0)
         return latch_start + (next_random(from) % (latch_end - latch_start) & ~PAGE_OFFSET_BITS);
-    if (choice == 19 && mode->wide && !stable)
-        return one_in(from, 2) ? VIDEO : FIRMWARE;
+    if (choice == 19 && !stable)
+        return one_in(from, 2) ? video : FIRMWARE;
     return ARENA;
 }
 
@@ -119,13 +125,12 @@ static uint64_t random_entry(const struct mode *mode, uint64_t *from, bool stabl
     return target | flags;
 }
 
-static void write_slot(const struct mode *mode, unsigned int page, unsigned int slot,
-                       uint64_t entry)
+static void write_slot(const struct mode *mode, uint64_t page, unsigned int slot, uint64_t entry)
 {
     if (mode->wide)
-        ((volatile uint64_t *)at(arena[page]))[wide_slots[slot]] = entry;
+        ((volatile uint64_t *)at(page))[wide_slots[slot]] = entry;
     else
-        ((volatile uint32_t *)at(arena[page]))[narrow_slots[slot]] = (uint32_t)entry;
+        ((volatile uint32_t *)at(page))[narrow_slots[slot]] = (uint32_t)entry;
 }
 
 /* PAE's third and fourth PDPTEs are not the test's. */
@@ -139,7 +144,9 @@ static void fill_tables(const struct mode *mode, bool stable)
     for (unsigned int page = 0; page < PAGES; page++)
         for (unsigned int slot = 0; slot < SLOTS; slot++)
             if (!is_kernels(mode, page, slot))
-                write_slot(mode, page, slot, random_entry(mode, &seed, stable));
+                write_slot(mode, arena[page], slot, random_entry(mode, &seed, stable));
+    for (unsigned int slot = 0; slot < SLOTS && !stable; slot++)
+        write_slot(mode, video, slot, random_entry(mode, &seed, stable));
 }
 
 static void lay_kernel(const struct mode *mode)
@@ -188,17 +195,21 @@ static struct trial begin_trial(const struct mode *mode)
     return t;
 }
 
-/* Whether a walk reads anything but RAM and addresses without memory. */
-static bool leaves_memory(const struct trial *t, unsigned int faults)
+/* What a walk reads first of what is neither RAM nor an address without memory. */
+enum foreign { NOTHING_FOREIGN, LATCHS, A_DEVICES };
+
+static enum foreign first_foreign(const struct trial *t, unsigned int faults)
 {
     struct reference_result walk;
     predict(t, faults, &walk);
     for (unsigned int i = 0; i < walk.entries; i++) {
         uint64_t address = walk.entry[i].address;
-        if (is_latch(address) || (address >= VIDEO && address < 0x100000UL))
-            return true;
+        if (is_latch(address) && !latch_walks)
+            return LATCHS;
+        if (address >= GRAPHICS && address < DEVICES_END)
+            return A_DEVICES;
     }
-    return false;
+    return NOTHING_FOREIGN;
 }
 
 /* So that a known fault can be tried again, the entries are put back as they were. */
@@ -236,6 +247,17 @@ static void try_unstable(struct trial *t)
                t->access, t->linear, found.vector, found.error_code, found.cr2);
 }
 
+/* Where the CPU's walk comes to Latch's memory it gets a #GP, and nothing of what is there. */
+static void try_refused(struct trial *t)
+{
+    struct outcome found = make(t);
+    refused++;
+    if ((found.vector == VECTOR_GP && found.error_code == 0) || impossible++ != 0)
+        return;
+    printf("difference: %s through Latch's memory, access %x at %lx: vector %u error %lx cr2 %lx\n",
+           t->mode, t->access, t->linear, found.vector, found.error_code, found.cr2);
+}
+
 static void choose_access(struct trial *t, const struct mode *mode)
 {
     uint64_t choice = next_random(&seed);
@@ -254,7 +276,12 @@ static void try_round(struct trial *t, const struct mode *mode, struct tally *ta
     tables++;
     choose_access(t, mode);
     t->slots = 0;
-    if (leaves_memory(t, 0) || leaves_memory(t, known_allowed)) {
+    const enum foreign foreign = first_foreign(t, 0), bent = first_foreign(t, known_allowed);
+    if (foreign == LATCHS && bent == LATCHS) {
+        try_refused(t);
+        return;
+    }
+    if (foreign != NOTHING_FOREIGN || bent != NOTHING_FOREIGN) {
         t->access = (t->access & REFERENCE_USER) | REFERENCE_READ;
         t->linear = (t->linear & ~PAGE_OFFSET_BITS) | DATA_OFFSET;
         try_unstable(t);
@@ -272,7 +299,7 @@ static void change_for_ever(void *argument)
         unsigned int page = (unsigned int)(next_random(&changer_seed) % PAGES);
         unsigned int slot = (unsigned int)(next_random(&changer_seed) % SLOTS);
         if (!is_kernels(mode, page, slot))
-            write_slot(mode, page, slot, random_entry(mode, &changer_seed, true));
+            write_slot(mode, arena[page], slot, random_entry(mode, &changer_seed, true));
     }
 }
 
@@ -295,7 +322,7 @@ static void try_mode(const struct mode *mode, unsigned long rounds)
 {
     struct tally tally = {.cases = 0};
     char name[32];
-    unstable = impossible = 0;
+    unstable = impossible = refused = 0;
     lay_kernel(mode);
     for (unsigned long i = 0; i < rounds; i += BATCH) {
         struct trial t = begin_trial(mode);
@@ -315,14 +342,16 @@ static void try_mode(const struct mode *mode, unsigned long rounds)
         try_changing(&t, mode, rounds / 8U);
     if (!mode->legacy)
         enter_long(&runtime);
-    printf("hostile: %s %lu cases %lu differences, %lu skipped, %lu unstable %lu impossible",
-           mode->name, tally.cases, tally.differences, tally.skipped, unstable, impossible);
+    printf("hostile: %s %lu cases %lu differences, %lu skipped, %lu refused, %lu unstable "
+           "%lu impossible",
+           mode->name, tally.cases, tally.differences, tally.skipped, refused, unstable,
+           impossible);
     known_faults_print();
     printf("\n");
     snprintf(name, sizeof(name), "hostile.%s", mode->name);
     check(tally.differences + impossible == 0 && tally.cases > rounds / 4U, name,
           "%lu differences in %lu cases, %lu impossible of %lu", tally.differences, tally.cases,
-          impossible, unstable);
+          impossible, unstable + refused);
 }
 
 static void print_forbidden(void)
@@ -353,6 +382,8 @@ int main(void)
     model_read(&model);
     model_print("hostile", &model);
     known_faults_init();
+    video = known_allowed & 1U << PDPTE_AS_TABLE ? GRAPHICS : TEXT;
+    latch_walks = boot_word("walks", &value) && strncmp(value, "latch", 5) == 0;
     read_registers(&runtime);
     if (under_latch()) {
         latch_start = (uint64_t)latch_hypercall(HYPERCALL_LATCH_RANGE, 0, 0, 0, 0);
