@@ -193,12 +193,12 @@ void exact_choose(void)
     }
 }
 
-bool exact_everywhere(void)
+void exact_mark_verdict(void)
 {
-    bool exact = true;
-    for (unsigned int i = 0; i < vm.vcpu_count; i++)
-        exact = exact && vm.vcpu[i]->choice.not_enforced == 0 && !vm.vcpu[i]->foreign;
-    return exact;
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        if (vm.vcpu[i]->choice.not_enforced != 0 || vm.vcpu[i]->foreign)
+            end_mark_inexact();
+    }
 }
 
 void exact_report(void)

@@ -2,7 +2,6 @@
 #ifndef LATCH_KERNEL_EXACT_H
 #define LATCH_KERNEL_EXACT_H
 /* Whether the guest gets what its models describe: said at launch, and again where it did not. */
-#include <stdbool.h>
 
 /*
  * Choose how each vCPU of vm is paged, by its sealed model and the configuration; fills v->paging
@@ -11,8 +10,8 @@
  */
 void exact_choose(void);
 
-/* Whether all of every model is enforced. */
-bool exact_everywhere(void);
+/* Have the run's verdict say so if not all of every model is enforced: in each generation. */
+void exact_mark_verdict(void);
 
 /* At the end of the run: what was not enforced, if anything. */
 void exact_report(void);

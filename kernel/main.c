@@ -202,7 +202,7 @@ static void choose_paging(void)
         if (vm.vcpu[i]->paging == PAGED_SHADOW)
             return;
     }
-    if (config.generation2[0] == '\0' && memory_release_shadow() != 0) /* else that may need them */
+    if (models_stay() && memory_release_shadow() != 0) /* else the next ones may need them */
         end_refuse("shadow=: no memory to give it up; set pool= to more MiB");
 }
 
@@ -262,8 +262,7 @@ static _Noreturn void enter_guest(void)
     console_line("dma: no IOMMU is used: the guest's devices can reach Latch's memory");
     if (config.icr_trap == ICR_TRAP_STARTUP && !vm.init_exits && cpu_count > 1)
         console_line("ipi: icr-trap=startup: an INIT after all vCPUs are up escapes Latch here");
-    if (!exact_everywhere())
-        end_mark_inexact();
+    exact_mark_verdict();
     console_line("launch: %u vCPUs, %u CPUs parked, the console is the guest's now", vm.vcpu_count,
                  cpu_count - vm.vcpu_count);
     for (unsigned int i = 1; i < cpu_count; i++) {

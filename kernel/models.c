@@ -293,6 +293,11 @@ static int check_x2apic(struct refusal *why)
     return 0;
 }
 
+bool models_stay(void)
+{
+    return sets == 1;
+}
+
 /* Where nobody may write: the sealed models, and those that each generation's are copied from. */
 static unsigned int sealed_frames(struct table_frames frames[1 + SETS])
 {

@@ -14,6 +14,8 @@ int models_seal(const struct boot_info *info, struct refusal *why);
 /* Open the seal, and seal the next generation's models: no vCPU runs. Prints nothing but what
  * models_seal() prints. -errno with the reason; the guest can then not go on. */
 int models_seal_next(struct refusal *why);
+/* Whether each generation has the models of the first. After models_seal(). */
+bool models_stay(void);
 /* One line with the digest of the sealed models as they lie in memory now; at the end of a run. */
 void models_print_digest(void);
 /* Whether what each stopped vCPU keeps at hand of CPUID is what its sealed model and its state say; a

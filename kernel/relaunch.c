@@ -208,6 +208,7 @@ static void renew_vm(void)
     if (models_seal_next(&why) != 0)
         end_refuse("%s", why.text);
     exact_choose();
+    exact_mark_verdict();
     pristine_restore(&vm.map);
     if (!pristine_check(boot->module, boot->module_count))
         end_refuse("relaunch: the guest's images have changed since launch: something wrote into "

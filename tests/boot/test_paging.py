@@ -14,6 +14,7 @@ from test_debian import check_report
 MODES = BUILD / "guest/modes.elf"
 SMP = BUILD / "guest/smp.elf"
 AREAS = BUILD / "guest/areas.elf"
+RELAUNCH = BUILD / "guest/relaunch.elf"
 PRESSURE = BUILD / "guest/pressure.elf"
 QEMU = ["--machine", "qemu-amd"]
 
@@ -91,6 +92,23 @@ def test_direct_where_it_is_not_exact(boot):
     assert booted.lines(rf"paging: vcpu 0-1: direct \(NPT\), inexact, not enforced: {what}")
     assert booted.lines(f"paging: inexact: vcpu 0-1: not enforced: {what}"), booted.tail()
     assert booted.verdicts == ["SUCCESS"]
+
+
+# What the second generation's conf says, and the verdict behind it.
+GENERATIONS = {
+    "paging=direct generation2=host,gbpages=off": "SUCCESS, inexact",
+    "generation2=host,cpuid-vendor=HygonGenuine": "SUCCESS, inexact",
+    "generation2.cpu1=host,gbpages=off": "SUCCESS",
+}
+
+
+@pytest.mark.parametrize("conf", GENERATIONS)
+def test_paging_of_another_generation(boot, conf):
+    """It is chosen anew: shadow tables are kept for it, and the verdict is of all generations."""
+    booted = run(boot, RELAUNCH, f"on-reset=relaunch test-hypercalls=on {conf}",
+                 verdict=f"Test result: {GENERATIONS[conf]}",
+                 words=["--mem", 96, "--append", "rounds=3 ways=c"])
+    assert len(booted.lines("paging: vcpu 0.*: direct .NPT., the hardware enforces")) >= 2
 
 
 def test_another_vendors_name(boot):
