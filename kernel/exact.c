@@ -2,6 +2,7 @@
 #include "kernel/exact.h"
 #include "kernel/backend.h"
 #include "kernel/console.h"
+#include "kernel/end.h"
 #include "kernel/machine.h"
 #include "kernel/memory.h"
 #include "kernel/vm.h"
@@ -193,12 +194,18 @@ void exact_choose(void)
     }
 }
 
+bool exact_everywhere(void)
+{
+    bool exact = true;
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        exact = exact && vm.vcpu[i]->choice.not_enforced == 0 && !vm.vcpu[i]->foreign;
+    return exact;
+}
+
 void exact_mark_verdict(void)
 {
-    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        if (vm.vcpu[i]->choice.not_enforced != 0 || vm.vcpu[i]->foreign)
-            end_mark_inexact();
-    }
+    if (!exact_everywhere())
+        end_mark_inexact();
 }
 
 void exact_report(void)

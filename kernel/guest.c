@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/guest.h"
 #include "kernel/console.h"
+#include "kernel/exact.h"
 #include "kernel/load.h"
 #include "kernel/memory.h"
 #include "kernel/vm.h"
 #include "kernel/x86.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+
+#define COMMAND_LINE_MAX 4096U
+#define INEXACT_WORD     "latch.inexact"
 
 #define ACPI_HEADER 36U
 #define ACPI_LENGTH 4U
@@ -105,6 +110,19 @@ static void fill_state(const struct guest_entry *entry, struct vcpu *v, struct v
     state->gdtr.limit = entry->gdt_limit;
 }
 
+/* A guest that gives the verdict without Latch is told what to add to it. */
+static void say_inexact(struct guest_image *kernel)
+{
+    static char line[COMMAND_LINE_MAX];
+    if (exact_everywhere() || kernel->data == NULL)
+        return;
+    const size_t length = strlen(kernel->args);
+    if (length + sizeof(" " INEXACT_WORD) > sizeof(line))
+        return;
+    snprintf(line, sizeof(line), "%s%s" INEXACT_WORD, kernel->args, length != 0 ? " " : "");
+    kernel->args = line;
+}
+
 int guest_load_images(const struct boot_info *info, struct vcpu *v, struct vcpu_state *state,
                       struct refusal *why)
 {
@@ -121,6 +139,7 @@ int guest_load_images(const struct boot_info *info, struct vcpu *v, struct vcpu_
         .framebuffer = info->framebuffer.address != 0 ? &info->framebuffer : NULL,
     };
     images.kernel = image_of(boot_find_module(info, MODULE_GUEST));
+    say_inexact(&images.kernel);
     images.initrd = image_of(boot_find_module(info, MODULE_INITRD));
     images.module_count = 0;
     for (unsigned int i = 0; i < info->module_count; i++) {
