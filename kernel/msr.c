@@ -378,6 +378,8 @@ static enum exit_action write_mtrr(struct vcpu *v, struct exit *exit, uint32_t m
     vm_lock(v);
     vm_follow_mtrrs();
     vm_unlock(v);
+    if (v->props.vendor == PAGING_AMD)
+        paging_flush(v); /* APM vol. 2 §5.5.3 */
     return EXIT_NEXT;
 }
 

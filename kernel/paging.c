@@ -151,6 +151,14 @@ static void invalidate_all(struct vcpu *v)
     vm_unlock(v);
 }
 
+void paging_flush(struct vcpu *v)
+{
+    if (v->paging == PAGED_SHADOW && paging_is_on(v))
+        invalidate_all(v);
+    else
+        backend_flush_linear(v);
+}
+
 /* A flush, and no other way to read the tables. PDPTEs may be loaded outside long mode. */
 static bool only_flushes(const struct vcpu *v, const struct exit *exit)
 {

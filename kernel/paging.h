@@ -35,6 +35,9 @@ struct table_page *paging_nested_root(struct vcpu *v);
  */
 int paging_load_pdptes(struct vcpu *v, uint64_t cr3, bool nxe, uint64_t pdpte[4]);
 
+/* Drop all linear translations of the vCPU, global ones too. On its own CPU. */
+void paging_flush(struct vcpu *v);
+
 /* The vCPU's registers were set as a whole (launch, INIT, RESET), or EFER was written: have the
  * tables follow. On its own CPU. */
 void paging_follow(struct vcpu *v);

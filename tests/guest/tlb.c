@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What must be gone from the TLB is gone: after INVLPG, each type of INVPCID, MOV to CR3 with and
- * without bit 63, and CR4.PGE and PCIDE turned off and on (SDM vol. 3 §4.10.4.1). A translation is
- * used by a vCPU, vCPU 0 changes an entry, the first one flushes and must then use the new entry;
+ * without bit 63, and CR4.PGE and PCIDE turned off and on (SDM vol. 3 §4.10.4.1); on AMD's CPUs after
+ * a write of an MTRR (APM vol. 2 §5.5.3). A translation is used by a vCPU, vCPU 0 changes an entry, the first one flushes and must then use the new entry;
  * what was not flushed may be the old or the new one, and nothing else.
  */
 #include "tests/guest/paging/paging.h"
 
 #include <stdio.h>
 
-#define LINEAR        (16UL << 39)
-#define CR3_NO_FLUSH  (1UL << 63)
-#define CR4_PCIDE     (1UL << 17)
-#define OWN_PCID      1UL
-#define OTHER_PCID    2UL
-#define CPUID_PCID    (1U << 17) /* leaf 1 ECX */
-#define CPUID_INVPCID (1U << 10) /* leaf 7 EBX */
+#define LINEAR            (16UL << 39)
+#define CR3_NO_FLUSH      (1UL << 63)
+#define MSR_MTRR_DEF_TYPE 0x2ffU
+#define CR4_PCIDE         (1UL << 17)
+#define OWN_PCID          1UL
+#define OTHER_PCID        2UL
+#define CPUID_PCID        (1U << 17) /* leaf 1 ECX */
+#define CPUID_INVPCID     (1U << 10) /* leaf 7 EBX */
 
 enum invpcid { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
 
@@ -120,29 +121,35 @@ static void not_of_this_pcid(void)
     write_cr3(cr3_of(OWN_PCID) | CR3_NO_FLUSH);
 }
 
+static void by_mtrr(void)
+{
+    wrmsr(MSR_MTRR_DEF_TYPE, rdmsr(MSR_MTRR_DEF_TYPE));
+}
+
 enum drops { DROPS_NOTHING, DROPS_ALL_BUT_GLOBAL, DROPS_ALL };
 
 static const struct flush {
     const char *name;
     void (*make)(void);
     enum drops drops;
-    bool pcid, invpcid; /* needs it */
+    bool pcid, invpcid, amd; /* needs it; INVPCID those PCIDs, too */
 } flushes[] = {
-    {"invlpg", by_invlpg, DROPS_ALL, false, false},
-    {"cr3", by_cr3, DROPS_ALL_BUT_GLOBAL, false, false},
-    {"pge", by_pge, DROPS_ALL, false, false},
-    {"pcide", by_pcide, DROPS_ALL, true, false},
-    {"cr3-from-another-pcid", by_cr3_from_another, DROPS_ALL_BUT_GLOBAL, true, false},
-    {"cr3-bit-63", not_at_all, DROPS_NOTHING, true, false},
-    {"invpcid-address", by_invpcid_address, DROPS_ALL_BUT_GLOBAL, true, true},
-    {"invpcid-pcid", by_invpcid_pcid, DROPS_ALL_BUT_GLOBAL, true, true},
-    {"invpcid-all", by_invpcid_all, DROPS_ALL, true, true},
-    {"invpcid-all-but-global", by_invpcid_all_but_global, DROPS_ALL_BUT_GLOBAL, true, true},
+    {"invlpg", by_invlpg, DROPS_ALL, .pcid = false},
+    {"cr3", by_cr3, DROPS_ALL_BUT_GLOBAL, .pcid = false},
+    {"pge", by_pge, DROPS_ALL, .pcid = false},
+    {"mtrr", by_mtrr, DROPS_ALL, .amd = true},
+    {"pcide", by_pcide, DROPS_ALL, .pcid = true},
+    {"cr3-from-another-pcid", by_cr3_from_another, DROPS_ALL_BUT_GLOBAL, .pcid = true},
+    {"cr3-bit-63", not_at_all, DROPS_NOTHING, .pcid = true},
+    {"invpcid-address", by_invpcid_address, DROPS_ALL_BUT_GLOBAL, .invpcid = true},
+    {"invpcid-pcid", by_invpcid_pcid, DROPS_ALL_BUT_GLOBAL, .invpcid = true},
+    {"invpcid-all", by_invpcid_all, DROPS_ALL, .invpcid = true},
+    {"invpcid-all-but-global", by_invpcid_all_but_global, DROPS_ALL_BUT_GLOBAL, .invpcid = true},
     {"invpcid-address-from-another-pcid", by_invpcid_address_from_another, DROPS_ALL_BUT_GLOBAL,
-     true, true},
-    {"invpcid-pcid-from-another-pcid", by_invpcid_pcid_from_another, DROPS_ALL_BUT_GLOBAL, true,
-     true},
-    {"invpcid-of-another-pcid", not_of_this_pcid, DROPS_NOTHING, true, true},
+     .invpcid = true},
+    {"invpcid-pcid-from-another-pcid", by_invpcid_pcid_from_another, DROPS_ALL_BUT_GLOBAL,
+     .invpcid = true},
+    {"invpcid-of-another-pcid", not_of_this_pcid, DROPS_NOTHING, .invpcid = true},
 };
 
 /* ---- Changes, and what shows them ---- */
@@ -264,7 +271,9 @@ static void try_vcpu(unsigned int vcpu)
 {
     run_on(vcpu, begin, NULL);
     for (unsigned int i = 0; i < sizeof(flushes) / sizeof(flushes[0]); i++) {
-        if ((flushes[i].pcid && !has_pcid) || (flushes[i].invpcid && !has_invpcid))
+        const struct flush *f = &flushes[i];
+        if (((f->pcid || f->invpcid) && !has_pcid) || (f->invpcid && !has_invpcid) ||
+            (f->amd && !vendor_is_amd()))
             continue;
         for (unsigned int change = 0; change < CHANGES; change++) {
             try_case(vcpu, &flushes[i], change, false);

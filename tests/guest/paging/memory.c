@@ -8,6 +8,8 @@
 
 #define IDENTITY_END (1UL << 32)
 /* The reach of four levels of nested tables; TCG takes what is beyond for the same 48 bits. */
+#define NESTED_END (1UL << 48)
+/* What four levels of nested tables translate: TCG takes what is beyond for the same 48 bits. */
 #define NESTED_END  (1UL << 48)
 #define RETURN_CODE 0x80cdU /* INT 80H */
 
@@ -89,8 +91,11 @@ bool may_read_as(uint64_t address, uint32_t value)
 {
     if (is_latch(address))
         return value == UINT32_MAX;
-    return is_ram(address) || address < IDENTITY_END || address >= NESTED_END ||
-           value == UINT32_MAX || value == (uint32_t)data_nothing;
+    const uint64_t low = address & (NESTED_END - 1U);
+    if (address >= NESTED_END && is_ram(low) && value == *(volatile uint32_t *)at(low))
+        return true;
+    return is_ram(address) || address < IDENTITY_END || value == UINT32_MAX ||
+           value == (uint32_t)data_nothing;
 }
 
 uint32_t page_word(uint64_t address)

@@ -72,8 +72,8 @@ extern const struct reference_memory physical_memory;
 /* Finds out whether addresses without memory read as ones or zeros, under the runtime's own tables;
  * as tables they read as ones if the command line has nothing=ones. */
 void find_nothing(void);
-/* Whether a read that leads there may give that: ones of Latch's memory; where the guest has none between
- * 4 GiB and 256 TiB, what find_nothing() found, or ones. Anything elsewhere. */
+/* Whether a read that leads there may give that: ones of Latch's memory; where the guest has none above
+ * 4 GiB, what find_nothing() found, or ones. Anything elsewhere below. */
 bool may_read_as(uint64_t address, uint32_t value);
 /* A pointer for the compiler not to reason about. */
 void *at(uint64_t address);
