@@ -29,6 +29,13 @@ MODELS = {
     "reduction": ("host,cbit=39,addr-reduction=3", ""),
     "everything": ("host,maxphyaddr=36,gbpages=off,vendor={other}", "other"),
 }
+# What the payload is to see of that, besides the host's.
+SEEN = {
+    "width-36": {"MAXPHYADDR": 36}, "no-gbpages": {"gbpages": 0}, "no-nx": {"nx": 0},
+    "no-pse36": {"pse36": 0}, "no-pat": {"pat": 0}, "cbit-35": {"C-bit": 35},
+    "cbit-47": {"C-bit": 47, "MAXPHYADDR": 52}, "reduction": {"C-bit": 39, "reduction": 3},
+    "everything": {"MAXPHYADDR": 36, "gbpages": 0},
+}
 HOST_VENDOR = {"qemu-amd": "amd", "bochs-intel": "intel", "bochs-amd": "amd"}
 OTHER_VENDOR = {"qemu-amd": "intel", "bochs-intel": "amd", "bochs-amd": "intel"}
 
@@ -48,6 +55,7 @@ RUNS += [("qemu-amd", "shadow", "host"), ("bochs-intel", "direct", "width-36"),
          ("qemu-amd", "direct", "no-nx"), ("qemu-amd", "shadow", "no-pat"),
          ("qemu-amd", "shadow", "no-pse36")]
 if ALL:
+    RUNS += [(machine, "direct", "no-nx") for machine in ("bochs-intel", "bochs-amd")]
     RUNS += [(machine, "shadow", model) for machine in MACHINES for model in MODELS
              if (machine == "qemu-amd" or model != "cbit-47")
              and (machine, "shadow", model) not in RUNS]
@@ -116,6 +124,32 @@ def run(boot, payload, machine, words, append, inexact=False):
     return booted
 
 
+def check_all_was_tried(booted, machine, model):
+    """The payload saw this model, and had each combination of WP, SMEP, SMAP, NXE and PKE."""
+    seen = {"MAXPHYADDR": 40, "C-bit": 0, "reduction": 0, "gbpages": 1, "nx": 1, "pse36": 1,
+            "pat": 1, **SEEN.get(model, {})}
+    vendor = (OTHER_VENDOR if MODELS[model][1] == "other" else HOST_VENDOR)[machine]
+    rules = {"intel": "Intel", "amd": "AMD"}[vendor]
+    line = booted.lines("info exact: rules .*, smep 1, smap 1, .*")[0]
+    assert f"rules {rules}, " in line, line
+    assert {name: int(value) for name, value in re.findall(r"([-\w]+) (\d+)", line)
+            if name in seen} == seen, line
+    modes = [re.search(r"exact: (\S+) cr0", text).group(1)
+             for text in booted.lines("info exact: .* cases so far")]
+    keys = 2 if machine == "qemu-amd" else 1
+    combinations = {"32bit": 16, "32bit-pse": 16, "pae": 16, "4level": 16 * keys}
+    if machine == "qemu-amd":
+        combinations["5level"] = 16 * keys
+    if model in ONLY:
+        combinations = {ONLY[model]: 16}
+    if model == "no-nx":
+        combinations = {mode: count // 2 for mode, count in combinations.items()}
+    assert {mode: modes.count(mode) for mode in set(modes)} == combinations, booted.tail(40)
+    for text in booted.lines(r"exact: \S+ \d+ cases \d+ differences, \d+ skipped"):
+        cases, _, skipped = map(int, re.findall(r" (\d+) (?:cases|diff|skip)", text))
+        assert skipped * 10 < cases, text
+
+
 def total(booted, payload):
     """The cases of its last line, which must have no difference."""
     found = booted.lines(payload + r": total \d+ cases \d+ differences")
@@ -131,6 +165,7 @@ def test_exact(boot, machine, paging, model):
     inexact = model == "width-36" and paging == "direct"
     booted = run(boot, "exact", machine, words, append, inexact)
     assert booted.lines("payload: .*under Latch"), "the payload did not see Latch"
+    check_all_was_tried(booted, machine, model)
     least = (1_000 if model in ONLY else 30_000 if paging == "shadow" else
              90_000 if "sample=15" in append else 150_000)
     assert total(booted, "exact") > least, booted.tail()
