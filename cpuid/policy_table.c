@@ -259,8 +259,7 @@ const struct policy_feature policy_features[] = {
     F(0x7, 1, EAX, 21, "amx_fp16", PASSED, INSN),
     F(0x7, 1, EAX, 22, "hreset", HIDDEN, POWER, .runs = true),
     F(0x7, 1, EAX, 23, "avx_ifma", PASSED, INSN),
-    /* CR3[62:61], with direct paging */
-    F(0x7, 1, EAX, 26, "lam", HIDDEN, WALKER, .runs = true, .cr4 = CPU_CR4_LAM_SUP),
+    F(0x7, 1, EAX, 26, "lam", HIDDEN, WALKER, .cr4 = CPU_CR4_LAM_SUP),
     F(0x7, 1, EAX, 27, "msrlist", HIDDEN, MSR_FORMS),
     F(0x7, 1, EAX, 30, "invd_disable", HIDDEN, MISC_MSR),
     F(0x7, 1, EAX, 31, "movrs", PASSED, INSN),

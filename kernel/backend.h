@@ -30,6 +30,7 @@ struct preflight {
 struct backend_caps {
     bool page_1g, execute_only, accessed_dirty, five_level;
     bool narrow;        /* PAGED_NARROW: CR3 loads exit, and backend_probe() works */
+    bool checks_cr3;    /* loads of CR3 exit where v->choice says so, with PAGED_DIRECT too */
     bool init_exits;    /* an INIT to a running guest reaches Latch by itself */
     const char *format; /* "EPT" or "NPT" */
 };

@@ -44,6 +44,8 @@ static struct paging_question question_of(const struct vcpu *v)
         .efer = v->rules.efer_allowed,
         .narrow = caps.narrow,
         .marks = machine_marks_before_violations(),
+        .checks_cr3 = caps.checks_cr3,
+        .lam = v->host_lam,
         .wanted = wanted[v->vm->config->paging],
     };
 }
@@ -58,7 +60,8 @@ static bool same_unenforced(const struct unenforced *a, const struct unenforced 
 static bool alike(const struct vcpu *a, const struct vcpu *b)
 {
     return a->model == b->model && paging_props_equal(&a->host, &b->host) &&
-           a->foreign == b->foreign && same_unenforced(&a->unenforced, &b->unenforced);
+           a->host_lam == b->host_lam && a->foreign == b->foreign &&
+           same_unenforced(&a->unenforced, &b->unenforced);
 }
 
 /* False if a vCPU before it is like it; else all that are: "0-1,3". */
@@ -104,7 +107,8 @@ static void say_paging(const struct vcpu *v, const char *vcpus, const char *form
                      format, exact ? "" : ", inexact, not enforced", unlike);
         break;
     case PAGED_DIRECT:
-        console_line("paging: vcpu %s: direct (%s), %s%s%s", vcpus, format,
+        console_line("paging: vcpu %s: direct (%s), %s%s%s%s", vcpus, format,
+                     v->choice.checks_cr3 ? "with CR3 loads checked, " : "",
                      exact ? "the hardware enforces the model" : "inexact, not enforced", colon,
                      unlike);
         break;

@@ -171,6 +171,7 @@ static int keep_host(struct vcpu *v)
         return error;
     rules_derive(&rules, &host);
     v->host = rules.paging;
+    v->host_lam = policy_has(&raw, policy_find("lam", 3));
     v->host_spec_ctrl = rules.spec_ctrl;
     v->host_pred_cmd = rules.pred_cmd;
     no_tsx_ctrl[v->index] = !(host_capabilities & ARCH_TSX_CTRL);

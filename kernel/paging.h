@@ -5,7 +5,8 @@
  * The exits that enforce the guest's paging, by how it is enforced (kernel/paging_choice.h). The
  * tables themselves are mmu/'s; a back end loads what backend_load_paging() gets.
  *
- *   PAGED_DIRECT  the hardware walks the guest's tables: no exits
+ *   PAGED_DIRECT  the hardware walks the guest's tables: no exits, but of CR3 loads on VMX where the
+ *                 CPU has LAM
  *   PAGED_NARROW  the same, for a smaller MAXPHYADDR: #PFs with P=1 and RSVD=0 are walked again,
  *                 EPT violations beyond the limit become the guest's own fault (narrow.h), CR3
  *                 loads and PDPTEs are checked

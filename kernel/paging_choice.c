@@ -11,19 +11,20 @@
 enum direct {
     HONOURS, /* with the intercepts that the model's rules set anyway */
     CHECKED, /* where the back end has PAGED_NARROW */
+    IN_CR3,  /* where the back end can have loads of CR3 exit */
     IGNORES,
 };
 
 struct line {
     enum direct direct;
     uint64_t cr4, efer; /* it matters only to a guest that can set one of these */
-    bool (*differs)(const struct paging_props *model, const struct paging_props *host);
+    bool (*differs)(const struct paging_question *q);
     void (*describe)(const struct paging_question *q, char text[TEXT]);
 };
 
-static bool width_differs(const struct paging_props *model, const struct paging_props *host)
+static bool width_differs(const struct paging_question *q)
 {
-    return paging_width(model) < paging_width(host);
+    return paging_width(q->model) < paging_width(q->host);
 }
 
 static void width_text(const struct paging_question *q, char text[TEXT])
@@ -33,9 +34,9 @@ static void width_text(const struct paging_question *q, char text[TEXT])
              q->narrow && q->marks ? " (A and D bits are set before the fault)" : "");
 }
 
-static bool vendor_differs(const struct paging_props *model, const struct paging_props *host)
+static bool vendor_differs(const struct paging_question *q)
 {
-    return model->vendor != host->vendor;
+    return q->model->vendor != q->host->vendor;
 }
 
 static void vendor_text(const struct paging_question *q, char text[TEXT])
@@ -46,9 +47,9 @@ static void vendor_text(const struct paging_question *q, char text[TEXT])
              name[host->vendor == PAGING_AMD]);
 }
 
-static bool cbit_differs(const struct paging_props *model, const struct paging_props *host)
+static bool cbit_differs(const struct paging_question *q)
 {
-    return model->cbit != host->cbit;
+    return q->model->cbit != q->host->cbit;
 }
 
 static void cbit_text(const struct paging_question *q, char text[TEXT])
@@ -62,11 +63,22 @@ static void cbit_text(const struct paging_question *q, char text[TEXT])
         snprintf(text, TEXT, "C-bit %u where the host has %u", model->cbit, host->cbit);
 }
 
+static bool lam_differs(const struct paging_question *q)
+{
+    return q->lam;
+}
+
+static void lam_text(const struct paging_question *q, char text[TEXT])
+{
+    (void)q;
+    snprintf(text, TEXT, "LAM hidden");
+}
+
 /* clang-format off */
 #define HIDDEN(field, words)                                                                       \
-    static bool field##_differs(const struct paging_props *model, const struct paging_props *host) \
+    static bool field##_differs(const struct paging_question *q)                                   \
     {                                                                                              \
-        return !model->field && host->field;                                                       \
+        return !q->model->field && q->host->field;                                                 \
     }                                                                                              \
     static void field##_text(const struct paging_question *q, char text[TEXT])                     \
     {                                                                                              \
@@ -94,6 +106,8 @@ static const struct line lines[] = {
     {LINE(pse36), .direct = IGNORES, .cr4 = CPU_CR4_PSE},
     /* The PAT bit of a leaf is reserved without it; not in long mode, whose CPUs all have it. */
     {LINE(pat), .direct = IGNORES, .cr4 = CPU_CR4_PSE | CPU_CR4_PAE},
+    /* CR3[62:61] say how pointers are masked on a CPU that has it; in 64-bit mode only. */
+    {LINE(lam), .direct = IN_CR3, .efer = CPU_EFER_LME},
     /* EFER.NXE cannot be set, so bit 63 is reserved in hardware too. */
     {LINE(nx), .direct = HONOURS, .cr4 = CPU_CR4_PAE},
     /* CR4.LA57 cannot be set. */
@@ -109,7 +123,7 @@ static uint32_t unlike(const struct paging_question *q)
     uint32_t set = 0;
     for (size_t i = 0; i < LINES; i++) {
         bool reachable = (q->cr4 & lines[i].cr4) || (q->efer & lines[i].efer);
-        if (reachable && lines[i].differs(q->model, q->host))
+        if (reachable && lines[i].differs(q))
             set |= 1U << i;
     }
     return set;
@@ -129,13 +143,16 @@ struct paging_choice paging_choose(const struct paging_question *q)
 {
     struct paging_choice choice = {.unlike = unlike(q)};
     uint32_t checked = of_kind(choice.unlike, CHECKED);
-    uint32_t ignored = of_kind(choice.unlike, IGNORES) | (q->narrow && !q->marks ? 0 : checked);
+    uint32_t in_cr3 = of_kind(choice.unlike, IN_CR3);
+    uint32_t ignored = of_kind(choice.unlike, IGNORES) | (q->narrow && !q->marks ? 0 : checked) |
+                       (q->checks_cr3 ? 0 : in_cr3);
 
     if (q->wanted == WANTED_SHADOW || (q->wanted == WANTED_AUTO && ignored != 0)) {
         choice.paging = PAGED_SHADOW;
         return choice;
     }
     choice.paging = checked != 0 && q->narrow ? PAGED_NARROW : PAGED_DIRECT;
+    choice.checks_cr3 = q->checks_cr3 && in_cr3 != 0;
     choice.not_enforced = ignored;
     return choice;
 }

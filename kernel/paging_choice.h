@@ -22,12 +22,15 @@ struct paging_question {
     const struct paging_props *host; /* the most that the model could have been */
     uint64_t cr4, efer;              /* the bits that the model lets the guest set */
     bool narrow;                     /* the back end has PAGED_NARROW */
-    bool marks; /* but A and D bits are set before it has found an address beyond the limit */
+    bool marks;      /* but A and D bits are set before it has found an address beyond the limit */
+    bool checks_cr3; /* the back end can have loads of CR3 exit and walk the guest's tables */
+    bool lam;        /* the CPU has LAM, which no model has: CR3[62:61] are not reserved */
     enum paging_wanted wanted;
 };
 
 struct paging_choice {
     enum vcpu_paging paging;
+    bool checks_cr3;       /* PAGED_DIRECT, but loads of CR3 exit; PAGED_NARROW has them anyway */
     uint32_t unlike;       /* the table's lines in which model and host differ, where it matters */
     uint32_t not_enforced; /* of these, what the guest will notice */
 };

@@ -109,6 +109,7 @@ struct vcpu {
     uint8_t measures;            /* (c) enum measure: what the entry stub flushes; behind `flush`,
                                      * so that it looks at both at once */
     struct paging_props host;    /* (c) the most that props could have been on its CPU */
+    bool host_lam;               /* (c) its CPU has LAM, which no model has */
     uint32_t host_spec_ctrl;     /* (c) bits of these MSRs that its CPU has */
     uint32_t host_pred_cmd;      /* (c) */
     bool foreign;                /* (c) leaf 0 spells another vendor than its CPU's */

@@ -189,6 +189,7 @@ void vmx_caps(struct backend_caps *caps)
         .accessed_dirty = cap & EPT_CAP_ACCESSED_DIRTY,
         .five_level = cap & EPT_CAP_5_LEVELS,
         .narrow = can_be_narrow(cap),
+        .checks_cr3 = may_be_1(WORD_PROC) & PROC_CR3_LOAD_EXITING,
         .init_exits = machine_catches_init(),
         .format = "EPT",
     };

@@ -418,7 +418,8 @@ static void what_runs_though_hidden_is_listed(void)
 /* The CPU's own features, that the policy hides from everybody. */
 static void what_the_policy_hides_is_listed(void)
 {
-    static const char *const names[] = {"pt_ptwrite", "wrmsrns", "enqcmd", "svm", "uintr"};
+    static const char *const names[] = {"pt_ptwrite", "wrmsrns", "enqcmd", "svm",
+                                        "uintr",      "lam",     "uai"};
     struct model cpu, host, m;
     load_rich(&host);
     model_copy(&cpu, &host);

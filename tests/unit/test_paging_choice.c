@@ -69,6 +69,37 @@ static void a_smaller_width_is_checked_or_shadowed(void)
     check(true, WANTED_SHADOW, PAGED_SHADOW, "MAXPHYADDR 36 of 40", "");
 }
 
+/* No model has LAM; where the CPU has it, CR3 takes two bits more. */
+static void lam_is_checked_or_shadowed(void)
+{
+    begin();
+    question.lam = true;
+    question.checks_cr3 = true;
+    check(false, WANTED_AUTO, PAGED_DIRECT, "LAM hidden", "");
+    CHECK(paging_choose(&question).checks_cr3);
+    check(true, WANTED_SHADOW, PAGED_SHADOW, "LAM hidden", "");
+    CHECK(!paging_choose(&question).checks_cr3);
+    model.maxphyaddr = 36;
+    check(true, WANTED_AUTO, PAGED_NARROW, "MAXPHYADDR 36 of 40, LAM hidden", "");
+    question.checks_cr3 = false;
+    model.maxphyaddr = 40;
+    check(false, WANTED_AUTO, PAGED_SHADOW, "LAM hidden", "");
+    check(false, WANTED_DIRECT, PAGED_DIRECT, "LAM hidden", "LAM hidden");
+    CHECK(!paging_choose(&question).checks_cr3);
+    question.efer = 0;
+    check(false, WANTED_AUTO, PAGED_DIRECT, "", "");
+}
+
+/* Marks are wrong beyond a limit only. */
+static void lam_leaves_no_wrong_marks(void)
+{
+    begin();
+    question.lam = true;
+    question.checks_cr3 = true;
+    question.marks = true;
+    check(true, WANTED_AUTO, PAGED_DIRECT, "LAM hidden", "");
+}
+
 /* On such a machine narrow is used only where it is asked for, and named. */
 static void a_width_whose_marks_are_wrong_is_shadowed(void)
 {
@@ -169,6 +200,8 @@ int main(void)
     RUN(the_host_is_direct);
     RUN(what_the_rules_enforce_is_direct);
     RUN(a_smaller_width_is_checked_or_shadowed);
+    RUN(lam_is_checked_or_shadowed);
+    RUN(lam_leaves_no_wrong_marks);
     RUN(a_width_whose_marks_are_wrong_is_shadowed);
     RUN(what_the_hardware_ignores_is_shadowed);
     RUN(the_reduction_counts_with_a_cbit_only);
