@@ -2,14 +2,16 @@
 #include "kernel/exact.h"
 #include "kernel/backend.h"
 #include "kernel/console.h"
+#include "kernel/cpu_set.h"
 #include "kernel/end.h"
 #include "kernel/machine.h"
 #include "kernel/memory.h"
 #include "kernel/vm.h"
+#include "mmu/mmu.h"
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT 160U
+#define NAMES_TEXT 160U
 
 /*
  * What CPUs of the two vendors do differently however their CPUID reads, and nothing that can be
@@ -64,25 +66,14 @@ static bool alike(const struct vcpu *a, const struct vcpu *b)
            same_unenforced(&a->unenforced, &b->unenforced);
 }
 
-/* False if a vCPU before it is like it; else all that are: "0-1,3". */
-static bool name_alike(const struct vcpu *v, char *text, size_t size)
+/* All vCPUs that are like it; none if one before it is, and has spoken for it. */
+static uint64_t alike_from(const struct vcpu *v)
 {
-    size_t used = 0;
-    for (unsigned int i = 0; i < v->index; i++) {
-        if (alike(vm.vcpu[i], v))
-            return false;
-    }
-    for (unsigned int i = v->index; i < vm.vcpu_count; i++) {
-        unsigned int first = i;
-        if (!alike(vm.vcpu[i], v))
-            continue;
-        while (i + 1 < vm.vcpu_count && alike(vm.vcpu[i + 1], v))
-            i++;
-        if (used < size)
-            used += (size_t)snprintf(text + used, size - used, first == i ? "%s%u" : "%s%u-%u",
-                                     used == 0 ? "" : ",", first, i);
-    }
-    return true;
+    uint64_t set = 0;
+    _Static_assert(CPUS_MAX <= 64, "a bit for each");
+    for (unsigned int i = 0; i < vm.vcpu_count; i++)
+        set |= alike(vm.vcpu[i], v) ? 1UL << i : 0;
+    return set >> v->index << v->index == set ? set : 0;
 }
 
 static const char *why_shadow(const struct vcpu *v)
@@ -90,13 +81,10 @@ static const char *why_shadow(const struct vcpu *v)
     return v->vm->config->paging == PAGING_SHADOW ? "as configured" : "the hardware cannot enforce";
 }
 
-static void say_paging(const struct vcpu *v, const char *vcpus, const char *format)
+static void say_paging_line(const struct vcpu *v, const char *vcpus, const char *format,
+                            const char *unlike)
 {
-    const struct paging_question question = question_of(v);
     const bool exact = v->choice.not_enforced == 0;
-    char unlike[TEXT];
-    paging_describe(&question, exact ? v->choice.unlike : v->choice.not_enforced, unlike,
-                    sizeof(unlike));
     const char *colon = unlike[0] == '\0' ? "" : ": ";
     switch (v->paging) {
     case PAGED_SHADOW:
@@ -113,6 +101,18 @@ static void say_paging(const struct vcpu *v, const char *vcpus, const char *form
                      unlike);
         break;
     }
+}
+
+/* A line more for each part of what a line has no room for. */
+static void say_paging(const struct vcpu *v, const char *vcpus, const char *format)
+{
+    const struct paging_question question = question_of(v);
+    uint32_t left = v->choice.not_enforced == 0 ? v->choice.unlike : v->choice.not_enforced;
+    do {
+        char unlike[PAGING_TEXT];
+        left = paging_describe(&question, left, unlike, sizeof(unlike));
+        say_paging_line(v, vcpus, format, unlike);
+    } while (left != 0);
 }
 
 /* The host's own, which guests' tables know nothing of, only where there is one. */
@@ -141,7 +141,7 @@ static void say_model(const struct vcpu *v, const char *vcpus)
 struct names {
     const char *vcpus;
     size_t used;
-    char text[TEXT];
+    char text[NAMES_TEXT];
 };
 
 static void say_names(struct names *names)
@@ -180,7 +180,7 @@ static void say_unenforced(const struct vcpu *v, const char *vcpus)
 void exact_choose(void)
 {
     struct backend_caps caps = {.format = NULL};
-    char vcpus[TEXT];
+    char vcpus[CPU_SET_TEXT];
     backend_caps(&caps);
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         struct vcpu *v = vm.vcpu[i];
@@ -190,11 +190,12 @@ void exact_choose(void)
         v->unenforced.instructions = backend_unenforced(v, &v->unenforced.xcr0);
     }
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        if (!name_alike(vm.vcpu[i], vcpus, sizeof(vcpus)))
-            continue;
-        say_model(vm.vcpu[i], vcpus);
-        say_paging(vm.vcpu[i], vcpus, caps.format);
-        say_unenforced(vm.vcpu[i], vcpus);
+        for (uint64_t left = alike_from(vm.vcpu[i]); left != 0;) {
+            left = cpu_set_describe(left, vcpus, sizeof(vcpus));
+            say_model(vm.vcpu[i], vcpus);
+            say_paging(vm.vcpu[i], vcpus, caps.format);
+            say_unenforced(vm.vcpu[i], vcpus);
+        }
     }
 }
 
@@ -212,18 +213,25 @@ void exact_mark_verdict(void)
         end_mark_inexact();
 }
 
+static void report(const struct vcpu *v, const char *vcpus)
+{
+    const struct paging_question question = question_of(v);
+    for (uint32_t left = v->choice.not_enforced; left != 0;) {
+        char text[PAGING_TEXT];
+        left = paging_describe(&question, left, text, sizeof(text));
+        console_line("paging: inexact: vcpu %s: not enforced: %s", vcpus, text);
+    }
+    if (v->foreign)
+        console_line("model: inexact: vcpu %s: the instructions are another vendor's", vcpus);
+}
+
 void exact_report(void)
 {
-    char vcpus[TEXT], text[TEXT];
+    char vcpus[CPU_SET_TEXT];
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
-        const struct vcpu *v = vm.vcpu[i];
-        const struct paging_question question = question_of(v);
-        if (!name_alike(v, vcpus, sizeof(vcpus)))
-            continue;
-        paging_describe(&question, v->choice.not_enforced, text, sizeof(text));
-        if (text[0] != '\0')
-            console_line("paging: inexact: vcpu %s: not enforced: %s", vcpus, text);
-        if (v->foreign)
-            console_line("model: inexact: vcpu %s: the instructions are another vendor's", vcpus);
+        for (uint64_t left = alike_from(vm.vcpu[i]); left != 0;) {
+            left = cpu_set_describe(left, vcpus, sizeof(vcpus));
+            report(vm.vcpu[i], vcpus);
+        }
     }
 }

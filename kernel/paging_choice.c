@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TEXT 80U
+_Static_assert(TEXT + 2 <= PAGING_TEXT, "one of them always has room");
 
 /* What hardware that walks the guest's tables makes of a model that differs in one property. */
 enum direct {
@@ -157,16 +158,20 @@ struct paging_choice paging_choose(const struct paging_question *q)
     return choice;
 }
 
-void paging_describe(const struct paging_question *q, uint32_t set, char *text, size_t size)
+uint32_t paging_describe(const struct paging_question *q, uint32_t set, char *text, size_t size)
 {
     size_t used = 0;
 
     text[0] = '\0';
-    for (size_t i = 0; i < LINES && used < size; i++) {
+    for (size_t i = 0; i < LINES; i++) {
         char words[TEXT];
         if (!(set >> i & 1))
             continue;
         lines[i].describe(q, words);
+        if (used + strlen(words) + 2 >= size)
+            break;
         used += (size_t)snprintf(text + used, size - used, "%s%s", used == 0 ? "" : ", ", words);
+        set &= ~(1U << i);
     }
+    return set;
 }

@@ -37,7 +37,11 @@ struct paging_choice {
 
 struct paging_choice paging_choose(const struct paging_question *question);
 
-/* The lines of a set in words, separated by ", ": "MAXPHYADDR 36 of 40, 1 GiB pages hidden". */
-void paging_describe(const struct paging_question *question, uint32_t set, char *text, size_t size);
+#define PAGING_TEXT 100U /* leaves a line of the console room for what is said of them */
+
+/* The lines of a set in words, separated by ", ": "MAXPHYADDR 36 of 40, 1 GiB pages hidden"; as many
+ * as `text`, of PAGING_TEXT or more, has room for. Returns the rest of the set. */
+uint32_t paging_describe(const struct paging_question *question, uint32_t set, char *text,
+                         size_t size);
 
 #endif

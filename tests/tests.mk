@@ -79,7 +79,7 @@ $(B)/initramfs.gz: $(B)/initramfs/report $(INITRAMFS)/init $(B)/debian/stamp
 KERNEL_PURE := $(wildcard kernel/multiboot2.c kernel/config.c kernel/acpi.c kernel/acpi_*.c \
     kernel/insn*.c kernel/load.c kernel/load_*.c kernel/refusal.c kernel/memory_map.c \
     kernel/guest_image.c kernel/paging_choice.c kernel/xen_layout.c kernel/histogram.c \
-    kernel/speculation.c kernel/vm_call.c)
+    kernel/speculation.c kernel/vm_call.c kernel/cpu_set.c)
 BACKEND_PURE := svm/control_registers.c svm/cr_code.c svm/event_code.c \
     vmx/controls.c vmx/event_combine.c vmx/qualification.c vmx/reason.c
 MONITOR_PURE := tests/bench/entry/entry.c \

@@ -111,6 +111,17 @@ def test_paging_of_another_generation(boot, conf):
     assert len(booted.lines("paging: vcpu 0.*: direct .NPT., the hardware enforces")) >= 2
 
 
+def test_all_that_is_not_enforced(boot):
+    """However much it is, and at launch as at the end."""
+    booted = run(boot, MODES, "paging=direct model=host,maxphyaddr=36,gbpages=off,vendor=amd,"
+                 "cbit=35,pse36=off,pat=off", "bochs-intel", "Test result: SUCCESS, inexact",
+                 MONITOR_TRAP)
+    for words in (r"paging: vcpu 0-1: direct \(EPT\), .*not enforced", "paging: inexact: vcpu 0-1"):
+        said = " ".join(booted.lines(words + ": .*"))
+        for what in ("MAXPHYADDR 36", "1 GiB pages", "AMD's rules", "C-bit 35", "PSE36", "PAT"):
+            assert what in said, booted.tail(60)
+
+
 def test_another_vendors_name(boot):
     """The guest gives the verdict here, with what Latch told it of that; and Latch says why."""
     booted = boot(*QEMU, "--model", "host,cpuid-vendor=HygonGenuine")

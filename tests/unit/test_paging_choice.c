@@ -34,9 +34,9 @@ static void check(bool narrow, enum paging_wanted wanted, enum vcpu_paging pagin
     question.wanted = wanted;
     struct paging_choice choice = paging_choose(&question);
     CHECK_EQ(choice.paging, paging);
-    paging_describe(&question, choice.unlike, text, sizeof(text));
+    CHECK_EQ(paging_describe(&question, choice.unlike, text, sizeof(text)), 0);
     CHECK(strcmp(text, unlike) == 0);
-    paging_describe(&question, choice.not_enforced, text, sizeof(text));
+    CHECK_EQ(paging_describe(&question, choice.not_enforced, text, sizeof(text)), 0);
     CHECK(strcmp(text, not_enforced) == 0);
 }
 
@@ -185,14 +185,30 @@ static void what_cannot_be_reached_does_not_matter(void)
     check(false, WANTED_AUTO, PAGED_DIRECT, "", "");
 }
 
-static void a_short_text_is_cut(void)
+/* What a line has no room for comes with the next, whole; each once. */
+static void what_does_not_fit_is_left(void)
 {
-    char small[12];
+    static const char *const texts[] = {
+        "MAXPHYADDR 36 of 40 (A and D bits are set before the fault), 1 GiB pages hidden",
+        "Intel's rules on AMD, C-bit 35, an address bit to the hardware, PSE36 hidden, PAT hidden, "
+        "NX hidden",
+        "LA57 hidden",
+    };
+    char line[PAGING_TEXT];
     begin();
-    model.maxphyaddr = 36;
-    model.gbpages = false;
-    paging_describe(&question, paging_choose(&question).unlike, small, sizeof(small));
-    CHECK(strcmp(small, "MAXPHYADDR ") == 0);
+    question.narrow = question.marks = true;
+    model = (struct paging_props){.maxphyaddr = 36, .vendor = PAGING_INTEL, .cbit = 35};
+    uint32_t left = paging_choose(&question).unlike;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        CHECK(left != 0);
+        left = paging_describe(&question, left, line, sizeof(line));
+        CHECK(strcmp(line, texts[i]) == 0);
+        if (strcmp(line, texts[i]) != 0)
+            printf("#   '%s'\n", line);
+    }
+    CHECK_EQ(left, 0);
+    CHECK_EQ(paging_describe(&question, 0, line, sizeof(line)), 0);
+    CHECK(line[0] == '\0');
 }
 
 int main(void)
@@ -207,6 +223,6 @@ int main(void)
     RUN(the_reduction_counts_with_a_cbit_only);
     RUN(several_at_once);
     RUN(what_cannot_be_reached_does_not_matter);
-    RUN(a_short_text_is_cut);
+    RUN(what_does_not_fit_is_left);
     return unit_end();
 }
