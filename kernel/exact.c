@@ -124,15 +124,31 @@ static void describe_cbit(const struct paging_props *props, char *text, size_t s
         snprintf(text + used, size - (size_t)used, " (the host's: %d)", __builtin_ctzl(host));
 }
 
+static const char *yes_no(bool yes)
+{
+    return yes ? "yes" : "no";
+}
+
+/* With a C-bit addresses can be narrower than CPUID's number: paging works by the smaller one. */
+static void describe_width(const struct paging_props *props, char *text, size_t size)
+{
+    const unsigned int width = paging_width(props);
+    int used = snprintf(text, size, "%u", props->maxphyaddr);
+    if (width != props->maxphyaddr)
+        snprintf(text + used, size - (size_t)used, " reduced to %u", width);
+}
+
 static void say_model(const struct vcpu *v, const char *vcpus)
 {
     const struct paging_props *props = &v->props;
-    char cbit[32];
+    char width[32], cbit[32];
+    describe_width(props, width, sizeof(width));
     describe_cbit(props, cbit, sizeof(cbit));
-    console_line(
-        "model: vcpu %s: MAXPHYADDR %u, 1 GiB pages %s, NX %s, LA57 %s, C-bit %s, rules %s", vcpus,
-        props->maxphyaddr, props->gbpages ? "yes" : "no", props->nx ? "yes" : "no",
-        props->la57 ? "yes" : "no", cbit, props->vendor == PAGING_AMD ? "AMD" : "Intel");
+    console_line("model: vcpu %s: MAXPHYADDR %s, 1 GiB pages %s, NX %s, LA57 %s, PSE36 %s, PAT %s, "
+                 "C-bit %s, rules %s",
+                 vcpus, width, yes_no(props->gbpages), yes_no(props->nx), yes_no(props->la57),
+                 yes_no(props->pse36), yes_no(props->pat), cbit,
+                 props->vendor == PAGING_AMD ? "AMD" : "Intel");
     for (size_t i = 0; i < VENDOR_DIFFERENCES && v->foreign; i++)
         console_line("model: vcpu %s: inexact: %s", vcpus, vendor_differences[i]);
 }

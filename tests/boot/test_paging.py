@@ -122,6 +122,14 @@ def test_all_that_is_not_enforced(boot):
             assert what in said, booted.tail(60)
 
 
+def test_what_a_model_is_said_to_be(boot):
+    """Two lines on one width agree."""
+    booted = run(boot, MODES, "model=host,cbit=39,addr-reduction=3,pat=off")
+    said = "MAXPHYADDR 40 reduced to 37, .* PSE36 yes, PAT no, C-bit 39, rules AMD"
+    assert booted.lines(f"model: vcpu 0-1: {said}"), booted.tail(40)
+    assert booted.lines("paging: vcpu 0-1: shadow, .*: MAXPHYADDR 37 of 40, "), booted.tail(40)
+
+
 def test_another_vendors_name(boot):
     """The guest gives the verdict here, with what Latch told it of that; and Latch says why."""
     booted = boot(*QEMU, "--model", "host,cpuid-vendor=HygonGenuine")
