@@ -15,14 +15,19 @@
 #define EXT8_EBX_NO_LMSLE (1U << 20)
 #define XSAVE1_EAX_XSAVES (1U << 3)
 
-/* What an open table says beyond the highest leaf of a range, the finished one will not. */
-static struct cpuid_regs leaf_in_range(const struct model *m, uint32_t leaf)
+bool rules_has_leaf(const struct model *m, uint32_t leaf)
 {
     uint32_t base = leaf & CPUID_EXTENDED;
     uint32_t last = model_get(m, base, 0).eax;
     bool absent = base != 0 && last - base > 0xffffU; /* what an absent range answers */
 
-    return !absent && leaf <= last ? model_get(m, leaf, 0) : (struct cpuid_regs){.eax = 0};
+    return !absent && leaf <= last;
+}
+
+/* What an open table says beyond the highest leaf of a range, the finished one will not. */
+static struct cpuid_regs leaf_in_range(const struct model *m, uint32_t leaf)
+{
+    return rules_has_leaf(m, leaf) ? model_get(m, leaf, 0) : (struct cpuid_regs){.eax = 0};
 }
 
 struct paging_props rules_paging(const struct model *m)

@@ -123,6 +123,9 @@ struct cpu_rules {
 /* Derives the rules of a finished model. */
 void rules_derive(struct cpu_rules *rules, const struct model *m);
 
+/* True if the leaf is within its range, basic or extended, of a table that is finished or not. */
+bool rules_has_leaf(const struct model *m, uint32_t leaf);
+
 /*
  * Derives the paging properties from a table of leaves, finished or not, and from `paging_vendor`
  * where that is set.

@@ -6,7 +6,12 @@
 
 #include <errno.h>
 
+#define WIDTHS_LEAF      0x80000008U
+#define ENCRYPTION_LEAF  0x8000001fU
+#define ENCRYPTION_KINDS 3U /* EAX: SME, SEV; EBX then has the C-bit's position */
+
 struct check {
+    const struct model *m;
     struct paging_props model, host;
     unsigned int memory_bits;
     struct refusal to;
@@ -17,6 +22,26 @@ static int check_switch(const struct check *c, const char *name, bool model, boo
     if (model && !host)
         return refuse(&c->to, -ENOTSUP, "model: %s=on: this host does not have it; leave it out",
                       name);
+    return 0;
+}
+
+/* The numbers that a file can have and no CPU has. What it shows must be what is enforced, and a width
+ * of 0 would be another's. */
+static int check_numbers(const struct check *c)
+{
+    bool has_widths = rules_has_leaf(c->m, WIDTHS_LEAF);
+    bool encrypts = rules_has_leaf(c->m, ENCRYPTION_LEAF) &&
+                    model_get(c->m, ENCRYPTION_LEAF, 0).eax & ENCRYPTION_KINDS;
+
+    if (has_widths && (model_get(c->m, WIDTHS_LEAF, 0).eax & 0xff) == 0)
+        return refuse(&c->to, -ENOTSUP,
+                      "model: leaf 0x80000008: wanted the width of physical addresses, found "
+                      "physical addresses of 0 bits: give maxphyaddr=%u, or another",
+                      c->host.maxphyaddr);
+    if (encrypts && c->model.cbit == 0 && c->model.reduction == 0)
+        return refuse(&c->to, -ENOTSUP,
+                      "model: leaf 0x8000001f: wanted a C-bit above addresses, found SME with the "
+                      "C-bit at position 0: give cbit= its position, or cbit=0 for no SME");
     return 0;
 }
 
@@ -68,12 +93,15 @@ static int check_cbit(const struct check *c)
 int spec_check(const struct model *m, const struct model *host, const struct enforceable *can,
                char *message, size_t size)
 {
-    struct check c = {.model = rules_paging(m),
+    struct check c = {.m = m,
+                      .model = rules_paging(m),
                       .host = rules_paging(host),
                       .memory_bits = can->memory_bits,
                       .to = {.message = message, .size = size}};
-    int error = check_width(&c);
+    int error = check_numbers(&c);
 
+    if (!error)
+        error = check_width(&c);
     if (!error)
         error = check_switch(&c, "gbpages", c.model.gbpages, c.host.gbpages);
     if (!error)

@@ -183,6 +183,44 @@ static void what_does_not_agree_is_named(void)
     check_refused(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
+/* What no spec can say, and no CPU does. Each by itself, and what mends it. */
+static void a_file_of_no_cpu_is_named(void)
+{
+    static const struct {
+        uint32_t leaf;
+        struct cpuid_regs regs;
+        const char *says, *mended;
+    } cases[] = {
+        {0x8000001f, {.eax = 1}, "C-bit at position 0", "f,cbit=40"},
+        {0x8000001f, {.eax = 1}, "C-bit at position 0", "f,cbit=0"},
+        {0x8000001f, {.eax = 1, .ebx = 2 << 6}, "addr-reduction=2: wanted a C-bit", "f,cbit=40"},
+        {0x8000001f, {.eax = 1, .ebx = 12}, "cbit=12: wanted one above", "f,cbit=40"},
+        {0x80000008, {.eax = 48 << 8}, "physical addresses of 0 bits", "f,maxphyaddr=40"},
+        {0x80000008, {.eax = 0}, "physical addresses of 0 bits", "f,maxphyaddr=48"},
+        {0x80000008, {.eax = 48 << 8 | 20}, "maxphyaddr=20", "f,maxphyaddr=48"},
+    };
+    struct model host, m;
+    load_host(&host, "zen3");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        model_copy(&m, &host);
+        CHECK_EQ(model_set(&m, cases[i].leaf, 0, &cases[i].regs), 0);
+        CHECK_EQ(spec_apply("f", &m, &host, &guest, message, sizeof(message)), -ENOTSUP);
+        CHECK(strstr(message, cases[i].says) != NULL);
+        if (!strstr(message, cases[i].says))
+            printf("#   case %zu: '%s'\n", i, message);
+        CHECK_EQ(model_set(&m, cases[i].leaf, 0, &cases[i].regs), 0);
+        CHECK_EQ(spec_apply(cases[i].mended, &m, &host, &guest, message, sizeof(message)), 0);
+    }
+    /* Without the leaf, in range, too; and an old CPU has no such range. */
+    model_copy(&m, &host);
+    model_remove(&m, 0x80000008, 0);
+    CHECK_EQ(spec_apply("f", &m, &host, &guest, message, sizeof(message)), -ENOTSUP);
+    struct cpuid_regs top = model_get(&m, CPUID_EXTENDED, 0);
+    top.eax = 0x80000007;
+    CHECK_EQ(model_set(&m, CPUID_EXTENDED, 0, &top), 0);
+    CHECK_EQ(spec_apply("f,-topoext", &m, &host, &guest, message, sizeof(message)), 0);
+}
+
 static void numbers_reach_the_paging_properties(void)
 {
     struct model m;
@@ -216,8 +254,8 @@ static void an_added_feature_is_in_reach(void)
     CHECK_EQ(policy_apply(&host, &input), 0);
     CHECK_EQ(policy_set(&host, policy_find("autoibrs", 8), true), 0);
     CHECK_EQ(text_parse(&m, old, sizeof(old) - 1, 0, &error), 0);
-    CHECK_EQ(spec_apply("f,trim,+fsrm,+msr,+pae,+lm,+pdpe1gb,+fzrm,+autoibrs", &m, &host, &small,
-                        message, sizeof(message)),
+    CHECK_EQ(spec_apply("f,trim,+fsrm,+msr,+pae,+lm,+pdpe1gb,+fzrm,+autoibrs,maxphyaddr=36", &m,
+                        &host, &small, message, sizeof(message)),
              0);
     CHECK_EQ(model_finish(&m), 0);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -428,6 +466,7 @@ int main(void)
     RUN(every_smaller_cpu_is_taken);
     RUN(each_feature_goes_or_is_named);
     RUN(what_does_not_agree_is_named);
+    RUN(a_file_of_no_cpu_is_named);
     RUN(numbers_reach_the_paging_properties);
     RUN(an_added_feature_is_in_reach);
     RUN(an_added_feature_brings_its_leaves);
