@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cpuid/text.h"
+#include "cpuid/rules.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define LINE_WANTED "expected 0xLEAF 0xSUBLEAF: eax=0x... ebx=0x... ecx=0x... edx=0x..."
+#define LINE_WANTED    "expected 0xLEAF 0xSUBLEAF: eax=0x... ebx=0x... ecx=0x... edx=0x..."
+#define HEADING_WANTED "expected CPU N: and behind it nothing, vendor=intel or vendor=amd"
+
+#define VENDOR_INTEL "vendor=intel"
+#define VENDOR_AMD   "vendor=amd"
 
 /* What is left of a line. */
 struct cursor {
@@ -67,16 +72,24 @@ static bool at_end(struct cursor *c)
     return c->at == c->end;
 }
 
-/* "CPU:" or "CPU 12:", with blanks around it. */
-static bool parse_heading(struct cursor c)
+/* "CPU:" or "CPU 12:", with blanks around it; and the one paging property that no leaf says. */
+static bool parse_heading(struct cursor c, int16_t *vendor)
 {
+    *vendor = -1;
     skip_blanks(&c);
     if (!take(&c, "CPU"))
         return false;
     skip_blanks(&c);
     while (c.at < c.end && *c.at >= '0' && *c.at <= '9')
         c.at++;
-    return take(&c, ":") && at_end(&c);
+    if (!take(&c, ":"))
+        return false;
+    skip_blanks(&c);
+    if (take(&c, VENDOR_INTEL))
+        *vendor = PAGING_INTEL;
+    else if (take(&c, VENDOR_AMD))
+        *vendor = PAGING_AMD;
+    return at_end(&c);
 }
 
 static bool parse_answer(struct cursor c, struct cpuid_leaf *row)
@@ -89,6 +102,12 @@ static bool parse_answer(struct cursor c, struct cpuid_leaf *row)
            take_register(&c, "eax=", &row->regs.eax) && take_register(&c, "ebx=", &row->regs.ebx) &&
            take_register(&c, "ecx=", &row->regs.ecx) && take_register(&c, "edx=", &row->regs.edx) &&
            at_end(&c);
+}
+
+static bool is_heading(struct cursor c)
+{
+    skip_blanks(&c);
+    return take(&c, "CPU");
 }
 
 static int fail(struct text_error *error, uint32_t line, struct cursor c, const char *why)
@@ -134,17 +153,19 @@ int text_parse(struct model *m, const char *text, size_t size, unsigned int cpu,
         struct cursor whole = c;
         struct cpuid_leaf row = {.leaf = 0};
         const char *why = NULL;
+        int16_t vendor;
 
         line++;
         text = newline ? newline + 1 : end;
         if (at_end(&c))
             continue;
-        if (parse_heading(c)) {
-            headings++;
+        if (parse_heading(c, &vendor)) {
+            if (headings++ == cpu)
+                m->paging_vendor = vendor;
             continue;
         }
         if (!parse_answer(c, &row))
-            return fail(error, line, whole, LINE_WANTED);
+            return fail(error, line, whole, is_heading(c) ? HEADING_WANTED : LINE_WANTED);
         if ((headings ? headings - 1 : 0) != cpu)
             continue;
         int result = store(m, &row, &why);
@@ -170,13 +191,24 @@ static void print_row(const struct cpuid_leaf *row, const struct cpuid_regs *r, 
     sink(ctx, line);
 }
 
+/* Nothing where leaf 0 says whose rules the CPU has. */
+static const char *own_vendor(const struct model *m)
+{
+    const struct paging_props props = m->finished ? m->paging : rules_paging(m);
+    const bool amd = props.vendor == PAGING_AMD;
+
+    if (amd == model_is_amd(m))
+        return "";
+    return amd ? " " VENDOR_AMD : " " VENDOR_INTEL;
+}
+
 /* With a state the dynamic bits are laid over; without one the rows are as they are stored. */
 static void print(const struct model *m, const struct cpuid_dynamic *d, unsigned int cpu,
                   text_line_fn *sink, void *ctx)
 {
-    char line[24];
+    char line[48];
 
-    snprintf(line, sizeof(line), "CPU %u:", cpu);
+    snprintf(line, sizeof(line), "CPU %u:%s", cpu, own_vendor(m));
     sink(ctx, line);
     for (uint32_t i = 0; i < m->count; i++) {
         const struct cpuid_leaf *row = &m->leaves[i];

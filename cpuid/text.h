@@ -4,6 +4,9 @@
  *
  *   CPU 0:
  *      0x00000001 0x00: eax=0x000906ea ebx=0x00100800 ecx=0x7ffafbff edx=0xbfebfbff
+ *
+ * Behind a heading vendor=intel or vendor=amd may stand: whose page-table rules hold, where that is not
+ * the vendor of leaf 0. The tool's own reader (`cpuid -f`) looks no further than the colon.
  */
 #ifndef LATCH_CPUID_TEXT_H
 #define LATCH_CPUID_TEXT_H

@@ -265,21 +265,13 @@ static void print_line(void *ctx, const char *line)
     console_verdict_line("%s", line);
 }
 
-static void print_change(const struct vcpu *v, const char *change)
-{
-    console_line("model: vcpu %u: with this file give %s", v->index, change);
-}
-
-/* Undated, so that what stands on the console is a model file; then what such a file cannot say, or
- * says of each machine without a hypervisor. */
+/* Undated, so that what stands on the console is a model file; then what such a file says of each
+ * machine without a hypervisor. */
 static void print_model(const struct vcpu *v)
 {
-    const bool amd = v->model->paging.vendor == PAGING_AMD;
     text_print_as(v->model, &v->dynamic, v->index, print_line, NULL);
-    if (amd != model_is_amd(v->model))
-        print_change(v, amd ? "vendor=amd" : "vendor=intel");
     if (!(model_get(v->model, 1, 0).ecx & LEAF1_HYPERVISOR))
-        print_change(v, "-hypervisor");
+        console_line("model: vcpu %u: with this file give -hypervisor", v->index);
 }
 
 static int check_x2apic(struct refusal *why)

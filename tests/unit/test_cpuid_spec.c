@@ -426,7 +426,11 @@ static void print_line(void *ctx, const char *line)
 /* What one machine prints of a model, the next takes as it is. */
 static void a_printed_model_is_a_file(void)
 {
-    static const char *const specs[] = {"host", "host,-fsrm,gbpages=off", "host,cbit=40",
+    static const char *const specs[] = {"host",
+                                        "host,-fsrm,gbpages=off",
+                                        "host,cbit=40",
+                                        "host,vendor=intel",
+                                        "host,vendor=amd",
                                         "host,cbit=40,addr-reduction=2,maxphyaddr=43"};
     static char text[TEXT_SIZE];
     for (size_t i = 0; i < DUMPS * sizeof(specs) / sizeof(specs[0]); i++) {

@@ -164,6 +164,51 @@ static void good_texts_are_read(void)
     CHECK_EQ(parse("CPU 0:\n" GOOD "CPU 1:\n" GOOD, 1, &error), 0);
 }
 
+/* The one paging property that no leaf says stands in the heading, where `cpuid -f` reads over it. */
+static void the_heading_says_whose_rules(void)
+{
+    static const struct {
+        const char *text;
+        int vendor[2];
+    } cases[] = {
+        {GOOD, {-1, -1}},
+        {"CPU 0:\n" GOOD "CPU 1: vendor=amd\n" GOOD, {-1, PAGING_AMD}},
+        {"CPU 0: vendor=amd\n" GOOD "CPU 1:\n" GOOD, {PAGING_AMD, -1}},
+        {"CPU 0: vendor=intel  \r\n" GOOD "CPU: vendor=amd\n" GOOD, {PAGING_INTEL, PAGING_AMD}},
+    };
+    struct text_error error;
+    struct model m;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (unsigned int cpu = 0; cpu < (i == 0 ? 1 : 2); cpu++) {
+            CHECK_EQ(text_parse(&m, cases[i].text, strlen(cases[i].text), cpu, &error), 0);
+            CHECK_EQ(m.paging_vendor, cases[i].vendor[cpu]);
+        }
+}
+
+static void vendors_are_printed(void)
+{
+    static const struct {
+        int16_t vendor;
+        const char *heading;
+    } cases[] = {
+        {-1, "CPU 0:\n"}, {PAGING_AMD, "CPU 0:\n"}, {PAGING_INTEL, "CPU 0: vendor=intel\n"}};
+    static struct text printed;
+    struct model m, again;
+    struct text_error error;
+    for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+        load_model(&m, "zen3", 0);
+        m.paging_vendor = cases[i / 2].vendor;
+        if (i % 2 == 1)
+            CHECK_EQ(model_finish(&m), 0);
+        print(&m, &printed);
+        CHECK_EQ(strncmp(printed.bytes, cases[i / 2].heading, strlen(cases[i / 2].heading)), 0);
+        CHECK_EQ(text_parse(&again, printed.bytes, printed.length, 0, &error), 0);
+        CHECK_EQ(model_finish(&m), 0);
+        CHECK_EQ(model_finish(&again), 0);
+        CHECK(model_equal(&m, &again));
+    }
+}
+
 static void bad_lines_are_named(void)
 {
     static const char *const lines[] = {
@@ -185,6 +230,9 @@ static void bad_lines_are_named(void)
         "0x00000000 0x00: eax=0x1 ebx=0x2 ecx=0x3 edx=0x4",
         "CPU zero:",
         "CPU 0",
+        "CPU 0: vendor=via",
+        "CPU 0: vendor=amd vendor=intel",
+        "CPU 0: cbit=40",
         "\001\002\003",
     };
     struct text_error error;
@@ -286,6 +334,8 @@ int main(int count, char **words)
     RUN(sealed_models_survive_their_text);
     RUN(a_dump_with_many_subleaves_is_read);
     RUN(good_texts_are_read);
+    RUN(the_heading_says_whose_rules);
+    RUN(vendors_are_printed);
     RUN(bad_lines_are_named);
     RUN(a_missing_cpu_is_named);
     RUN(too_many_answers_are_refused);
