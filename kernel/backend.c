@@ -70,9 +70,12 @@ void backend_park(void)
         __asm__ volatile("cli; hlt");
 }
 
-uint32_t backend_unenforced(const struct vcpu *v, uint64_t *xcr0)
+void backend_unenforced(const struct vcpu *v, struct unenforced *found)
 {
-    return intel ? vmx_unenforced(v, xcr0) : svm_unenforced(v, xcr0);
+    if (intel)
+        vmx_unenforced(v, found);
+    else
+        svm_unenforced(v, found);
 }
 
 int backend_vcpu_create(struct vcpu *v, hpa_t root)

@@ -58,10 +58,10 @@ void backend_disable(struct cpu *cpu);
 /* Hold this CPU for ever, deaf to all that the guest could send to it: in VMX root operation INIT is
  * blocked, on SVM GIF is 0. */
 _Noreturn void backend_park(void);
-/* Which groups of instructions (1 << enum instruction_group) the vCPU's CPU has, its model hides and
- * nothing makes fault; *xcr0 gets the hidden state components that the guest can enable. After
- * backend_enable() and once v->rules are set; on any CPU. */
-uint32_t backend_unenforced(const struct vcpu *v, uint64_t *xcr0);
+/* Of what the vCPU's CPU has and its model hides: the instructions that nothing makes fault, those
+ * whose #UD comes late, and the state components that the guest can enable; all of *found but the
+ * features. After backend_enable() and once v->rules are set; on any CPU. */
+void backend_unenforced(const struct vcpu *v, struct unenforced *found);
 /* Make the control structures of a vCPU (v->backend); called once, on the vCPU's own CPU, after
  * v->rules and v->props are set. -ENOMEM, or -ENOTSUP if the model needs a control that the
  * hardware does not have: the refusal is printed by name. `root` is the nested table's root. */

@@ -54,7 +54,7 @@ static struct paging_question question_of(const struct vcpu *v)
 
 static bool same_unenforced(const struct unenforced *a, const struct unenforced *b)
 {
-    return a->instructions == b->instructions && a->xcr0 == b->xcr0 &&
+    return a->instructions == b->instructions && a->late == b->late && a->xcr0 == b->xcr0 &&
            memcmp(&a->features, &b->features, sizeof(a->features)) == 0;
 }
 
@@ -155,7 +155,7 @@ static void say_model(const struct vcpu *v, const char *vcpus)
 
 /* A line of names, begun anew where it is full. */
 struct names {
-    const char *vcpus;
+    const char *vcpus, *but;
     size_t used;
     char text[NAMES_TEXT];
 };
@@ -163,8 +163,7 @@ struct names {
 static void say_names(struct names *names)
 {
     if (names->used != 0)
-        console_line("model: vcpu %s: hidden, but nothing makes it fault:%s", names->vcpus,
-                     names->text);
+        console_line("model: vcpu %s: hidden, but %s:%s", names->vcpus, names->but, names->text);
     names->used = 0;
 }
 
@@ -180,17 +179,21 @@ static void add_name(struct names *names, const char *name)
 static void say_unenforced(const struct vcpu *v, const char *vcpus)
 {
     const struct unenforced *u = &v->unenforced;
-    struct names names = {.vcpus = vcpus};
+    struct names names = {.vcpus = vcpus, .but = "nothing makes it fault"};
+    struct names late = {.vcpus = vcpus, .but = "its own #GP or #PF comes before the #UD"};
     char xcr0[24];
     for (size_t i = 0; i < policy_feature_count; i++) {
         const struct policy_feature *f = &policy_features[i];
         if (policy_set_has(&u->features, i) || (f->instructions & u->instructions))
             add_name(&names, f->name);
+        if (f->instructions & u->late)
+            add_name(&late, f->name);
     }
     snprintf(xcr0, sizeof(xcr0), "XCR0:%#lx", u->xcr0);
     if (u->xcr0 != 0)
         add_name(&names, xcr0);
     say_names(&names);
+    say_names(&late);
 }
 
 void exact_choose(void)
@@ -203,7 +206,7 @@ void exact_choose(void)
         const struct paging_question question = question_of(v);
         v->choice = paging_choose(&question);
         v->paging = v->choice.paging;
-        v->unenforced.instructions = backend_unenforced(v, &v->unenforced.xcr0);
+        backend_unenforced(v, &v->unenforced);
     }
     for (unsigned int i = 0; i < vm.vcpu_count; i++) {
         for (uint64_t left = alike_from(vm.vcpu[i]); left != 0;) {

@@ -84,6 +84,7 @@ _Static_assert(sizeof(struct msr_slot) == 32, "a shift finds it");
 struct unenforced {
     struct policy_set features; /* with instructions that no control makes fault */
     uint32_t instructions;      /* 1 << enum instruction_group: this CPU has not the control */
+    uint32_t late;              /* or it comes only after the instruction's own faults */
     uint64_t xcr0;              /* state components that this CPU lets XSETBV enable */
 };
 

@@ -36,7 +36,7 @@ int svm_enable(struct cpu *cpu);
 void svm_disable(struct cpu *cpu);
 /* Clear GIF on this CPU: no interrupt, NMI, SMI or INIT reaches it (APM vol. 2 §15.17). */
 void svm_close_gif(void);
-uint32_t svm_unenforced(const struct vcpu *v, uint64_t *xcr0);
+void svm_unenforced(const struct vcpu *v, struct unenforced *found);
 int svm_vcpu_create(struct vcpu *v, hpa_t root);
 int svm_vcpu_renew(struct vcpu *v, hpa_t root);
 void svm_set_state(struct vcpu *v, const struct vcpu_state *state);

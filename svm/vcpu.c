@@ -8,19 +8,23 @@
 #include <errno.h>
 #include <string.h>
 
-/* Instructions that fault when the model hides them, by which intercept. */
+/* Instructions that fault when the model hides them, by which intercept. It comes after what the
+ * instruction itself checks (§15.9, table 15-7), which gives #GP or #PF where a CPU without it gives
+ * #UD: at CPL 3, of CR4.TSD, of ECX and the address. */
 static const struct {
     enum instruction_group group;
     unsigned int word;
     uint32_t bits;
+    bool late;
 } hideable[] = {
-    {.group = INSTRUCTION_RDTSC, .word = 3, .bits = INTERCEPT_RDTSC},
-    {.group = INSTRUCTION_RDTSCP, .word = 4, .bits = INTERCEPT_RDTSCP},
+    {.group = INSTRUCTION_RDTSC, .word = 3, .bits = INTERCEPT_RDTSC}, /* no model has TSD then */
+    {.group = INSTRUCTION_RDTSCP, .word = 4, .bits = INTERCEPT_RDTSCP, .late = true},
     {.group = INSTRUCTION_MONITOR,
+     .late = true,
      .word = 4,
      .bits = INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED},
     {.group = INSTRUCTION_RDPRU, .word = 4, .bits = INTERCEPT_RDPRU},
-    {.group = INSTRUCTION_INVPCID, .word = 5, .bits = INTERCEPT_INVPCID},
+    {.group = INSTRUCTION_INVPCID, .word = 5, .bits = INTERCEPT_INVPCID, .late = true},
     {.group = INSTRUCTION_MCOMMIT, .word = 5, .bits = INTERCEPT_MCOMMIT},
 };
 #define HIDEABLE (sizeof(hideable) / sizeof(hideable[0]))
@@ -64,11 +68,11 @@ static uint64_t hidden_xcr0(const struct vcpu *v)
     return v->rules.cr4_allowed & CR4_OSXSAVE ? v->host_xcr0 & ~v->rules.xcr0_allowed : 0;
 }
 
-uint32_t svm_unenforced(const struct vcpu *v, uint64_t *xcr0)
+/* Those that nothing makes fault. */
+static uint32_t free_instructions(const struct vcpu *v)
 {
     uint32_t left = hidden_instructions(v) & ~HIDDEN_WITHOUT_INTERCEPT;
 
-    *xcr0 = machine_intercepts_xsetbv() ? 0 : hidden_xcr0(v);
     if (left & INSTRUCTION(MONITOR))
         left &= ~INSTRUCTION(MWAITX);
     if (!(v->rules.instructions & INSTRUCTION(XSAVE))) /* CR4.OSXSAVE is then 0 */
@@ -77,6 +81,16 @@ uint32_t svm_unenforced(const struct vcpu *v, uint64_t *xcr0)
         left &= ~(1U << hideable[i].group);
     return machine_intercepts_xsetbv() ? left
                                        : left | (hidden_instructions(v) & INSTRUCTION(RDTSCP));
+}
+
+void svm_unenforced(const struct vcpu *v, struct unenforced *found)
+{
+    found->xcr0 = machine_intercepts_xsetbv() ? 0 : hidden_xcr0(v);
+    found->instructions = free_instructions(v);
+    found->late = 0;
+    for (size_t i = 0; i < HIDEABLE; i++)
+        found->late |= hideable[i].late ? 1U << hideable[i].group : 0;
+    found->late &= hidden_instructions(v) & ~found->instructions;
 }
 
 /* A bit that the CPU would accept and the model does not have must not come through. */

@@ -160,13 +160,16 @@ void vmx_load_host_state(struct vcpu *v)
     vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
 }
 
-uint32_t vmx_unenforced(const struct vcpu *v, uint64_t *xcr0)
+/* None is late: a control's #UD goes before all other faults of its instruction (SDM vol. 3 §26.3), and
+ * what exits instead has none but #UD that goes before the exit (§26.1.1). */
+void vmx_unenforced(const struct vcpu *v, struct unenforced *found)
 {
     bool true_controls = rdmsr(MSR_VMX_BASIC) & BASIC_TRUE;
-    *xcr0 = 0;
-    return control_unenforced(v->host_instructions & ~v->rules.instructions, v->rules.instructions,
-                              allowed1(WORD_PROC, true_controls),
-                              allowed1(WORD_PROC2, true_controls));
+    found->late = 0;
+    found->xcr0 = 0;
+    found->instructions =
+        control_unenforced(v->host_instructions & ~v->rules.instructions, v->rules.instructions,
+                           allowed1(WORD_PROC, true_controls), allowed1(WORD_PROC2, true_controls));
 }
 
 static int fill(struct vcpu *v)

@@ -29,7 +29,7 @@ int vmx_preflight(struct preflight *table);
 void vmx_caps(struct backend_caps *caps);
 int vmx_enable(struct cpu *cpu);
 void vmx_disable(struct cpu *cpu);
-uint32_t vmx_unenforced(const struct vcpu *v, uint64_t *xcr0);
+void vmx_unenforced(const struct vcpu *v, struct unenforced *found);
 int vmx_vcpu_create(struct vcpu *v, hpa_t root);
 int vmx_vcpu_renew(struct vcpu *v, hpa_t root);
 void vmx_set_state(struct vcpu *v, const struct vcpu_state *state);

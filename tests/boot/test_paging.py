@@ -147,6 +147,14 @@ def test_another_vendors_instructions(boot):
     assert booted.lines("Test result: ERROR, inexact"), booted.tail(40)
 
 
+def test_what_hides_late(boot):
+    """An intercept of SVM's comes after the instruction's own checks."""
+    booted = boot("--machine", "bochs-amd", "--guest", MODES, "--model", "host,-rdtscp,trim")
+    assert booted.finish() == SUCCESS, booted.tail()
+    late = "hidden, but its own #GP or #PF comes before the #UD:.* rdtscp"
+    assert booted.lines(f"model: vcpu 0-1: {late}"), booted.tail(40)
+
+
 def table_pages(booted):
     line = booted.lines("tables: NPT: .*")[0]
     pages, shared = re.search(r"(\d+) pages in all, (\d+) shared", line).groups()
