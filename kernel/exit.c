@@ -157,6 +157,8 @@ enum exit_action exit_dispatch(struct vcpu *v, struct exit *exit)
         return exit_machine_check(v, exit);
     case EXIT_RDPMC:
         return exit_fault_code(exit, VECTOR_GP, 0);
+    case EXIT_TASK_SWITCH:
+        return vm_crash(v, exit, "a hardware task switch, which Latch does not carry out");
     case EXIT_UNKNOWN:
     case EXIT_KINDS:
         break;

@@ -33,6 +33,7 @@ enum exit_kind {
     EXIT_UNKNOWN,
     EXIT_MACHINE_CHECK, /* #MC, where the model has what it turns off: cpuid/dynamic.h */
     EXIT_RDPMC,         /* no model has a counter: #GP(0) */
+    EXIT_TASK_SWITCH,   /* a hardware task switch: always on VMX; on SVM on shadow tables */
     EXIT_KINDS
 };
 

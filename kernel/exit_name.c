@@ -24,6 +24,7 @@ static const char *const names[EXIT_KINDS] = {
     [EXIT_UNKNOWN] = "unknown",
     [EXIT_MACHINE_CHECK] = "machine-check",
     [EXIT_RDPMC] = "rdpmc",
+    [EXIT_TASK_SWITCH] = "task-switch",
 };
 
 const char *exit_name(enum exit_kind kind)

@@ -171,6 +171,12 @@ unsigned int svm_cpl(struct vcpu *v)
 
 /* With CR0.PG=0 the CPU does not look at CR3, and the guest's might be one that VMRUN refuses. The
  * nested root and all linear translations may change here, so the whole ASID is flushed. */
+/* With paging on it loads CR3, which is Latch's then. */
+void svm_intercept_task_switch(struct svm_vcpu *svm)
+{
+    vmcb_intercept(svm->vmcb, 3, INTERCEPT_TASK_SWITCH, svm->shadow);
+}
+
 void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging)
 {
     struct svm_vcpu *svm = svm_of(v);
@@ -180,6 +186,7 @@ void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging)
         const struct control_registers guest = read_all(v);
         svm->shadow = paging->shadow;
         svm->no_wp = paging->no_wp;
+        svm_intercept_task_switch(svm);
         svm_put_control_registers(v, &guest);
     }
     svm->cr3 = paging->shadow ? paging->cr3.raw : 0;

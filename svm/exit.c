@@ -56,9 +56,7 @@ static void decode_memory(struct exit *exit, const struct vmcb *vmcb)
 /* QEMU's TCG has no intercept of task switches: one that loaded CR3 shows here. */
 static void decode_page_fault(struct exit *exit, const struct svm_vcpu *svm)
 {
-    if (svm->vmcb->save.cr3 != svm->cr3)
-        return;
-    exit->kind = EXIT_PAGE_FAULT;
+    exit->kind = svm->vmcb->save.cr3 != svm->cr3 ? EXIT_TASK_SWITCH : EXIT_PAGE_FAULT;
     exit->page_fault.address = gla(exit->raw_info[1]);
     exit->page_fault.error_code = (uint32_t)exit->raw_info[0];
     exit->page_fault.probed = false;
@@ -184,6 +182,9 @@ static bool decode(struct vcpu *v, struct exit *exit)
     case VMEXIT_RDPRU:
     case VMEXIT_MCOMMIT:
         exit->kind = EXIT_FORBIDDEN;
+        return true;
+    case VMEXIT_TASK_SWITCH:
+        exit->kind = EXIT_TASK_SWITCH;
         return true;
     case VMEXIT_RDPMC:
         exit->kind = EXIT_RDPMC;

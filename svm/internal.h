@@ -192,6 +192,7 @@ void svm_preflight_add(struct preflight *table, const struct preflight_row *row)
 void svm_put_control_registers(struct vcpu *v, const struct control_registers *guest);
 /* Intercept those accesses that would show or miss what differs. */
 void svm_intercept_differences(struct vcpu *v);
+void svm_intercept_task_switch(struct svm_vcpu *svm);
 /* EFER.LMA as CR0 has it. Bochs has set it by the CR0 write that an intercept then refused. */
 void svm_settle_lma(struct vcpu *v);
 

@@ -55,6 +55,7 @@ static void put_control_registers(struct vcpu *v, const struct vcpu_state *state
 
     svm->shadow = svm->no_wp = false;
     svm->cr3 = 0;
+    svm_intercept_task_switch(svm);
     v->cr3 = state->cr3;
     vmcb_set_cr3(svm->vmcb, v->paging == PAGED_SHADOW ? svm->cr3 : state->cr3);
     svm_put_control_registers(v, &guest);

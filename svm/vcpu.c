@@ -117,8 +117,7 @@ static void intercept_paging(struct vcpu *v)
 
     vmcb_intercept(vmcb, 0, INTERCEPT_CR_READ(3) | INTERCEPT_CR_WRITE(3) | INTERCEPT_CR_WRITE(4),
                    true);
-    vmcb_intercept(vmcb, 3, INTERCEPT_CR0_SELECTIVE | INTERCEPT_INVLPG | INTERCEPT_TASK_SWITCH,
-                   true);
+    vmcb_intercept(vmcb, 3, INTERCEPT_CR0_SELECTIVE | INTERCEPT_INVLPG, true);
     if (v->host_instructions & INSTRUCTION(INVPCID))
         vmcb_intercept(vmcb, 5, INTERCEPT_INVPCID, true);
     if (!machine_intercepts_task_switch())

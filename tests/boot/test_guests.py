@@ -3,7 +3,7 @@
 
 import pytest
 
-from conftest import FAILURE, MACHINES, SMALL, SUCCESS
+from conftest import ERROR, FAILURE, MACHINES, SMALL, SUCCESS
 
 
 @pytest.fixture
@@ -29,6 +29,32 @@ def test_flat_image_and_debug_exit(boot, flat, value, status):
 def test_flat_image(boot, flat, machine):
     booted = boot("--machine", machine, "--guest", flat(0), "--timeout", "15")
     booted.expect("flat: a real-mode guest")
+
+
+@pytest.fixture
+def task(make, tmp_path):
+    def build(*words):
+        file = tmp_path / "task.bin"
+        make("nasm", "-f", "bin", *words, SMALL / "task.asm", "-o", file)
+        return file
+
+    return build
+
+
+@pytest.mark.parametrize("machine, paging", [("bochs-intel", "direct"), ("bochs-amd", "shadow")])
+def test_a_task_switch_ends_by_its_name(boot, task, machine, paging):
+    """VMX has it exit always; with paging it would load CR3, which on shadow tables is Latch's."""
+    booted = boot("--machine", machine, "--paging", paging, "--guest", task("-DPAGED"))
+    assert booted.finish() == ERROR, booted.tail()
+    assert booted.lines("guest: vcpu 0 stopped: a hardware task switch"), booted.tail(40)
+    assert booted.lines("dump: exit task-switch"), booted.tail(40)
+
+
+@pytest.mark.parametrize("paging, word", [("direct", "-DPAGED"), ("shadow", "-DUNPAGED")])
+def test_a_task_switch_of_the_hardware(boot, task, paging, word):
+    booted = boot("--machine", "bochs-amd", "--paging", paging, "--guest", task(word))
+    booted.expect("task: switched")
+    booted.stop()
 
 
 @pytest.mark.parametrize("machine", MACHINES)

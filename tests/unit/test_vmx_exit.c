@@ -30,6 +30,13 @@ static void unconditional_exits_are_forbidden(void)
         CHECK_EQ(reason_rows[reasons[i]].kind, EXIT_FORBIDDEN);
 }
 
+/* The one exit of a task switch is no exit that Latch does not know: it is named. */
+static void a_task_switch_is_told(void)
+{
+    for (unsigned int i = 0; i < REASONS; i++)
+        CHECK_EQ(reason_rows[i].kind == EXIT_TASK_SWITCH, i == 9);
+}
+
 /* What the bitmap has exit is told apart by vector and type, and nothing else is taken for it. */
 static void exceptions(void)
 {
@@ -245,6 +252,7 @@ int main(void)
 {
     RUN(every_reason_has_a_row);
     RUN(unconditional_exits_are_forbidden);
+    RUN(a_task_switch_is_told);
     RUN(exceptions);
     RUN(io);
     RUN(ept);
