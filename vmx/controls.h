@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #define MSR_FEATURE_CONTROL 0x3aU
+#define MSR_TME_ACTIVATE    0x982U
 #define MSR_VMX_BASIC       0x480U
 #define MSR_VMX_PIN         0x481U
 #define MSR_VMX_PROC        0x482U
@@ -28,12 +29,21 @@
 
 #define FEATURE_CONTROL_LOCK            (1U << 0)
 #define FEATURE_CONTROL_VMX_OUTSIDE_SMX (1U << 2)
+#define TME_ENABLED                     (1U << 1)
 
 /* Whether VMXON can work with this IA32_FEATURE_CONTROL, or after Latch has set and locked it:
  * SDM vol. 3 §24.7. */
 static inline bool feature_control_allows(uint64_t value)
 {
     return !(value & FEATURE_CONTROL_LOCK) || (value & FEATURE_CONTROL_VMX_OUTSIDE_SMX);
+}
+
+/* How many address bits, from MAXPHYADDR down, are no address but say the key that memory is encrypted
+ * with: bit 1 of IA32_TME_ACTIVATE is "enabled", bits 35:32 are their number (SDM vol. 4; Intel's
+ * specification of multi-key total memory encryption). */
+static inline unsigned int tme_key_id_bits(uint64_t activate)
+{
+    return activate & TME_ENABLED ? (unsigned int)(activate >> 32 & 15U) : 0;
 }
 
 #define BASIC_REVISION    0x7fffffffU

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define CPUID1_ECX_VMX              (1U << 5)
+#define CPUID7_ECX_TME              (1U << 13)
 #define CPUID80000001_EDX_LONG_MODE (1U << 29)
 
 static const char nested[] = "an older CPU, or a hypervisor below Latch that does not offer it";
@@ -72,6 +73,24 @@ static void check_feature_control(struct preflight *table)
             "the firmware has locked VMX off: switch \"Intel Virtualization Technology\" on in its "
             "set-up and power-cycle",
             true, ok, readable ? "%lx%s" : "none", value, locked ? ", locked" : ", unlocked");
+}
+
+/* Of two addresses with different KeyIDs both are the same memory: one of the guest's would lead to
+ * Latch's, around its nested tables. Only where the CPU can do it does the MSR exist. */
+static void check_key_ids(struct preflight *table)
+{
+    uint32_t a, b, c, d;
+    uint64_t activate;
+    cpuid_raw(0, 0, &a, &b, &c, &d);
+    if (a < 7)
+        return;
+    cpuid_raw(7, 0, &a, &b, &c, &d);
+    if (!(c & CPUID7_ECX_TME) || rdmsr_safe(MSR_TME_ACTIVATE, &activate) != 0)
+        return;
+    const unsigned int bits = tme_key_id_bits(activate);
+    add_row(table, "KeyIDs in addresses", "0 bits (IA32_TME_ACTIVATE[35:32])",
+            "switch multi-key memory encryption (TME-MK, TME-MT, TDX) off in the firmware's set-up",
+            true, bits == 0, "%u", bits);
 }
 
 static void check_basic(struct preflight *table, uint64_t basic)
@@ -149,6 +168,7 @@ int vmx_preflight(struct preflight *table)
 {
     if (check_cpuid(table)) {
         check_feature_control(table);
+        check_key_ids(table);
         uint64_t basic = 0;
         if (rdmsr_safe(MSR_VMX_BASIC, &basic) == 0) {
             check_basic(table, basic);

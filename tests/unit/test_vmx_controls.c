@@ -116,6 +116,20 @@ static void firmware_lock_is_refused(void)
         CHECK_EQ(feature_control_allows(value), value != 1 && value != 3);
 }
 
+/* IA32_TME_ACTIVATE: encryption with one key takes no address bits, and what else the MSR says (policy,
+ * key save, TDX's share of the KeyIDs, algorithms) does not count. */
+static void key_ids_are_counted(void)
+{
+    CHECK_EQ(tme_key_id_bits(0), 0);
+    CHECK_EQ(tme_key_id_bits(0x3), 0);
+    CHECK_EQ(tme_key_id_bits(0x0001000600000003), 6);
+    CHECK_EQ(tme_key_id_bits(0xffff000f80000003), 15);
+    CHECK_EQ(tme_key_id_bits(0x0001004600000003), 6);
+    CHECK_EQ(tme_key_id_bits(0x0001000100000002), 1);
+    CHECK_EQ(tme_key_id_bits(0x0001000600000001), 0); /* not enabled */
+    CHECK_EQ(tme_key_id_bits(0xfffffff0ffffffff), 0);
+}
+
 int main(void)
 {
     RUN(firmware_lock_is_refused);
@@ -126,5 +140,6 @@ int main(void)
     RUN(instructions_follow_the_model);
     RUN(what_no_control_hides_is_told);
     RUN(fields_are_distinct);
+    RUN(key_ids_are_counted);
     return unit_end();
 }
