@@ -22,6 +22,9 @@ enum meaning {
     PSE36,   /* address bits from 32 on, as many as there are */
     KEY,
     EXECUTE_DISABLE,
+    READABLE, /* of EPT alone, as the next two */
+    EXECUTABLE,
+    MEMORY_TYPE,
 };
 
 struct field {
@@ -43,6 +46,11 @@ enum format {
     FORMAT_LONG_PDE,
     FORMAT_LONG_PDE_2M,
     FORMAT_LONG_PTE,
+    FORMAT_EPT_PML,   /* PML5E and PML4E */
+    FORMAT_EPT_TABLE, /* PDPTE and PDE that lead to a table */
+    FORMAT_EPT_PDPTE_1G,
+    FORMAT_EPT_PDE_2M,
+    FORMAT_EPT_PTE,
     FORMATS
 };
 

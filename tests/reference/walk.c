@@ -156,6 +156,9 @@ static void decode_field(const struct walk *w, uint64_t value, struct field fiel
     case CACHING:
     case IGNORED:
     case PAGE_SIZE_BIT:
+    case READABLE:
+    case EXECUTABLE:
+    case MEMORY_TYPE:
         break;
     }
 }
