@@ -57,15 +57,20 @@ static inline void set(uint64_t start, uint64_t size, uint64_t base, enum guest_
     setting[settings++].kind = kind;
 }
 
-static inline struct table_page *root_of(unsigned int width)
+static inline struct table_page *root_with(unsigned int width, bool tables)
 {
     struct paging_props props = {.maxphyaddr = (uint8_t)width, .pat = true};
     struct paging_state state = {.props = &props};
-    struct role_context context = {.format = direct.format.id, .direct = true};
+    struct role_context context = {.format = direct.format.id, .direct = true, .tables = tables};
     struct table_page *root = NULL;
 
     CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root), 0);
     return root;
+}
+
+static inline struct table_page *root_of(unsigned int width)
+{
+    return root_with(width, false);
 }
 
 static inline struct table_space space_of(const struct table_page *root)
@@ -80,6 +85,32 @@ static inline void usual_map(void)
     set(0, 1UL << 46, 0, GUEST_PASS);
     set(0xb8000000, 64 * MIB, 0, GUEST_ABSENT);
     set(0xfee00000, PAGE_SIZE, 0xfee00000, GUEST_READ_ONLY);
+}
+
+/* What one guest page is to be by the settings: rights 0 for absent. */
+struct truth {
+    unsigned int access;
+    uint64_t page;
+    enum cache_type type;
+};
+
+static inline struct truth truth_of(uint64_t address, uint64_t limit)
+{
+    struct truth truth = {.access = 0};
+
+    if (address >= limit)
+        return truth;
+    for (unsigned int i = settings; i-- > 0;) {
+        if (address < setting[i].start || address - setting[i].start >= setting[i].size)
+            continue;
+        if (setting[i].kind == GUEST_ABSENT)
+            return truth;
+        truth.access = setting[i].kind == GUEST_PASS ? 7 : 5;
+        truth.page = setting[i].base + ((address & ~0xfffUL) - setting[i].start);
+        truth.type = mtrr_type(&mtrr, hpa(truth.page));
+        return truth;
+    }
+    return truth;
 }
 
 #endif

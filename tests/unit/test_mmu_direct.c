@@ -2,32 +2,6 @@
 /* Direct tables against a page-by-page account, their budgets, and what models share. */
 #include "tests/unit/direct_machine.h"
 
-/* What one guest page is to be: rights 0 for absent. */
-struct truth {
-    unsigned int access;
-    uint64_t page;
-    enum cache_type type;
-};
-
-static struct truth truth_of(uint64_t address, uint64_t limit)
-{
-    struct truth truth = {.access = 0};
-
-    if (address >= limit)
-        return truth;
-    for (unsigned int i = settings; i-- > 0;) {
-        if (address < setting[i].start || address - setting[i].start >= setting[i].size)
-            continue;
-        if (setting[i].kind == GUEST_ABSENT)
-            return truth;
-        truth.access = setting[i].kind == GUEST_PASS ? 7 : 5;
-        truth.page = setting[i].base + ((address & ~0xfffUL) - setting[i].start);
-        truth.type = mtrr_type(&mtrr, hpa(truth.page));
-        return truth;
-    }
-    return truth;
-}
-
 /* Whether a page of `size` about an address would be wrong somewhere. */
 static bool must_split(uint64_t address, uint64_t size, uint64_t limit)
 {

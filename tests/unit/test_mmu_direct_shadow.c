@@ -138,9 +138,6 @@ static void running_dry(void)
 static void shadow_pages(void)
 {
     static const uint64_t first = 0x2345000, size = 0x600000;
-    struct paging_props props = {.maxphyaddr = 32, .pat = true};
-    struct paging_state state = {.props = &props};
-    struct role_context context = {.format = FORMAT_EPT, .direct = true, .tables = true};
     struct table_page *root[2];
     struct table_space space;
     struct table_leaf leaf;
@@ -150,7 +147,7 @@ static void shadow_pages(void)
     set(first - PAGE_SIZE, size + 2 * PAGE_SIZE, 0, GUEST_ABSENT);
     direct_set_tables(&direct, hpa(first), size, 0);
     root[0] = root_of(32);
-    CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root[1]), 0);
+    root[1] = root_with(32, true);
     CHECK(root[0] != root[1]);
     for (unsigned int i = 0; i < 2; i++) {
         CHECK_EQ(direct_build(&direct, root[i], gpa(4 * GIB)), 0);
@@ -177,9 +174,6 @@ static void shadow_pages(void)
 static void shadow_pages_cost_little(void)
 {
     static const uint64_t first = 0x2345000, size = 0x600000;
-    struct paging_props props = {.maxphyaddr = 40, .pat = true};
-    struct paging_state state = {.props = &props};
-    struct role_context context = {.format = FORMAT_NPT, .direct = true, .tables = true};
     struct table_page *root[2];
     struct direct_stats stats;
     unsigned int plain;
@@ -192,7 +186,7 @@ static void shadow_pages_cost_little(void)
     CHECK_EQ(direct_build(&direct, root[0], gpa(16 * GIB)), 0);
     plain = cache.pages;
     CHECK(plain > 16);
-    CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root[1]), 0);
+    root[1] = root_with(40, true);
     CHECK_EQ(direct_build(&direct, root[1], gpa(16 * GIB)), 0);
     CHECK_EQ(cache.pages - plain, 5U);
     direct_count_begin(&direct);
@@ -216,9 +210,6 @@ static void tracking_costs(void)
 {
     for (unsigned int max_leaf = 2; max_leaf < 4; max_leaf++) {
         static const uint64_t first = 0x2345000, size = 0x600000;
-        struct paging_props props = {.maxphyaddr = 40, .pat = true};
-        struct paging_state state = {.props = &props};
-        struct role_context context = {.format = FORMAT_NPT, .direct = true, .tables = true};
         struct table_page *root[2] = {NULL, NULL};
         unsigned int before = 0, gib = max_leaf == 3 ? 0 : 1;
 
@@ -227,7 +218,7 @@ static void tracking_costs(void)
         set(first, size, 0, GUEST_ABSENT);
         direct_set_tables(&direct, hpa(first), size, 0);
         root[0] = root_of(40);
-        CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root[1]), 0);
+        root[1] = root_with(40, true);
         for (uint64_t end = 16; end <= 32; end += 16) {
             before = cache.pages;
             for (unsigned int i = 0; i < 2; i++)
