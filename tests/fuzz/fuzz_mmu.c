@@ -1,85 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Whole trees of guest page tables, walked by Latch's walker and by the reference one: the same
- * outcome of each access, and the same memory afterwards. An input's bytes make the choices from
- * the mode downwards; where they end, numbers that follow from them go on, so that each input is a
- * full tree. The tree is hostile by chance: entries lead to any of a few pages, themselves among
- * them, and outside memory, which reads as ones.
+ * outcome of each access, and the same memory afterwards; and of nested tables, nested_trees.h. An
+ * input's bytes make the choices from the mode downwards; where they end, numbers that follow from
+ * them go on, so that each input is a full tree. The tree is hostile by chance: entries lead to any
+ * of a few pages, themselves among them, and outside memory, which reads as ones.
  */
 #include "mmu/registers.h"
 #include "mmu/reserved.h"
 #include "mmu/walk.h"
+#include "tests/fuzz/nested_trees.h"
+#include "tests/fuzz/trees.h"
 #include "tests/reference/walk.h"
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define PAGES    8U
-#define ACCESSES 8U
-#define PCIDE    (1UL << 17)
+#define PCIDE (1UL << 17)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Where choices come from. */
-struct source {
-    const uint8_t *data;
-    size_t left;
-    uint64_t seed;
-};
-
-static unsigned int below(struct source *from, unsigned int limit)
-{
-    from->seed ^= from->seed << 13;
-    from->seed ^= from->seed >> 7;
-    from->seed ^= from->seed << 17;
-    if (from->left == 0)
-        return (unsigned int)(from->seed >> 32) % limit;
-    from->left--;
-    from->seed += *from->data;
-    return *from->data++ % limit;
-}
-
-static bool once_in(struct source *from, unsigned int times)
-{
-    return below(from, times) == 0;
-}
-
-static uint64_t bits64(struct source *from)
-{
-    uint64_t value = 0;
-
-    for (unsigned int i = 0; i < 8; i++)
-        value = value << 8 | below(from, 256);
-    return value;
-}
-
-/* The guest's memory: page i lies at base[i]. */
-struct memory {
-    uint64_t base[PAGES];
-    unsigned char page[PAGES][PAGE_SIZE];
-};
-
-static unsigned char *at(struct memory *memory, uint64_t address)
-{
-    unsigned int i = address >> PAGE_SHIFT & (PAGES - 1U);
-
-    return (address & ~PAGE_OFFSET_MASK) == memory->base[i]
-               ? &memory->page[i][address & PAGE_OFFSET_MASK]
-               : NULL;
-}
-
-static uint64_t load(struct memory *memory, uint64_t address, unsigned int size)
-{
-    const unsigned char *place = at(memory, address);
-    uint64_t value = place ? 0 : size == 4 ? 0xffffffffUL : ~0UL;
-
-    if (address % size != 0)
-        abort();
-    if (place)
-        memcpy(&value, place, size);
-    return value;
-}
 
 static bool exchange(struct memory *memory, uint64_t address, unsigned int size, uint64_t expected,
                      uint64_t value)
@@ -114,31 +52,6 @@ static bool reference_exchange(void *ctx, uint64_t address, unsigned int size, u
                                uint64_t value)
 {
     return exchange(ctx, address, size, expected, value);
-}
-
-static struct paging_props choose_props(struct source *from)
-{
-    static const uint8_t widths[] = {32, 33, 36, 39, 40, 41, 48, 51, 52};
-    unsigned int flags = below(from, 256);
-
-    return (struct paging_props){
-        .maxphyaddr = widths[below(from, sizeof(widths))],
-        .cbit = flags & 1U ? (uint8_t)(32U + below(from, 20)) : 0,
-        .reduction = flags & 2U ? (uint8_t)below(from, 8) : 0,
-        .vendor = flags & 4U ? PAGING_AMD : PAGING_INTEL,
-        .gbpages = flags & 8U,
-        .nx = true,
-        .pse36 = flags & 16U,
-        .pat = flags & 0x60U,
-        .la57 = true,
-    };
-}
-
-static uint64_t choose_page(struct source *from, const struct memory *memory)
-{
-    if (once_in(from, 32))
-        return bits64(from) & 0xffffffffff000UL;
-    return memory->base[below(from, PAGES)];
 }
 
 static struct reference_cpu reference_cpu(const struct paging_state *state)
@@ -220,11 +133,10 @@ static struct paging_state choose_state(struct source *from, const struct memory
 static uint64_t choose_entry(struct source *from, const struct memory *memory,
                              enum paging_mode mode, const struct paging_state *state)
 {
-    uint64_t entry = choose_page(from, memory);
     bool large = once_in(from, 4);
+    uint64_t entry =
+        choose_target(from, memory, large, mode <= MODE_32BIT_PSE ? 1UL << 22 : 1UL << 30);
 
-    if (large && !once_in(from, 8)) /* aligned for any size, the PAT bit left to chance */
-        entry = (entry & ~(mode <= MODE_32BIT_PSE ? 0x3fffffUL : 0x3fffffffUL)) | (entry & 0x1000);
     entry |= (large ? 0x80U : 0) | (once_in(from, 16) ? 0 : 1U);
     entry |= (once_in(from, 4) ? 0 : 2U) | (once_in(from, 4) ? 0 : 4U);
     entry |= (below(from, 256) & 0x78U) | (uint64_t)below(from, 16) << 8;
@@ -247,14 +159,6 @@ static uint64_t choose_pdpte(struct source *from, const struct memory *memory,
     uint64_t entry = choose_entry(from, memory, MODE_PAE, state);
 
     return once_in(from, 8) ? entry : entry & 0xffffffffffe19UL;
-}
-
-/* The entries that linear addresses choose among: the same few in each table. */
-static unsigned int choose_slot(struct source *from, unsigned int entries)
-{
-    const unsigned int slots[] = {0, 1, 2, entries / 2, entries - 1};
-
-    return slots[below(from, 5)];
 }
 
 static void build_tree(struct source *from, struct memory *memory, enum paging_mode mode,
@@ -306,6 +210,7 @@ static void report(void)
             trees, met[MAPPED], met[MAPPED_LARGE]);
     fprintf(stderr, "%lu not present, %lu forbidden, %lu reserved, %lu by key, %lu non-canonical\n",
             met[NOT_PRESENT], met[FORBIDDEN], met[RESERVED], met[KEY], met[NON_CANONICAL]);
+    nested_report();
     for (unsigned int kind = 0; kind < KINDS; kind++)
         if (trees >= 100000 && met[kind] < trees / 1000)
             abort();
@@ -395,12 +300,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         atexit(report);
     for (size_t i = 0; i < size; i++)
         from.seed = (from.seed ^ data[i]) * 0x100000001b3UL;
-    mode = (enum paging_mode)below(&from, MODE_5LEVEL + 1);
+    mode = (enum paging_mode)below(&from, MODE_NPT + 1);
     props = choose_props(&from);
     high = mode <= MODE_32BIT_PSE ? 1UL << 31 : 1UL << (paging_width(&props) - 1U);
     memset(ours.page, 0, sizeof(ours.page));
     for (unsigned int i = 0; i < PAGES; i++)
         ours.base[i] = (i + PAGES) * PAGE_SIZE + (i > 1 && once_in(&from, 2) ? high : 0);
+    if (mode >= MODE_EPT) {
+        nested_tree(&from, &ours, mode == MODE_NPT, &props);
+        return 0;
+    }
     state = choose_state(&from, &ours, mode, &props);
     build_tree(&from, &ours, mode, &state);
     theirs = ours;
