@@ -15,6 +15,7 @@
  * `props` are the guest's; for EPT and NPT the host's, with gbpages meaning 1 GiB leaves of that
  * format, and `nxe` the host's EFER.NXE. The C-bit is never reserved. MODE_OFF has no entries: 0.
  * PAE PDPTEs are level 3; loaded with CR3 on Intel they give #GP(0) instead (§4.4.1).
+ * Of EPT and NPT Latch walks nothing: tests hold what it builds to these rules.
  */
 uint64_t reserved_mask(enum paging_mode mode, unsigned int level, bool leaf,
                        const struct paging_props *props, bool nxe);

@@ -68,7 +68,7 @@ static void decode_field(const struct paging_props *host, uint64_t value, struct
     }
 }
 
-/* §29.3.3.1, besides the formats: rights that there are not, and pages of a size that there is not. */
+/* §29.3.3.1: besides the formats, rights that there are not, and pages of a size without support. */
 static struct decoded decode(const struct reference_nested *nested, unsigned int level,
                              uint64_t value)
 {
@@ -88,7 +88,7 @@ static struct decoded decode(const struct reference_nested *nested, unsigned int
     return to;
 }
 
-/* §29.3.2, §29.3.3: each entry must be present and well configured before the rights of all count. */
+/* §29.3.2, §29.3.3: each entry must be present and legal before the rights of all of them count. */
 static void ept_walk(const struct reference_nested *nested, const struct reference_memory *memory,
                      uint64_t address, unsigned int access, struct reference_nested_result *r)
 {

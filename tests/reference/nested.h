@@ -35,7 +35,7 @@ struct reference_nested_result {
     uint64_t entry[REFERENCE_LEVELS]; /* as read, root first, whatever the outcome */
 };
 
-/* An access, one of READ, WRITE and FETCH, to a guest-physical address. Only memory->read is used. */
+/* One access, READ, WRITE or FETCH, to a guest-physical address. Only memory->read is used. */
 void reference_nested_walk(const struct reference_nested *nested,
                            const struct reference_memory *memory, uint64_t address,
                            unsigned int access, struct reference_nested_result *result);

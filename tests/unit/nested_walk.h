@@ -2,8 +2,8 @@
 #ifndef LATCH_TESTS_UNIT_NESTED_WALK_H
 #define LATCH_TESTS_UNIT_NESTED_WALK_H
 /*
- * A walk of nested tables by what mmu/ says of their entries (reserved.h, format.h), to compare with
- * the reference one. Latch itself never walks them as the CPU does: it knows what it built.
+ * A walk of nested tables by what mmu/ says of their entries (reserved.h, format.h), to compare
+ * with the reference one. Latch itself never walks them as the CPU does: it knows what it built.
  */
 #include "mmu/format.h"
 #include "mmu/reserved.h"

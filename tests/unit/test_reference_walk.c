@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The reference walker on cases worked out by hand from the manuals' text. */
+#include "tests/reference/nested.h"
 #include "tests/reference/walk.h"
 #include "tests/unit/unit.h"
 
@@ -295,6 +296,57 @@ static void test_roots(void)
     CHECK_ADDRESS(&cpu, 0x678, REFERENCE_READ, 0x1678, 4096);
 }
 
+/* One host for both formats; the last of so many tables' first entries as given. */
+static struct reference_nested_result nested(bool npt, unsigned int tables, uint64_t last,
+                                             uint64_t address, unsigned int access)
+{
+    struct reference_nested host = {
+        .root = BASE, .levels = 4, .npt = npt, .nxe = true, .host = intel_40};
+    struct reference_nested_result result;
+    (void)chain(PAE, LME, tables, last);
+    reference_nested_walk(&host, &memory, address, access, &result);
+    return result;
+}
+
+static void test_nested_addresses(void)
+{
+    for (unsigned int npt = 0; npt < 2; npt++) {
+        struct reference_nested_result r =
+            nested(npt, 4, 0x12345000UL | TABLE, 0x678, REFERENCE_WRITE);
+        CHECK_EQ(r.outcome, NESTED_MAPPED);
+        CHECK_EQ(r.address, 0x12345678UL);
+        CHECK_EQ(r.rights, 7U);
+        CHECK_EQ(r.type, npt ? 6U : 0U);
+        CHECK_EQ(r.entries, 4U);
+        r = nested(npt, 2, 0xff40000080UL | TABLE, 0x12345678, REFERENCE_READ);
+        CHECK_EQ(r.address, 0xff52345678UL);
+        CHECK_EQ(r.page_size, 1UL << 30);
+        CHECK_EQ(nested(npt, 4, 0x5000, 0, REFERENCE_READ).outcome, NESTED_ABSENT);
+        CHECK_EQ(nested(npt, 4, 0x5005, 0, REFERENCE_WRITE).outcome, NESTED_FORBIDDEN);
+        CHECK_EQ(nested(npt, 4, 1UL << 40 | TABLE, 0, REFERENCE_READ).outcome,
+                 NESTED_MISCONFIGURED);
+        CHECK_EQ(nested(npt, 4, 0x5000 | TABLE, 1UL << 47, REFERENCE_READ).level, 4U);
+        CHECK_EQ(nested(npt, 4, 0x5000 | TABLE, 1UL << 48, REFERENCE_READ).outcome, NESTED_ABSENT);
+    }
+}
+
+/* Where the formats differ. */
+static void test_nested_formats(void)
+{
+    CHECK_EQ(nested(false, 4, 0x5002, 0, REFERENCE_READ).outcome, NESTED_MISCONFIGURED);
+    CHECK_EQ(nested(true, 4, 0x5002, 0, REFERENCE_READ).outcome, NESTED_ABSENT);
+    CHECK_EQ(nested(false, 4, 0x5003, 0, REFERENCE_FETCH).outcome, NESTED_FORBIDDEN);
+    CHECK_EQ(nested(true, 4, 0x5003, 0, REFERENCE_READ).outcome, NESTED_FORBIDDEN); /* no user */
+    CHECK_EQ(nested(false, 4, 0x5004, 0, REFERENCE_FETCH).outcome, NESTED_MISCONFIGURED);
+    CHECK_EQ(nested(false, 4, 0x5037, 0, REFERENCE_READ).type, 6U);
+    CHECK_EQ(nested(false, 4, 0x503f, 0, REFERENCE_READ).outcome, NESTED_MISCONFIGURED);
+    CHECK_EQ(nested(true, 4, 0x503f, 0, REFERENCE_READ).type, 0U);
+    CHECK_EQ(nested(false, 1, 0x5107, 0, REFERENCE_READ).outcome, NESTED_ABSENT); /* behind it */
+    CHECK_EQ(nested(true, 1, 0x5107, 0, REFERENCE_READ).outcome, NESTED_MISCONFIGURED);
+    CHECK_EQ(nested(false, 3, 0x2010b7, 0, REFERENCE_READ).outcome, NESTED_MISCONFIGURED);
+    CHECK_EQ(nested(true, 3, 0x2010b7, 0, REFERENCE_READ).outcome, NESTED_MAPPED); /* PAT */
+}
+
 int main(void)
 {
     RUN(test_unpaged);
@@ -307,5 +359,7 @@ int main(void)
     RUN(test_supervisor_keys);
     RUN(test_marks);
     RUN(test_roots);
+    RUN(test_nested_addresses);
+    RUN(test_nested_formats);
     return unit_end();
 }
