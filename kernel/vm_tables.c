@@ -43,19 +43,17 @@ static unsigned int count_shadow(const struct vcpu *v, unsigned int model)
 static void count_models(unsigned int pages[CPUS_MAX],
                          unsigned int (*count)(const struct vcpu *v, unsigned int model))
 {
-    for (unsigned int model = 0; model < vm.vcpu_count; model++) {
-        pages[model] = 0;
+    for (unsigned int model = 0; model < vm.vcpu_count; model++)
         for (unsigned int i = model; i < vm.vcpu_count; i++)
             if (first_alike(i) == model)
                 pages[model] += count(vm.vcpu[i], model + 1);
-    }
 }
 
 static void print_nested(void)
 {
     char text[MODELS_TEXT];
     struct direct_stats stats;
-    unsigned int pages[CPUS_MAX];
+    unsigned int pages[CPUS_MAX] = {0};
     direct_count_begin(&vm.direct);
     count_models(pages, count_nested);
     direct_count(&vm.direct, &stats);
@@ -71,7 +69,7 @@ static void print_shadow(void)
 {
     char text[MODELS_TEXT];
     struct shadow_stats stats;
-    unsigned int pages[CPUS_MAX];
+    unsigned int pages[CPUS_MAX] = {0};
     shadow_count_begin(&vm.shadow);
     count_models(pages, count_shadow);
     shadow_count(&vm.shadow, &stats);
