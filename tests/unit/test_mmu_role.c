@@ -235,9 +235,9 @@ static void toggled_bits(void)
     }
 }
 
-/* INIT and RESET: with paging off no context changes, whatever the registers were; with paging on it
- * is another one, and so it is dropped. */
-static void init_drops_only_what_paging_made(void)
+/* INIT and RESET: with paging off no role changes, whatever the registers were; with paging on it is
+ * another one. What follows for a vCPU's tables: test_mmu_shadow.c. */
+static void init_changes_only_roles_with_paging(void)
 {
     unsigned int wrong = 0;
 
@@ -500,7 +500,7 @@ int main(void)
     RUN(shadow_pages_sound_and_thrifty);
     RUN(direct_ignores_the_rest);
     RUN(toggled_bits);
-    RUN(init_drops_only_what_paging_made);
+    RUN(init_changes_only_roles_with_paging);
     RUN(contexts_by_mode);
     RUN(shadow_sound_and_thrifty);
     RUN(every_cbit_sound_and_thrifty);

@@ -445,8 +445,7 @@ static void clearing_at_once(void)
     CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
 }
 
-/* INIT with paging on drops the vCPU's context: the hardware is to load another one, and nothing is
- * held for it but what may serve again, which a load finds. With paging off there is none. */
+/* With paging turned off nothing is held for the vCPU but what may serve again, which a load finds. */
 static void unloading(void)
 {
     struct vcpu *c = simple_guest(POOL);
@@ -460,6 +459,87 @@ static void unloading(void)
     CHECK(c->shadow.root == NULL);
     CHECK_EQ(root->users, 0U);
     fills = m.shadow.fills;
+    run_long(c, 1);
+    CHECK(c->shadow.root == root);
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    CHECK_EQ(m.shadow.fills, fills);
+}
+
+/* An INIT: registers as after RESET; and as its caller follows it, where that looks at the tables at
+ * all. With paging off there is nothing to load. */
+static void take_init(struct vcpu *c)
+{
+    const bool paging = c->shadow.state.cr0 & CR0_PG;
+
+    c->shadow.state = (struct paging_state){.cr0 = 1UL << 4, .props = &c->props}; /* ET */
+    if (paging)
+        shadow_unload(&m.shadow, &c->shadow);
+    else
+        shadow_load(&m.shadow, &c->shadow);
+}
+
+/* A vCPU that had paging on, and has it off; another goes on with the same tables. */
+static struct vcpu *guest_without_paging(void)
+{
+    struct vcpu *c = simple_guest(POOL);
+
+    run_long(&m.cpu[1], 1);
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    c->shadow.state.cr0 = CR0_WP;
+    flush_all(c);
+    return c;
+}
+
+static bool no_table_went(const struct shadow *before)
+{
+    const struct shadow *now = &m.shadow;
+
+    return now->unlinked == before->unlinked && now->fresh == before->fresh &&
+           now->unused_count == before->unused_count && now->limbo_count == before->limbo_count &&
+           now->tracked == before->tracked && now->fills == before->fills;
+}
+
+/* INIT with paging off keeps the context, whatever the other registers were: nothing is to be loaded
+ * or flushed that was not before, no table goes, and the tables of before serve again. */
+static void init_without_paging(void)
+{
+    for (unsigned int changed = 0; changed < 2; changed++) {
+        struct vcpu *c = guest_without_paging();
+        const struct shadow before = m.shadow;
+        const struct shadow_cpu context = c->shadow;
+        struct shadow_page *root = m.cpu[1].shadow.root;
+        const unsigned long flushes = m.flushes;
+
+        c->shadow.changed = changed;
+        take_init(c);
+        CHECK_EQ(c->shadow.changed, changed);
+        CHECK(c->shadow.root == NULL && c->shadow.cr3.raw == context.cr3.raw);
+        CHECK(memcmp(c->shadow.pdpte, context.pdpte, sizeof(context.pdpte)) == 0);
+        CHECK(role_equal(c->shadow.role, context.role));
+        CHECK_EQ(m.flushes, flushes);
+        CHECK(no_table_went(&before));
+        CHECK(m.cpu[1].shadow.root == root && root->users == 1);
+        run_long(c, 1);
+        CHECK(c->shadow.root == root);
+        CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+        CHECK_EQ(m.shadow.fills, before.fills);
+    }
+}
+
+/* With paging on it drops the context: the hardware is to load another one, with a flush. The tables
+ * stay for others, and for later. */
+static void init_with_paging(void)
+{
+    struct vcpu *c = simple_guest(POOL);
+    struct shadow_page *root = c->shadow.root;
+
+    CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
+    const uint64_t fills = m.shadow.fills;
+    CHECK(!c->shadow.changed);
+    take_init(c);
+    CHECK(c->shadow.changed && c->shadow.root == NULL);
+    CHECK_EQ(root->users, 0U);
+    enter(c);
     run_long(c, 1);
     CHECK(c->shadow.root == root);
     CHECK_EQ(go(c, 0, ACCESS_READ), 40 * PAGE_SIZE);
@@ -547,6 +627,8 @@ int main(void)
     RUN(counting);
     RUN(cost_of_large_pages);
     RUN(unloading);
+    RUN(init_without_paging);
+    RUN(init_with_paging);
     RUN(clearing);
     RUN(clearing_at_once);
     RUN(freed_and_not_tracked);
