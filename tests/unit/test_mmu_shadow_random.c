@@ -142,9 +142,34 @@ static void store_path(const struct paging_state *state, uint64_t linear)
     }
 }
 
-/* PDPTEs as an Intel CPU loads them: good ones. */
+/* Where the guest has no tables: the shadow tables themselves and their windows, more that is
+ * Latch's, or anywhere. */
+static uint64_t outside_tables(void)
+{
+    switch (draw(3)) {
+    case 0:
+        return TABLES + draw(m.shadow.count + CPUS * SHADOW_SLOTS) * PAGE_SIZE;
+    case 1:
+        return LATCH + draw((LATCH_END - LATCH) / PAGE_SIZE) * PAGE_SIZE;
+    default:
+        return random64(&m.seed) & ~PAGE_OFFSET_MASK;
+    }
+}
+
+/* CR3 may have any value that its load accepts. */
+static uint64_t random_cr3(const struct paging_state *state)
+{
+    const uint64_t reserved = cr3_reserved_mask(paging_mode(state), state->props);
+    uint64_t table = one_in(16) ? outside_tables() : draw(TABLE_FRAMES) * PAGE_SIZE;
+
+    return (table & ~reserved) | draw(128) * 32U;
+}
+
+/* PDPTEs as an Intel CPU loads them: good ones. Outside RAM there are none, and CR3 keeps out. */
 static void load_pdptes(struct paging_state *state)
 {
+    if (!ram_at(state->cr3))
+        state->cr3 = draw(TABLE_FRAMES) * PAGE_SIZE;
     for (unsigned int i = 0; i < 4; i++) {
         uint64_t place = (state->cr3 & 0xffffffe0UL) + 8UL * i;
         uint64_t entry = *ram_at(place);
@@ -186,7 +211,7 @@ static void random_state(struct vcpu *c)
     if (draw(2))
         state->cr4 |= random64(&m.seed) & (CR4_SMAP | CR4_PKE);
     state->efer = (state->efer & ~EFER_NXE) | (one_in(4) ? 0 : EFER_NXE);
-    state->cr3 = draw(TABLE_FRAMES) * PAGE_SIZE | draw(128) * 32U;
+    state->cr3 = random_cr3(state);
     if (c->props.cbit && one_in(2) && (state->efer & EFER_LMA))
         state->cr3 |= 1UL << c->props.cbit;
     for (unsigned int i = 0; i < COUNT(c->recent); i++)
@@ -439,25 +464,25 @@ static void random_amd(void)
     for (unsigned int i = 0; i < CPUS; i++)
         props[i].vendor = PAGING_AMD;
     for (uint64_t seed = 1; seed <= 4; seed++)
-        random_run(props, POOL_MAX, true, 40000, seed);
+        random_run(props, POOL_MAX, true, 41000, seed);
 }
 
 static void random_alike(void)
 {
     for (uint64_t seed = 1; seed <= 4; seed++)
-        random_run(alike, POOL_MAX, true, 40000, seed);
+        random_run(alike, POOL_MAX, true, 41000, seed);
 }
 
 static void random_unlike(void)
 {
     for (uint64_t seed = 1; seed <= 4; seed++)
-        random_run(unlike, POOL_MAX, true, 40000, seed);
+        random_run(unlike, POOL_MAX, true, 41000, seed);
 }
 
 static void random_tiny_pool(void)
 {
     for (uint64_t seed = 1; seed <= 4; seed++)
-        random_run(unlike, SHADOW_PAGES_PER_CPU * (CPUS + 1U), true, 40000, seed);
+        random_run(unlike, SHADOW_PAGES_PER_CPU * (CPUS + 1U), true, 41000, seed);
 }
 
 int main(void)
