@@ -21,7 +21,7 @@ enum {
     THIRD_PAGE,
 };
 
-#define SEED 12U /* a 4-level guest with PCIDs on AMD's CPU; the one after on Intel's */
+#define SEED 20U /* a 4-level guest with PCIDs on AMD's CPU; the one after on Intel's */
 
 static void put(uint64_t frame, uint64_t entry)
 {

@@ -30,6 +30,7 @@ struct cache {
     unsigned int links, leaves;
     struct held link[CACHE_LINKS];
     struct held leaf[CACHE_LEAVES];
+    uint16_t slot[CACHE_LEAVES]; /* where each is by its address: its number and one, or 0 */
 };
 
 /* One entry of one table. */
@@ -51,7 +52,7 @@ static inline void cache_drop(struct cache *c)
 {
     c->links = 0;
     if (c->leaves != 0)
-        memset(c->leaf, 0, sizeof(c->leaf));
+        memset(c->slot, 0, sizeof(c->slot));
     c->leaves = 0;
 }
 
@@ -77,36 +78,38 @@ static inline uint64_t leaf_slot(uint64_t first)
     return (first >> 12) * 0x9e3779b97f4a7c15UL >> 53;
 }
 
-static inline void add_leaf(struct cache *c, const struct held *new);
-
-/* Forget slots that were dropped one by one. */
-static inline void cache_compact(struct cache *c)
-{
-    static struct held old[CACHE_LEAVES];
-
-    memcpy(old, c->leaf, sizeof(old));
-    memset(c->leaf, 0, sizeof(c->leaf));
-    c->leaves = 0;
-    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
-        if (old[i].valid)
-            add_leaf(c, &old[i]);
-}
-
-/* A slot that was dropped is used again, but it does not end a search. */
+/* One that was dropped is used again. */
 static inline void add_leaf(struct cache *c, const struct held *new)
 {
     uint64_t slot = leaf_slot(new->first);
 
-    while (c->leaf[slot].size != 0) {
-        if (held_equal(&c->leaf[slot], new)) {
-            c->leaf[slot].valid = true;
-            return;
-        }
-        slot = (slot + 1) % CACHE_LEAVES;
+    for (; c->slot[slot] != 0; slot = (slot + 1) % CACHE_LEAVES) {
+        struct held *old = &c->leaf[c->slot[slot] - 1U];
+
+        if (!held_equal(old, new))
+            continue;
+        old->valid = true;
+        return;
     }
-    if (++c->leaves == CACHE_LEAVES)
+    if (c->leaves == CACHE_LEAVES - 1U)
         abort();
-    c->leaf[slot] = *new;
+    c->leaf[c->leaves++] = *new;
+    c->slot[slot] = (uint16_t)c->leaves;
+}
+
+/* Forget leaves that were dropped one by one. */
+static inline void cache_compact(struct cache *c)
+{
+    const unsigned int leaves = c->leaves;
+
+    memset(c->slot, 0, sizeof(c->slot));
+    c->leaves = 0;
+    for (unsigned int i = 0; i < leaves; i++) {
+        const struct held leaf = c->leaf[i];
+
+        if (leaf.valid)
+            add_leaf(c, &leaf);
+    }
 }
 
 static inline void cache_drop_links(struct cache *c, uint64_t tag)
@@ -124,7 +127,7 @@ static inline void cache_drop_links(struct cache *c, uint64_t tag)
 static inline void cache_drop_page(struct cache *c, uint64_t tag, uint64_t address, bool globals)
 {
     cache_drop_links(c, tag);
-    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+    for (unsigned int i = 0; i < c->leaves; i++)
         if (address - c->leaf[i].start < c->leaf[i].size &&
             (c->leaf[i].global ? globals : c->leaf[i].tag == tag))
             c->leaf[i].valid = false;
@@ -134,7 +137,7 @@ static inline void cache_drop_page(struct cache *c, uint64_t tag, uint64_t addre
 static inline void cache_drop_tag(struct cache *c, uint64_t tag)
 {
     cache_drop_links(c, tag);
-    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+    for (unsigned int i = 0; i < c->leaves; i++)
         if (!c->leaf[i].global && c->leaf[i].tag == tag)
             c->leaf[i].valid = false;
     cache_compact(c);
@@ -144,7 +147,7 @@ static inline void cache_drop_tag(struct cache *c, uint64_t tag)
 static inline void cache_drop_local(struct cache *c)
 {
     c->links = 0;
-    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+    for (unsigned int i = 0; i < c->leaves; i++)
         if (!c->leaf[i].global)
             c->leaf[i].valid = false;
     cache_compact(c);
@@ -160,7 +163,7 @@ static inline void cache_drop_part(struct cache *c, uint64_t address)
         if (address - c->link[i].start >= c->link[i].size)
             c->link[kept++] = c->link[i];
     c->links = kept;
-    for (unsigned int i = 0; i < CACHE_LEAVES; i++)
+    for (unsigned int i = 0; i < c->leaves; i++)
         if (c->leaf[i].first == (address & ~0xfffUL))
             c->leaf[i].valid = false;
 }

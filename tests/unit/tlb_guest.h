@@ -34,17 +34,17 @@ static uint64_t random_entry(bool root)
 
     if (one_in(12))
         return 0;
-    root = root && m.mode != MODE_32BIT_PSE; /* whose directory has pages too */
+    root = root && !is_narrow(); /* whose directory has pages too */
     if (m.mode == MODE_PAE && root)
         return P | (TABLE_FIRST + 2 + draw(2)) * PAGE_SIZE; /* few, so that one is used twice */
     entry =
         P | (one_in(4) ? 0 : W) | (one_in(4) ? 0 : U) | (one_in(12) ? 0 : A) | (one_in(3) ? 0 : D);
-    if (m.mode != MODE_32BIT_PSE && one_in(8))
+    if (!is_narrow() && one_in(8))
         entry |= NX;
-    if (one_in(4))
+    if (one_in(root ? 16 : 4)) /* reserved in AMD's root */
         entry |= G;
-    if (m.unlike && m.mode != MODE_32BIT_PSE && one_in(12))
-        entry |= 1UL << (one_in(2) ? 33 : 37); /* an address to one model or two */
+    if (m.unlike && !is_narrow() && one_in(12))
+        entry |= 1UL << (one_in(2) ? 33 : CBIT); /* an address to one model or two */
     if (m.unlike && !root && one_in(4))
         return entry | PS; /* legal at each level, to some */
     if (!root && one_in(6))
@@ -74,11 +74,11 @@ static bool may_store(struct vcpu *c, uint64_t address, bool may_exit)
 /* PDPTEs are the first four. */
 static void put_entry(uint64_t frame, bool second)
 {
-    unsigned int size = m.mode == MODE_32BIT_PSE ? 4 : 8;
+    unsigned int size = is_narrow() ? 4 : 8;
     bool root = frame < TABLE_FIRST + 2, pdpte = m.mode == MODE_PAE && root;
     uint64_t index = !second ? 0 : pdpte ? 1 : m.second;
 
-    if (m.mode == MODE_32BIT_PSE && root && one_in(4))
+    if (is_narrow() && root && one_in(4))
         index = 256;
     ram_write(frame * PAGE_SIZE + index * size, size, random_entry(root));
 }
@@ -110,7 +110,7 @@ static void load(struct vcpu *c, enum caller_site site, bool flush)
 {
     struct paging_state *state = &c->shadow.state;
 
-    state->pdpte_held = m.intel && m.mode == MODE_PAE;
+    state->pdpte_held = c->props.vendor == PAGING_INTEL && m.mode == MODE_PAE;
     for (unsigned int i = 0; i < 4 && state->pdpte_held; i++)
         state->pdpte[i] = ram_entry(state->cr3 + i * 8UL, 8);
     m.in_latch = c;
@@ -147,7 +147,7 @@ static void toggle_global(struct vcpu *c)
 {
     c->shadow.state.cr4 ^= CR4_PGE;
     cache_drop(&c->guest);
-    if (paging_on(c) && m.mode == MODE_4LEVEL)
+    if (paging_on(c) && is_long())
         flush(c);
     else if (paging_on(c)) /* PDPTEs are loaded, too */
         load(c, CALLER_LOAD, true);
@@ -155,8 +155,10 @@ static void toggle_global(struct vcpu *c)
 
 static void toggle_paging(struct vcpu *c)
 {
-    static const uint64_t cr4[] = {
-        [MODE_32BIT_PSE] = CR4_PSE, [MODE_PAE] = CR4_PAE, [MODE_4LEVEL] = CR4_PAE};
+    static const uint64_t cr4[] = {[MODE_32BIT_PSE] = CR4_PSE,
+                                   [MODE_PAE] = CR4_PAE,
+                                   [MODE_4LEVEL] = CR4_PAE,
+                                   [MODE_5LEVEL] = CR4_PAE | CR4_LA57};
     struct paging_state *state = &c->shadow.state;
 
     if (m.third_off && c == &m.cpu[2])
@@ -167,7 +169,7 @@ static void toggle_paging(struct vcpu *c)
     if (m.pcids) /* changed just after, or before */
         state->cr4 = paging_on(c) ? state->cr4 | CR4_PCIDE : state->cr4 & ~CR4_PCIDE;
     cache_drop(&c->guest);
-    if (m.mode == MODE_4LEVEL)
+    if (is_long())
         state->efer = (state->efer & EFER_NXE) | EFER_LME | (paging_on(c) ? EFER_LMA : 0);
     load(c, paging_on(c) ? CALLER_LOAD : CALLER_UNLOAD, true);
 }

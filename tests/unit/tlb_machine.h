@@ -52,6 +52,7 @@
 #define SHADOW_PAGES (4U * SHADOW_PAGES_PER_CPU) /* at most */
 #define NESTED_MAX   256U
 #define WIDTH        40U /* the first model's MAXPHYADDR */
+#define CBIT         37U /* of the second one, if they are unlike */
 #define SITES_MAX    16U
 
 /* Rights of what is linear; the nested ones are enum access and the type. */
@@ -98,7 +99,7 @@ struct machine {
     struct vcpu cpu[CPUS];
     struct vcpu *in_latch; /* whose exit is handled */
     bool intel;
-    bool unlike; /* models, by width or pages of 1 GiB */
+    bool unlike; /* models, by width, pages of 1 GiB, vendor or C-bit */
     bool pcids;
     bool third_off;        /* the third CPU never turns paging on */
     enum paging_mode mode; /* of the guest, while paging is on */
@@ -134,6 +135,17 @@ static void stale(const char *what)
 static bool paging_on(const struct vcpu *c)
 {
     return c->shadow.state.cr0 & CR0_PG;
+}
+
+/* Entries of 4 bytes. */
+static bool is_narrow(void)
+{
+    return m.mode <= MODE_32BIT_PSE;
+}
+
+static bool is_long(void)
+{
+    return m.mode >= MODE_4LEVEL;
 }
 
 static bool is_global(const struct vcpu *c, uint64_t entry)
@@ -195,7 +207,7 @@ static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t 
                         struct step *step)
 {
     uint64_t page = (table - TABLES) / PAGE_SIZE;
-    bool pdpte = level == 3 && m.mode < MODE_4LEVEL;
+    bool pdpte = level == 3 && !is_long();
     uint64_t entry;
 
     if (page >= m.shadow_pages) {
@@ -218,27 +230,35 @@ static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t 
 /* Linear addresses that matter, by the mode: two entries of tables at each level. */
 static uint64_t linear_address(unsigned int i)
 {
-    uint64_t second = m.second, huge = m.mode == MODE_4LEVEL ? second : 1U;
+    uint64_t second = m.second, huge = is_long() ? second : 1U;
     uint64_t low = (i & 1U) * second << 12;
 
-    if (m.mode == MODE_32BIT_PSE) /* both halves of a page of 4 MiB; another quarter */
+    if (is_narrow()) /* both halves of a page of 4 MiB; another quarter */
         return low | (i >> 1 & 1U) << 21 | (i >> 2 & 1U) * second << 22 |
                (uint64_t)(i >> 3 & 1U) << 30;
-    return low | (i >> 1 & 1U) * second << 21 | (i >> 2 & 1U) * huge << 30 |
-           (m.mode == MODE_4LEVEL ? (i >> 3 & 1U) * second << 39 : 0UL);
+    low |= (i >> 1 & 1U) * second << 21 | (i >> 2 & 1U) * huge << 30;
+    return is_long() ? low | (i >> 3 & 1U) * second << 39 | (i >> 4 & 1U) * second << 48 : low;
 }
 
-#define LINEAR_ADDRESSES 16U
+static unsigned int linear_addresses(void)
+{
+    return m.mode == MODE_5LEVEL ? 32 : 16;
+}
+
+static inline uint64_t random_linear(void)
+{
+    return linear_address((unsigned int)draw(linear_addresses()));
+}
 
 static void crawl_linear(struct vcpu *c)
 {
     const struct tables tables = {.step = shadow_step, .ctx = c};
     const uint64_t root = c->active->page.raw;
 
-    for (unsigned int i = 0; i < LINEAR_ADDRESSES; i++) {
+    for (unsigned int i = 0; i < linear_addresses(); i++) {
         const uint64_t address = linear_address(i);
         uint64_t table = c->cr3;
-        unsigned int level = m.mode == MODE_4LEVEL ? 4 : 3;
+        unsigned int level = is_long() ? paging_levels(m.mode) : 3;
 
         if (m.intel && level == 3) { /* registers that the entry has loaded */
             uint64_t pdpte = c->pdpte[address >> 30 & 3U];
@@ -261,28 +281,45 @@ static uint64_t ram_entry(uint64_t address, unsigned int size)
     return size == 8 ? value : (address & 4U ? value >> 32 : value & UINT32_MAX);
 }
 
+static uint64_t cbit(const struct vcpu *c)
+{
+    return c->props.cbit != 0 && !is_narrow() ? 1UL << c->props.cbit : 0;
+}
+
+/* What a correct CPU faults on, of the bits that are ever set here: SDM vol. 3 §4.3 to §4.5; APM
+ * vol. 2 §5.3 (bit 8 of PML4Es and PML5Es). `size` is what the entry covers. */
+static bool is_reserved(const struct vcpu *c, uint64_t entry, unsigned int level, uint64_t size)
+{
+    bool large = level > 1 && (entry & PS) && m.mode != MODE_32BIT;
+
+    if (large && (entry & (size - 1U) & 0x3fffe000UL))
+        return true;
+    if (is_narrow())
+        return false;
+    if (((entry & NX) && !(c->shadow.state.efer & EFER_NXE)) ||
+        (entry & ENTRY_ADDRESS & ~cbit(c)) >> c->props.maxphyaddr)
+        return true;
+    if (level >= 4)
+        return large || (c->props.vendor == PAGING_AMD && (entry & G));
+    return level == 3 && (is_long() ? large && !c->props.gbpages : (entry & 0x1e6U) != 0);
+}
+
 static bool guest_step(void *ctx, uint64_t table, unsigned int level, uint64_t address,
                        struct step *step)
 {
     const struct vcpu *c = ctx;
-    bool nxe = c->shadow.state.efer & EFER_NXE;
-    bool narrow = m.mode == MODE_32BIT_PSE, pdpte = m.mode == MODE_PAE && level == 3;
-    uint64_t size = narrow && level == 2 ? 0x400000UL : level_size(level);
-    uint64_t index = address / size % (narrow ? 1024U : 512U);
-    uint64_t entry = ram_entry(table + index * (narrow ? 4U : 8U), narrow ? 4 : 8);
-    bool large = level > 1 && !pdpte && (entry & PS);
+    bool pdpte = m.mode == MODE_PAE && level == 3;
+    uint64_t size = is_narrow() && level == 2 ? 0x400000UL : level_size(level);
+    uint64_t index = address / size % (is_narrow() ? 1024U : 512U);
+    uint64_t entry = ram_entry(table + index * (is_narrow() ? 4U : 8U), is_narrow() ? 4 : 8);
 
-    if (!(entry & P) || (!pdpte && !(entry & A)) || (pdpte && (entry & 0x1e6U)) ||
-        (large && (level == 4 || (level == 3 && !c->props.gbpages))) ||
-        (large && !narrow && (entry & (size - 1U) & 0x3fffe000UL)) ||
-        (!nxe && !narrow && (entry & NX)) ||
-        (!narrow && (entry & ENTRY_ADDRESS) >> c->props.maxphyaddr))
+    if (!(entry & P) || (!pdpte && !(entry & A)) || is_reserved(c, entry, level, size))
         return false;
-    *step = (struct step){.leaf = level == 1 || large,
+    *step = (struct step){.leaf = level == 1 || ((entry & PS) && m.mode != MODE_32BIT),
                           .global = is_global(c, entry),
                           .size = size,
                           .rights = ~0U,
-                          .to = entry & (narrow ? 0xfffff000UL : ENTRY_ADDRESS)};
+                          .to = entry & (is_narrow() ? 0xfffff000UL : ENTRY_ADDRESS & ~cbit(c))};
     if (step->leaf)
         step->to &= ~(size - 1U);
     if (!pdpte)
@@ -299,13 +336,13 @@ static void crawl_guest(struct vcpu *c)
     uint64_t table = state->cr3 & 0xfffff000UL;
     unsigned int level = paging_levels(m.mode);
 
-    for (unsigned int i = 0; i < LINEAR_ADDRESSES && paging_on(c); i++) {
+    for (unsigned int i = 0; i < linear_addresses() && paging_on(c); i++) {
         const uint64_t address = linear_address(i);
         const uint64_t pdpte = state->pdpte[address >> 30 & 3U];
 
         if (state->pdpte_held)
-            cache_crawl(&c->guest, &tables, pcid(c), pdpte & ENTRY_ADDRESS, pdpte & P ? 2 : 0,
-                        address);
+            cache_crawl(&c->guest, &tables, pcid(c), pdpte & ENTRY_ADDRESS & ~cbit(c),
+                        pdpte & P ? 2 : 0, address);
         else
             cache_crawl(&c->guest, &tables, pcid(c), table, level, address);
     }
@@ -342,7 +379,7 @@ static void ram_write(uint64_t address, unsigned int size, uint64_t value)
 
 static bool holds_writable(const struct vcpu *c, uint64_t page)
 {
-    for (unsigned int i = 0; i < CACHE_LEAVES; i++) {
+    for (unsigned int i = 0; i < c->nested.leaves; i++) {
         const struct held *h = &c->nested.leaf[i];
 
         if (h->valid && h->first == page && (h->rights & ACCESS_WRITE) &&
@@ -486,8 +523,8 @@ static void check_linear(const struct vcpu *c, const struct held *h)
         return; /* of use only when paging is on again, which flushes */
     if (!paging_on(c) && h->to == h->first)
         return;
-    for (; paging_on(c) && c->guest.leaf[slot].size != 0; slot = (slot + 1) % CACHE_LEAVES) {
-        const struct held *g = &c->guest.leaf[slot];
+    for (; paging_on(c) && c->guest.slot[slot] != 0; slot = (slot + 1) % CACHE_LEAVES) {
+        const struct held *g = &c->guest.leaf[c->guest.slot[slot] - 1U];
 
         if (g->valid && g->first == h->first && g->to == h->to && (g->global || g->tag == pcid(c)))
             allowed |= kinds(c, g->rights, c->shadow.state.cr0 & CR0_WP);
@@ -505,10 +542,10 @@ static void check_all(void)
     for (unsigned int i = 0; i < m.cpus && !m.stale; i++) {
         const struct vcpu *c = &m.cpu[i];
 
-        for (unsigned int k = 0; k < CACHE_LEAVES && c->nested.leaves != 0; k++)
+        for (unsigned int k = 0; k < c->nested.leaves; k++)
             if (c->nested.leaf[k].valid)
                 check_nested(c, &c->nested.leaf[k]);
-        for (unsigned int k = 0; k < CACHE_LEAVES && c->linear.leaves != 0; k++)
+        for (unsigned int k = 0; k < c->linear.leaves; k++)
             if (c->linear.leaf[k].valid)
                 check_linear(c, &c->linear.leaf[k]);
     }

@@ -12,25 +12,33 @@ static void set_range(uint64_t start, uint64_t end, enum guest_kind kind)
     CHECK_EQ(guest_map_set(&m.map, gpa(start), end - start, base, kind), 0);
 }
 
+/* Unlike models: in some machines pages of 1 GiB and the vendors' uppermost entries alone tell them
+ * apart, so that they share most; in others what is an address bit to one is the C-bit to the next,
+ * and reserved to the last. */
+static struct paging_props model(unsigned int index)
+{
+    const bool second = m.unlike && index == 1;
+    struct paging_props props = {.maxphyaddr = WIDTH,
+                                 .gbpages = !m.unlike || second,
+                                 .nx = true,
+                                 .pse36 = true,
+                                 .pat = true,
+                                 .vendor = m.intel != second ? PAGING_INTEL : PAGING_AMD};
+
+    if (!m.unlike || (m.mode == MODE_4LEVEL && m.cpus == 2))
+        return props;
+    props.maxphyaddr = (uint8_t)(WIDTH - 4U * index);
+    props.cbit = second ? CBIT : 0;
+    return props;
+}
+
 static void add_cpu(struct vcpu *c)
 {
     static const struct role_context context = {.format = FORMAT_SHADOW_LONG};
 
-    c->props = (struct paging_props){.maxphyaddr = WIDTH,
-                                     .gbpages = true,
-                                     .nx = true,
-                                     .pse36 = true,
-                                     .pat = true,
-                                     .vendor = m.intel ? PAGING_INTEL : PAGING_AMD};
-    const unsigned int index = (unsigned int)(c - m.cpu);
-
-    if (m.unlike) {
-        if (m.mode != MODE_4LEVEL || m.cpus > 2) /* else pages of 1 GiB alone tell them apart */
-            c->props.maxphyaddr = (uint8_t)(WIDTH - 4U * index);
-        c->props.gbpages = index == 1;
-    }
+    c->props = model((unsigned int)(c - m.cpu));
     /* A limit, so that the plain roots of the two differ at the top and share what is below. */
-    if (!m.unlike && index != 0)
+    if (!m.unlike && c != m.cpu)
         c->props.maxphyaddr--;
     for (unsigned int tables = 0; tables < 2; tables++) {
         struct paging_state state = {.props = &c->props};
@@ -44,7 +52,7 @@ static void add_cpu(struct vcpu *c)
     if (!m.unlike)
         c->props.maxphyaddr = WIDTH;
     CHECK_EQ(shadow_cpu_init(&m.shadow, &c->shadow, &c->props, &context), 0);
-    c->shadow.state.efer = m.mode == MODE_32BIT_PSE ? 0 : EFER_NXE;
+    c->shadow.state.efer = is_narrow() ? 0 : EFER_NXE;
     c->active = c->root[0];
     cache_drop(&c->nested);
     cache_drop(&c->linear);
@@ -53,7 +61,8 @@ static void add_cpu(struct vcpu *c)
 
 static void machine_new(uint64_t seed)
 {
-    static const enum paging_mode modes[] = {MODE_4LEVEL, MODE_PAE, MODE_32BIT_PSE};
+    static const enum paging_mode modes[] = {MODE_4LEVEL, MODE_PAE, MODE_32BIT_PSE, MODE_5LEVEL,
+                                             MODE_32BIT};
     struct table_format format;
 
     m.env = memory_env(&m.memory);
@@ -64,11 +73,11 @@ static void machine_new(uint64_t seed)
         (struct walk_env){.read = guest_read, .compare_exchange = guest_mark, .ram = guest_ram};
     m.intel = seed & 1U;
     m.mode = modes[seed / 2 % COUNT(modes)];
-    m.second = seed / 12 & 1U ? 1 : 100;
-    m.unlike = seed / 12 >= 2;
-    m.pcids = m.mode == MODE_4LEVEL && (seed / 12 & 1U);
-    m.third_off = seed / 6 & 1U;
-    m.cpus = seed / 12 % 4 == 3 ? 3 : 2;
+    m.second = seed / 20 & 1U ? 1 : 100;
+    m.unlike = seed / 20 >= 2;
+    m.pcids = is_long() && (seed / 20 & 1U);
+    m.third_off = seed / 10 & 1U;
+    m.cpus = seed / 20 % 4 == 3 ? 3 : 2;
     m.shadow_pages = (m.cpus + 1U) * SHADOW_PAGES_PER_CPU;
     m.seed = (seed + 1U) * 0x9e3779b97f4a7c15UL | 1U;
     m.stale = NULL;
