@@ -29,6 +29,7 @@
 #include "mmu/shadow.h"
 #include "tests/unit/mmu_memory.h"
 #include "tests/unit/tlb_cache.h"
+#include "tests/unit/tlb_sites.h"
 #include "tests/unit/unit.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -53,7 +54,6 @@
 #define NESTED_MAX   256U
 #define WIDTH        40U /* the first model's MAXPHYADDR */
 #define CBIT         37U /* of the second one, if they are unlike */
-#define SITES_MAX    16U
 
 /* Rights of what is linear; the nested ones are enum access and the type. */
 enum { RIGHT_WRITE = 1, RIGHT_USER = 2, RIGHT_EXECUTE = 4, RIGHT_DIRTY = 8 };
@@ -106,10 +106,7 @@ struct machine {
     uint64_t second;       /* the index in use besides 0: near, or in a part of its own */
     const char *stale;     /* what was found */
     uint64_t seed;
-    const void *site[SITES_MAX]; /* of calls of env->flush(), over all machines */
-    unsigned int sites;
-    const void *without;             /* this one does nothing */
-    enum caller_site without_caller; /* nor does this */
+    enum caller_site without_caller; /* this one does nothing */
     enum caller_site local_caller;   /* this keeps what is global */
     unsigned long stores, flushes;
 };
@@ -449,25 +446,14 @@ static void machine_free(void *ctx, hpa_t page)
     memory_free(ctx, page);
 }
 
-static void note_site(const void *site)
-{
-    for (unsigned int i = 0; i < m.sites; i++)
-        if (m.site[i] == site)
-            return;
-    if (m.sites == SITES_MAX)
-        abort();
-    m.site[m.sites++] = site;
-}
-
 /* A flush is not done at once: until then CPUs use what they hold, and at once they fill again. */
 static void machine_flush(void *ctx)
 {
-    const void *site = __builtin_return_address(0);
+    const bool flushes = call_flushes(__builtin_return_address(0));
 
     (void)ctx;
-    note_site(site);
     others_go_on();
-    if (site == m.without)
+    if (!flushes)
         return;
     m.flushes++;
     for (unsigned int i = 0; i < m.cpus; i++) {
