@@ -244,6 +244,16 @@ static int set_map_kind(struct guest_map *map, uint64_t start, uint64_t end, enu
     return 0;
 }
 
+/* No page of the window shows anything: it might be what is absent now. */
+static void hide_shown(struct direct_view *view)
+{
+    const struct direct *direct = view->direct;
+
+    if (view->role.tables && direct->window_end != direct->tables_end)
+        (void)table_unmap(&view->space, direct->tables_end,
+                          direct->window_end - direct->tables_end);
+}
+
 int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum guest_kind kind)
 {
     int rc;
@@ -260,6 +270,8 @@ int direct_set_kind(struct direct *direct, gpa_t start, uint64_t size, enum gues
 
         if (start.raw < end)
             set_access(&view, start.raw, end - start.raw, kind_access(kind));
+        if (kind == GUEST_ABSENT)
+            hide_shown(&view);
     }
     return 0;
 }

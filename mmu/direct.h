@@ -89,8 +89,9 @@ void direct_protect(struct direct *direct, gfn_t frame, bool writable);
 
 /*
  * Under roots with `tables` have a page of the window map a guest's frame, read-only, until the next
- * call for that page or until all tables are dropped. Flushes if the page mapped another. -ENOENT: the
- * guest has no memory there, nor any by the frame's own address; -ENOMEM.
+ * call for that page, until all tables are dropped, or until any of the guest's memory becomes absent.
+ * Flushes if the page mapped another. -ENOENT: the guest has no memory there, nor any by the frame's
+ * own address; -ENOMEM.
  */
 int direct_show(struct direct *direct, gpa_t page, gfn_t frame);
 

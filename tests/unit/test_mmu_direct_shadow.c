@@ -169,6 +169,36 @@ static void shadow_pages(void)
     CHECK_EQ(memory.live, 0U);
 }
 
+/* A page of the window shows a frame, read-only, until memory becomes absent, that frame or another. */
+static void shown_until_absent(void)
+{
+    static const uint64_t first = 0x2345000, window = 0x2346000;
+    struct paging_props props = {.maxphyaddr = 40, .pat = true};
+    struct paging_state state = {.props = &props};
+    struct role_context context = {.format = FORMAT_NPT, .direct = true, .tables = true};
+    struct table_page *root;
+    struct table_space space;
+    struct table_leaf leaf;
+
+    machine(FORMAT_NPT, 2);
+    set(0, GIB, 8 * GIB, GUEST_PASS);
+    set(first, 3 * PAGE_SIZE, 0, GUEST_ABSENT);
+    direct_set_tables(&direct, hpa(first), PAGE_SIZE, 2 * PAGE_SIZE);
+    CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root), 0);
+    space = space_of(root);
+    CHECK_EQ(direct_show(&direct, gpa(window), gfn(0x10)), 0);
+    CHECK_EQ(direct_set_kind(&direct, gpa(0x10000), PAGE_SIZE, GUEST_READ_ONLY), 0);
+    CHECK(table_lookup(&space, window, &leaf) && leaf.access == 5);
+    CHECK_EQ(leaf.page.raw, 8 * GIB + 0x10000);
+    memory.flushes = 0;
+    CHECK_EQ(direct_set_kind(&direct, gpa(0x10000), PAGE_SIZE, GUEST_ABSENT), 0);
+    CHECK(!table_lookup(&space, window, &leaf));
+    CHECK(memory.flushes != 0);
+    CHECK_EQ(direct_show(&direct, gpa(window), gfn(0x10)), -ENOENT);
+    direct_destroy(&direct);
+    CHECK_EQ(memory.live, 0U);
+}
+
 /* Roots with and without them share the rest: a root, and one page at each level on the way to where
  * the range begins, one more where it ends, are all that is there twice. */
 static void shadow_pages_cost_little(void)
@@ -240,6 +270,7 @@ int main(void)
     RUN(fills_respect_tracking);
     RUN(running_dry);
     RUN(shadow_pages);
+    RUN(shown_until_absent);
     RUN(shadow_pages_cost_little);
     RUN(tracking_costs);
     return unit_end();
