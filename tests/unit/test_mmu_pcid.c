@@ -4,6 +4,7 @@
  * last current, and nothing else. One step of each story makes the difference; random operations
  * (test_mmu_tlb.c) hardly come to these.
  */
+#include "tests/unit/tlb_check.h"
 #include "tests/unit/tlb_guest.h"
 
 /* Frames of RAM: roots, tables on the way to linear address 0, a leaf table, and pages. */

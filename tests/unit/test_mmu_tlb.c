@@ -5,24 +5,30 @@
  * change done; and each flush is needed, so without it something is. The emulators cannot show this:
  * they flush at each entry.
  */
+#include "tests/unit/tlb_check.h"
 #include "tests/unit/tlb_guest.h"
+#include "tests/unit/tlb_private.h"
 
 #define SEEDS      80U /* formats, modes, quiet or not, and the four of machine_new() */
-#define OPERATIONS 1000U
+#define OPERATIONS 1200U
 
 /* --- what a guest does at random --- */
 
-/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
+/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. With
+ * WP=0 and SMAP or keys the tables are private. */
 static void toggle_rules(struct vcpu *c)
 {
     struct paging_state *state = &c->shadow.state;
 
-    switch (draw(3)) {
+    switch (draw(4)) {
     case 0:
         state->cr0 ^= CR0_WP;
         break;
     case 1:
         state->cr4 ^= CR4_SMEP;
+        break;
+    case 2:
+        state->cr4 ^= long_mode() && one_in(2) ? CR4_PKE : CR4_SMAP;
         break;
     default:
         if (!is_narrow())
@@ -43,24 +49,29 @@ static void write_cr3(struct vcpu *c)
 
     uint64_t value = (TABLE_FIRST + draw(2)) * PAGE_SIZE | (pcids ? draw(2) : 0);
 
-    load_cr3(c, value | (is_long() && one_in(2) ? cbit(c) : 0), !pcids || one_in(2));
+    load_cr3(c, value | (long_mode() && one_in(2) ? cbit(c) : 0), !pcids || one_in(2));
 }
 
 static void invpcid(struct vcpu *c)
 {
     uint64_t type = draw(4), address = random_linear();
 
-    if (paging_on(c) && is_long())
+    if (paging_on(c) && long_mode())
         invpcid_with(c, type, m.pcids ? draw(2) : 0, address);
 }
 
+/* One page may be read and then written. */
 static void random_fault(struct vcpu *c)
 {
     static const unsigned int accesses[] = {ACCESS_READ, ACCESS_WRITE, ACCESS_EXECUTE,
                                             ACCESS_READ | ACCESS_USER, ACCESS_WRITE | ACCESS_USER};
+    uint64_t address = random_linear();
 
-    for (unsigned int i = 0; i < 4 && paging_on(c); i++)
-        fault(c, random_linear(), accesses[draw(COUNT(accesses))]);
+    for (unsigned int i = 0; i < 4 && paging_on(c); i++) {
+        access_linear(c, address, accesses[draw(COUNT(accesses))]);
+        if (one_in(2))
+            address = random_linear();
+    }
 }
 
 static void touch(struct vcpu *c)
@@ -186,6 +197,7 @@ static void nothing_stale_is_held(void)
     }
     CHECK(m.stores > 1000);
     CHECK(m.flushes > 500);
+    CHECK(m.window_faults > 50);
 }
 
 /* INVLPG of one address in a guest's page of 4 MiB, for which the hardware has two of 2 MiB. */
@@ -237,6 +249,33 @@ static const char *moved_pdpte(void)
     return m.stale;
 }
 
+/* Private tables begin anew when the window is full: what was a table on the way to one page then is
+ * one on the way to another. */
+static const char *full_window(void)
+{
+    struct vcpu *c = &m.cpu[0];
+    const uint64_t other = m.second << 39;
+
+    machine_new(1);
+    c->shadow.state.cr3 = 1 * PAGE_SIZE;
+    c->shadow.state.cr4 = CR4_SMAP;
+    ram_write(1 * PAGE_SIZE, 8, 3 * PAGE_SIZE | ALL);
+    ram_write(1 * PAGE_SIZE + m.second * 8, 8, 6 * PAGE_SIZE | ALL);
+    for (uint64_t table = 3; table < 8; table++)
+        ram_write(table * PAGE_SIZE, 8, (table == 5 ? 20 : table + 1) * PAGE_SIZE | ALL);
+    ram_write(8 * PAGE_SIZE, 8, 21 * PAGE_SIZE | P | A);
+    toggle_paging(c);
+    CHECK(c->shadow.private.on);
+    fault(c, 0, ACCESS_WRITE);
+    for (unsigned int i = 0; i <= SHADOW_SLOTS && !m.stale; i++) {
+        check_all();
+        fault(c, other, ACCESS_READ);
+    }
+    CHECK(m.stale || c->shadow.private.slots == 1);
+    check_all();
+    return m.stale;
+}
+
 static void invlpg_drops_a_page_of_4_mib(void)
 {
     CHECK(!page_of_4_mib());
@@ -247,10 +286,15 @@ static void a_pdpte_that_moves_leaves_nothing(void)
     CHECK(!moved_pdpte());
 }
 
+static void a_full_window_leaves_nothing(void)
+{
+    CHECK(!full_window());
+}
+
 static bool any_run_finds(const char *what, const char *name)
 {
-    for (uint64_t seed = 0; seed <= SEEDS; seed++) {
-        if (!(seed == 0 ? moved_pdpte() : run(seed - 1)))
+    for (uint64_t seed = 0; seed < SEEDS + 2; seed++) {
+        if (!(seed == 0 ? moved_pdpte() : seed == 1 ? full_window() : run(seed - 2)))
             continue;
         printf("# without %s %s, run %lu: %s\n", what, name, seed, m.stale);
         return true;
@@ -259,12 +303,15 @@ static bool any_run_finds(const char *what, const char *name)
     return false;
 }
 
-/* Each call of env->flush() in mmu/, as it was compiled: inlined, one is several. */
+/* Each call of env->flush() in mmu/, as it was compiled: inlined, one is several. And each place where
+ * private tables ask for a flush with the next entry. */
 static void each_flush_is_needed(void)
 {
     const unsigned int count = sites.count;
 
     CHECK(all_have_run("mmu/*.c", "env->flush(", 4));
+    CHECK(all_have_run("mmu/shadow_private.c", "cpu->changed = true", 4));
+    CHECK(is_known(SLOT_SHOWS));
     for (unsigned int i = 0; i < count; i++) {
         sites.without = sites.site[i].key;
         CHECK(any_run_finds("flush", site_name(&sites.site[i])));
@@ -272,11 +319,10 @@ static void each_flush_is_needed(void)
     sites.without = NULL;
 }
 
-static const char *const caller_name[CALLER_SITES] = {[CALLER_LOAD] = "after a load",
-                                                      [CALLER_UNLOAD] = "after an unload",
-                                                      [CALLER_FAULT] = "after a fault",
-                                                      [CALLER_LINKS] = "after INVLPG, of all",
-                                                      [CALLER_ADDRESS] = "after INVLPG, of it"};
+static const char *const caller_name[CALLER_SITES] = {
+    [CALLER_LOAD] = "after a load",           [CALLER_UNLOAD] = "after an unload",
+    [CALLER_FAULT] = "after a fault",         [CALLER_LINKS] = "after INVLPG, of all",
+    [CALLER_ADDRESS] = "after INVLPG, of it", [CALLER_WINDOW] = "after a window's fault"};
 
 static void each_flush_of_a_caller_is_needed(void)
 {
@@ -304,6 +350,7 @@ int main(void)
 {
     RUN(invlpg_drops_a_page_of_4_mib);
     RUN(a_pdpte_that_moves_leaves_nothing);
+    RUN(a_full_window_leaves_nothing);
     RUN(nothing_stale_is_held);
     RUN(each_flush_is_needed);
     RUN(each_flush_of_a_caller_is_needed);

@@ -16,6 +16,7 @@ static void enter(struct vcpu *c, enum caller_site site)
     c->active = c->root[paging_on(c)];
     c->cr3 = c->shadow.cr3.raw;
     memcpy(c->pdpte, c->shadow.pdpte, sizeof(c->pdpte));
+    c->no_wp = c->shadow.private.on;
     c->shadow.changed = false;
     if (site == m.without_caller)
         return;
@@ -41,6 +42,8 @@ static uint64_t random_entry(bool root)
         P | (one_in(4) ? 0 : W) | (one_in(4) ? 0 : U) | (one_in(12) ? 0 : A) | (one_in(3) ? 0 : D);
     if (!is_narrow() && one_in(8))
         entry |= NX;
+    if (long_mode() && one_in(8))
+        entry |= 5UL << 59;    /* a key */
     if (one_in(root ? 16 : 4)) /* reserved in AMD's root */
         entry |= G;
     if (m.unlike && !is_narrow() && one_in(12))
@@ -119,7 +122,7 @@ static void load(struct vcpu *c, enum caller_site site, bool flush)
         load_tables(c, flush);
     else
         shadow_unload(&m.shadow, &c->shadow);
-    CHECK(c->shadow.changed);
+    CHECK(c->shadow.changed || sites.without);
     enter(c, site);
 }
 
@@ -139,7 +142,7 @@ static void flush(struct vcpu *c)
     crawl_guest(c);
     shadow_flush(&m.shadow, &c->shadow);
     c->loaded = c->shadow.state;
-    CHECK(c->shadow.changed);
+    CHECK(c->shadow.changed || sites.without);
     enter(c, CALLER_LOAD);
 }
 
@@ -147,7 +150,7 @@ static void toggle_global(struct vcpu *c)
 {
     c->shadow.state.cr4 ^= CR4_PGE;
     cache_drop(&c->guest);
-    if (paging_on(c) && is_long())
+    if (paging_on(c) && long_mode())
         flush(c);
     else if (paging_on(c)) /* PDPTEs are loaded, too */
         load(c, CALLER_LOAD, true);
@@ -169,7 +172,7 @@ static void toggle_paging(struct vcpu *c)
     if (m.pcids) /* changed just after, or before */
         state->cr4 = paging_on(c) ? state->cr4 | CR4_PCIDE : state->cr4 & ~CR4_PCIDE;
     cache_drop(&c->guest);
-    if (is_long())
+    if (long_mode())
         state->efer = (state->efer & EFER_NXE) | EFER_LME | (paging_on(c) ? EFER_LMA : 0);
     load(c, paging_on(c) ? CALLER_LOAD : CALLER_UNLOAD, true);
 }
@@ -221,6 +224,7 @@ static void fault(struct vcpu *c, uint64_t address, unsigned int access)
     struct walk_result result;
 
     m.in_latch = c;
+    c->shadow.state.ac = one_in(2);
     (void)shadow_fault(&m.shadow, &c->shadow, gla(address), access, &result);
     if (c->shadow.changed)
         enter(c, CALLER_FAULT);

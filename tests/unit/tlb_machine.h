@@ -55,8 +55,8 @@
 #define WIDTH        40U /* the first model's MAXPHYADDR */
 #define CBIT         37U /* of the second one, if they are unlike */
 
-/* Rights of what is linear; the nested ones are enum access and the type. */
-enum { RIGHT_WRITE = 1, RIGHT_USER = 2, RIGHT_EXECUTE = 4, RIGHT_DIRTY = 8 };
+/* Rights of what is linear, and the key in long mode; the nested ones are enum access and the type. */
+enum { RIGHT_WRITE = 1, RIGHT_USER = 2, RIGHT_EXECUTE = 4, RIGHT_DIRTY = 8, RIGHT_KEY = 15U << 8 };
 #define TYPE_SHIFT 8U
 
 #define CR4_PGE   (1UL << 7)
@@ -70,8 +70,12 @@ enum caller_site {
     CALLER_FAULT,   /* after shadow_fault(), if changed */
     CALLER_LINKS,   /* after shadow_invalidate(), if changed */
     CALLER_ADDRESS, /* after shadow_invalidate(), if not */
+    CALLER_WINDOW,  /* after shadow_window_fault(), if changed */
     CALLER_SITES,
 };
+
+/* The flush without which a slot of a window shows what it did before, too. */
+static const char SLOT_SHOWS[] = "mmu/direct.c, direct_show()";
 
 struct vcpu {
     struct shadow_cpu shadow;
@@ -79,6 +83,7 @@ struct vcpu {
     struct paging_props props;
     struct table_page *root[2], *active; /* nested, by `tables` */
     uint64_t cr3, pdpte[4];              /* the hardware's */
+    bool no_wp;                          /* its CR0.WP is 0 */
     struct cache nested, linear, guest;
 };
 
@@ -108,7 +113,7 @@ struct machine {
     uint64_t seed;
     enum caller_site without_caller; /* this one does nothing */
     enum caller_site local_caller;   /* this keeps what is global */
-    unsigned long stores, flushes;
+    unsigned long stores, flushes, window_faults;
 };
 
 static struct machine m;
@@ -140,7 +145,7 @@ static bool is_narrow(void)
     return m.mode <= MODE_32BIT_PSE;
 }
 
-static bool is_long(void)
+static bool long_mode(void)
 {
     return m.mode >= MODE_4LEVEL;
 }
@@ -196,15 +201,33 @@ static void crawl_nested(struct vcpu *c)
     for (unsigned int i = 0; i < NESTED_ADDRESSES; i++)
         cache_crawl(&c->nested, &tables, c->active->page.raw, c->active->page.raw,
                     m.direct.format.levels, nested_address(i));
+    for (unsigned int i = 0; i < c->shadow.private.slots; i++)
+        cache_crawl(&c->nested, &tables, c->active->page.raw, c->active->page.raw,
+                    m.direct.format.levels,
+                    shadow_window(&m.shadow, &c->shadow).raw + i * PAGE_SIZE);
+}
+
+static bool in_window(const struct vcpu *c, uint64_t address)
+{
+    return address - shadow_window(&m.shadow, &c->shadow).raw < SHADOW_WINDOW;
 }
 
 /* --- and of the shadow tables --- */
+
+/* What an entry leaves of rights, but of D; a link has all keys. */
+static unsigned int entry_rights(uint64_t entry, bool leaf)
+{
+    unsigned int key = leaf && long_mode() ? (entry >> 59 & 15U) << 8 : RIGHT_KEY;
+
+    return (entry & W ? RIGHT_WRITE : 0U) | (entry & U ? RIGHT_USER : 0U) |
+           (entry & NX ? 0U : RIGHT_EXECUTE) | key;
+}
 
 static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t address,
                         struct step *step)
 {
     uint64_t page = (table - TABLES) / PAGE_SIZE;
-    bool pdpte = level == 3 && !is_long();
+    bool pdpte = level == 3 && !long_mode();
     uint64_t entry;
 
     if (page >= m.shadow_pages) {
@@ -218,8 +241,7 @@ static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t 
         .leaf = level == 1 || (!pdpte && (entry & PS)), .size = level_size(level), .rights = ~0U};
     step->to = entry & ENTRY_ADDRESS & ~(step->leaf ? level_size(level) - 1U : 0UL);
     if (!pdpte)
-        step->rights = (entry & W ? RIGHT_WRITE : 0U) | (entry & U ? RIGHT_USER : 0U) |
-                       (entry & NX ? 0U : RIGHT_EXECUTE) | RIGHT_DIRTY;
+        step->rights = entry_rights(entry, step->leaf) | RIGHT_DIRTY;
     step->global = step->leaf && is_global(ctx, entry);
     return true;
 }
@@ -227,14 +249,14 @@ static bool shadow_step(void *ctx, uint64_t table, unsigned int level, uint64_t 
 /* Linear addresses that matter, by the mode: two entries of tables at each level. */
 static uint64_t linear_address(unsigned int i)
 {
-    uint64_t second = m.second, huge = is_long() ? second : 1U;
+    uint64_t second = m.second, huge = long_mode() ? second : 1U;
     uint64_t low = (i & 1U) * second << 12;
 
     if (is_narrow()) /* both halves of a page of 4 MiB; another quarter */
         return low | (i >> 1 & 1U) << 21 | (i >> 2 & 1U) * second << 22 |
                (uint64_t)(i >> 3 & 1U) << 30;
     low |= (i >> 1 & 1U) * second << 21 | (i >> 2 & 1U) * huge << 30;
-    return is_long() ? low | (i >> 3 & 1U) * second << 39 | (i >> 4 & 1U) * second << 48 : low;
+    return long_mode() ? low | (i >> 3 & 1U) * second << 39 | (i >> 4 & 1U) * second << 48 : low;
 }
 
 static unsigned int linear_addresses(void)
@@ -255,7 +277,7 @@ static void crawl_linear(struct vcpu *c)
     for (unsigned int i = 0; i < linear_addresses(); i++) {
         const uint64_t address = linear_address(i);
         uint64_t table = c->cr3;
-        unsigned int level = is_long() ? paging_levels(m.mode) : 3;
+        unsigned int level = long_mode() ? paging_levels(m.mode) : 3;
 
         if (m.intel && level == 3) { /* registers that the entry has loaded */
             uint64_t pdpte = c->pdpte[address >> 30 & 3U];
@@ -298,7 +320,7 @@ static bool is_reserved(const struct vcpu *c, uint64_t entry, unsigned int level
         return true;
     if (level >= 4)
         return large || (c->props.vendor == PAGING_AMD && (entry & G));
-    return level == 3 && (is_long() ? large && !c->props.gbpages : (entry & 0x1e6U) != 0);
+    return level == 3 && (long_mode() ? large && !c->props.gbpages : (entry & 0x1e6U) != 0);
 }
 
 static bool guest_step(void *ctx, uint64_t table, unsigned int level, uint64_t address,
@@ -320,9 +342,8 @@ static bool guest_step(void *ctx, uint64_t table, unsigned int level, uint64_t a
     if (step->leaf)
         step->to &= ~(size - 1U);
     if (!pdpte)
-        step->rights = (entry & W ? RIGHT_WRITE : 0U) | (entry & U ? RIGHT_USER : 0U) |
-                       (entry & NX ? 0U : RIGHT_EXECUTE) |
-                       (step->leaf && !(entry & D) ? 0U : RIGHT_DIRTY);
+        step->rights =
+            entry_rights(entry, step->leaf) | (step->leaf && !(entry & D) ? 0U : RIGHT_DIRTY);
     return true;
 }
 
@@ -449,7 +470,8 @@ static void machine_free(void *ctx, hpa_t page)
 /* A flush is not done at once: until then CPUs use what they hold, and at once they fill again. */
 static void machine_flush(void *ctx)
 {
-    const bool flushes = call_flushes(__builtin_return_address(0));
+    const void *from = __builtin_return_address(0);
+    const bool flushes = sites.showing ? place_flushes(SLOT_SHOWS) : call_flushes(from);
 
     (void)ctx;
     others_go_on();
@@ -461,80 +483,6 @@ static void machine_flush(void *ctx)
         cache_drop(&m.cpu[i].linear);
     }
     others_go_on();
-}
-
-/* --- what must be so after each operation --- */
-
-static void check_nested(const struct vcpu *c, const struct held *h)
-{
-    uint64_t root = m.intel ? h->tag : c->active->page.raw;
-    struct guest_range range = guest_map_find(&m.map, gpa(h->first));
-    unsigned int access = range.kind == GUEST_PASS ? ACCESS_RWX : ACCESS_READ | ACCESS_EXECUTE;
-    uint64_t to = range.base.raw + (h->first - range.start);
-
-    if (h->first - TABLES < m.shadow_pages * PAGE_SIZE) {
-        if (root != c->root[1]->page.raw || h->to != h->first)
-            stale("a shadow page is mapped where it is not to be");
-        return;
-    }
-    if (shadow_is_tracked(&m.shadow, gfn(h->first >> PAGE_SHIFT), 1))
-        access &= ~(unsigned int)ACCESS_WRITE;
-    if (range.kind == GUEST_ABSENT)
-        stale("what is absent is held");
-    else if (h->to != to)
-        stale("a nested page is held that has moved");
-    else if (h->rights & ACCESS_RWX & ~access)
-        stale("nested rights are held that were lost");
-    else if (m.direct.format.id == FORMAT_EPT &&
-             h->rights >> TYPE_SHIFT != (unsigned int)mtrr_type(&m.mtrr, hpa(to)))
-        stale("a type is held that has changed");
-}
-
-/* The kinds of access that a translation permits, and that leave no trace in the tables. */
-static unsigned int kinds(const struct vcpu *c, unsigned int rights, bool wp)
-{
-    bool u = rights & RIGHT_USER, x = rights & RIGHT_EXECUTE, d = rights & RIGHT_DIRTY;
-    bool w = rights & RIGHT_WRITE, smep = c->shadow.state.cr4 & CR4_SMEP;
-
-    return 1U | (u ? 2U : 0) | ((w || !wp) && d ? 4U : 0) | (u && w && d ? 8U : 0) |
-           (x && !(u && smep) ? 16U : 0) | (u && x ? 32U : 0);
-}
-
-static void check_linear(const struct vcpu *c, const struct held *h)
-{
-    unsigned int allowed = 0;
-    uint64_t slot = leaf_slot(h->first);
-
-    if (m.intel && h->tag != c->active->page.raw)
-        return; /* of use only when paging is on again, which flushes */
-    if (!paging_on(c) && h->to == h->first)
-        return;
-    for (; paging_on(c) && c->guest.slot[slot] != 0; slot = (slot + 1) % CACHE_LEAVES) {
-        const struct held *g = &c->guest.leaf[c->guest.slot[slot] - 1U];
-
-        if (g->valid && g->first == h->first && g->to == h->to && (g->global || g->tag == pcid(c)))
-            allowed |= kinds(c, g->rights, c->shadow.state.cr0 & CR0_WP);
-    }
-    if (allowed == 0)
-        stale("a translation is held that the modelled CPU would not have");
-    else if (kinds(c, h->rights, true) & ~allowed)
-        stale("a translation is held with rights that the modelled CPU would not have");
-}
-
-static void check_all(void)
-{
-    m.in_latch = NULL;
-    crawl_others();
-    for (unsigned int i = 0; i < m.cpus && !m.stale; i++) {
-        const struct vcpu *c = &m.cpu[i];
-
-        for (unsigned int k = 0; k < c->nested.leaves; k++)
-            if (c->nested.leaf[k].valid)
-                check_nested(c, &c->nested.leaf[k]);
-        for (unsigned int k = 0; k < c->linear.leaves; k++)
-            if (c->linear.leaf[k].valid)
-                check_linear(c, &c->linear.leaf[k]);
-    }
 }
 
 #endif

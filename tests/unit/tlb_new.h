@@ -75,7 +75,7 @@ static void machine_new(uint64_t seed)
     m.mode = modes[seed / 2 % COUNT(modes)];
     m.second = seed / 20 & 1U ? 1 : 100;
     m.unlike = seed / 20 >= 2;
-    m.pcids = is_long() && (seed / 20 & 1U);
+    m.pcids = long_mode() && (seed / 20 & 1U);
     m.third_off = seed / 10 & 1U;
     m.cpus = seed / 20 % 4 == 3 ? 3 : 2;
     m.shadow_pages = (m.cpus + 1U) * SHADOW_PAGES_PER_CPU;
@@ -87,7 +87,7 @@ static void machine_new(uint64_t seed)
     m.map = (struct guest_map){.count = 0};
     m.mtrr = (struct mtrr_state){.def_type = MTRR_DEF_ENABLE | CACHE_WB};
     set_range(0, GUEST_SIZE, GUEST_PASS);
-    set_range(TABLES, TABLES + m.shadow_pages * PAGE_SIZE, GUEST_ABSENT);
+    set_range(TABLES, TABLES + m.shadow_pages * PAGE_SIZE + CPUS * SHADOW_WINDOW, GUEST_ABSENT);
     direct_init(&m.direct, &m.env, &m.cache, &format, &m.map, &m.mtrr);
     shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), m.shadow_pages, CPUS, m.pages,
                 true);

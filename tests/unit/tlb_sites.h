@@ -24,6 +24,8 @@ static struct {
     struct site site[SITES_MAX]; /* that have run, over all machines */
     unsigned int count;
     const void *without; /* the one that does nothing */
+    bool showing;        /* a frame in a slot of a window */
+    bool asked;          /* for a flush with the next entry */
 } sites;
 
 static inline const char *site_name(const struct site *site)
@@ -58,6 +60,14 @@ static inline bool call_flushes(const void *returns_to)
         __sanitizer_symbolize_pc((char *)returns_to - 1, "%s:%l", site->place, sizeof(site->place));
     }
     return returns_to != sites.without;
+}
+
+/* The same of a place that knows its name. */
+static inline bool place_flushes(const char *place)
+{
+    if (!is_known(place))
+        (void)snprintf(new_site(place)->place, sizeof(sites.site[0].place), "%s", place);
+    return place != sites.without;
 }
 
 static inline bool has_run(const char *name)
