@@ -10,11 +10,11 @@ struct control_registers control_registers_hardware(const struct control_registe
 {
     struct control_registers hardware = *guest;
 
+    /* PCIDE is the guest's: CR3[63] is checked before the write exits. */
     hardware.efer |= EFER_SVME;
     if (shadow) {
         hardware.cr0 |= CR0_PG | (no_wp ? 0 : CR0_WP);
-        hardware.cr4 |=
-            CR4_PAE; /* and PCIDE as the guest has it: CR3[63] is checked before exits */
+        hardware.cr4 |= CR4_PAE;
         hardware.efer |= EFER_NXE;
     }
     return hardware;

@@ -169,14 +169,14 @@ unsigned int svm_cpl(struct vcpu *v)
     return vmcb_of(v)->save.cpl;
 }
 
-/* With CR0.PG=0 the CPU does not look at CR3, and the guest's might be one that VMRUN refuses. The
- * nested root and all linear translations may change here, so the whole ASID is flushed. */
 /* With paging on it loads CR3, which is Latch's then. */
 void svm_intercept_task_switch(struct svm_vcpu *svm)
 {
     vmcb_intercept(svm->vmcb, 3, INTERCEPT_TASK_SWITCH, svm->shadow);
 }
 
+/* With CR0.PG=0 the CPU does not look at CR3, and the guest's might be one that VMRUN refuses. The
+ * nested root and all linear translations may change here, so the whole ASID is flushed. */
 void svm_load_paging(struct vcpu *v, const struct hardware_paging *paging)
 {
     struct svm_vcpu *svm = svm_of(v);
