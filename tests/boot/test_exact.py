@@ -265,7 +265,8 @@ def test_unlike_vcpus(boot, machine, paging, difference, vcpus):
     for kind in ("[EN]PT", "shadow") if paging == "shadow" else ("[EN]PT",):
         pages, shared, models = booted.tables(kind)
         assert set(models) == {0, *range(1, vcpus, 2)}, booted.tail(60)
-        assert 0 < shared and max(models.values()) <= pages, booted.tail(60)
+        assert max(models.values()) <= pages, booted.tail(60)
+        assert shared > 0 or kind == "shadow", booted.tail(60)  # a width has a say at each level
 
 
 HOSTILE_RUNS = [(machine, paging) for machine in MACHINES for paging in ("direct", "shadow")
