@@ -71,9 +71,14 @@ static uint64_t alike_from(const struct vcpu *v)
 {
     uint64_t set = 0;
     _Static_assert(CPUS_MAX <= 64, "a bit for each");
-    for (unsigned int i = 0; i < vm.vcpu_count; i++)
-        set |= alike(vm.vcpu[i], v) ? 1UL << i : 0;
-    return set >> v->index << v->index == set ? set : 0;
+    for (unsigned int i = 0; i < vm.vcpu_count; i++) {
+        if (!alike(vm.vcpu[i], v))
+            continue;
+        if (i < v->index)
+            return 0;
+        set |= 1UL << i;
+    }
+    return set;
 }
 
 static const char *why_shadow(const struct vcpu *v)
@@ -130,25 +135,26 @@ static const char *yes_no(bool yes)
 }
 
 /* With a C-bit addresses can be narrower than CPUID's number: paging works by the smaller one. */
-static void describe_width(const struct paging_props *props, char *text, size_t size)
+static void describe_reduction(const struct paging_props *props, char *text, size_t size)
 {
     const unsigned int width = paging_width(props);
-    int used = snprintf(text, size, "%u", props->maxphyaddr);
+    text[0] = '\0';
     if (width != props->maxphyaddr)
-        snprintf(text + used, size - (size_t)used, " reduced to %u", width);
+        snprintf(text, size, " reduced to %u", width);
 }
 
 static void say_model(const struct vcpu *v, const char *vcpus)
 {
     const struct paging_props *props = &v->props;
-    char width[32], cbit[32];
-    describe_width(props, width, sizeof(width));
+    char reduction[32], cbit[32];
+    describe_reduction(props, reduction, sizeof(reduction));
     describe_cbit(props, cbit, sizeof(cbit));
-    console_line("model: vcpu %s: MAXPHYADDR %s, 1 GiB pages %s, NX %s, LA57 %s, PSE36 %s, PAT %s, "
-                 "C-bit %s, rules %s",
-                 vcpus, width, yes_no(props->gbpages), yes_no(props->nx), yes_no(props->la57),
-                 yes_no(props->pse36), yes_no(props->pat), cbit,
-                 props->vendor == PAGING_AMD ? "AMD" : "Intel");
+    console_line(
+        "model: vcpu %s: MAXPHYADDR %u%s, 1 GiB pages %s, NX %s, LA57 %s, PSE36 %s, PAT %s, "
+        "C-bit %s, rules %s",
+        vcpus, props->maxphyaddr, reduction, yes_no(props->gbpages), yes_no(props->nx),
+        yes_no(props->la57), yes_no(props->pse36), yes_no(props->pat), cbit,
+        props->vendor == PAGING_AMD ? "AMD" : "Intel");
     for (size_t i = 0; i < VENDOR_DIFFERENCES && v->foreign; i++)
         console_line("model: vcpu %s: inexact: %s", vcpus, vendor_differences[i]);
 }
