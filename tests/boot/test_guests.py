@@ -10,7 +10,8 @@ from conftest import ERROR, FAILURE, MACHINES, SMALL, SUCCESS
 def flat(make, tmp_path):
     def build(value):
         file = tmp_path / f"flat{value}.bin"
-        make("nasm", "-f", "bin", f"-DVALUE={value}", SMALL / "flat.asm", "-o", file)
+        make("nasm", "-I", f"{SMALL}/", "-f", "bin", f"-DVALUE={value}", SMALL / "flat.asm",
+             "-o", file)
         return file
 
     return build
@@ -35,7 +36,7 @@ def test_flat_image(boot, flat, machine):
 def task(make, tmp_path):
     def build(*words):
         file = tmp_path / "task.bin"
-        make("nasm", "-f", "bin", *words, SMALL / "task.asm", "-o", file)
+        make("nasm", "-I", f"{SMALL}/", "-f", "bin", *words, SMALL / "task.asm", "-o", file)
         return file
 
     return build

@@ -7,22 +7,10 @@ org 0x7c00
     cli
     xor ax, ax
     mov ds, ax
+    mov ss, ax
+    mov sp, 0x7c00
     mov si, text
-.next:
-    lodsb
-    test al, al
-    jz .end
-    mov ah, al
-    mov dx, 0x3fd
-.wait:
-    in al, dx
-    test al, 0x20
-    jz .wait
-    mov dx, 0x3f8
-    mov al, ah
-    out dx, al
-    jmp .next
-.end:
+    call say_text
     mov dx, 0x3fd
 .drain:
     in al, dx
@@ -33,6 +21,8 @@ org 0x7c00
 .stop:
     hlt
     jmp .stop
+
+%include "say.inc"
 
 text: db "flat: a real-mode guest", 13, 10, 0
     times 510 - ($ - $$) db 0

@@ -38,23 +38,12 @@ protected:
 
 there:
     mov esi, text
-.next:
-    lodsb
-    test al, al
-    jz .stop
-    mov ah, al
-    mov dx, 0x3fd
-.wait:
-    in al, dx
-    test al, 0x20
-    jz .wait
-    mov dx, 0x3f8
-    mov al, ah
-    out dx, al
-    jmp .next
+    call say_text
 .stop:
     hlt
     jmp .stop
+
+%include "say.inc"
 
 text: db "task: switched", 13, 10, 0
 
