@@ -25,6 +25,11 @@ void end_mark_inexact(void)
     inexact = true;
 }
 
+bool end_is_inexact(void)
+{
+    return inexact;
+}
+
 static void power_off(void)
 {
     console_flush();

@@ -12,6 +12,7 @@ enum verdict { VERDICT_SUCCESS, VERDICT_SKIP, VERDICT_ERROR, VERDICT_FAILURE };
 void end_configure(const struct config *config, const struct acpi_info *acpi);
 /* The guest's CPUs are not wholly as their models say: the verdict line will say so. */
 void end_mark_inexact(void);
+bool end_is_inexact(void);
 /* Print the verdict line, for what is to follow it. */
 void end_say_verdict(enum verdict verdict);
 /* Give its number to the debug-exit port, where that ends the machine. */

@@ -259,4 +259,6 @@ void exact_report(void)
             report(vm.vcpu[i], vcpus);
         }
     }
+    if (exact_everywhere() && end_is_inexact())
+        console_line("model: inexact: in another generation, as was said when it began");
 }

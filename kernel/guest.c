@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/guest.h"
 #include "kernel/console.h"
+#include "kernel/end.h"
 #include "kernel/exact.h"
 #include "kernel/load.h"
 #include "kernel/memory.h"
@@ -110,16 +111,18 @@ static void fill_state(const struct guest_entry *entry, struct vcpu *v, struct v
     state->gdtr.limit = entry->gdt_limit;
 }
 
-/* A guest that gives the verdict without Latch is told what to add to it. */
+/* A guest that gives the verdict without Latch is told what to add to it, if it takes words at all. */
 static void say_inexact(struct guest_image *kernel)
 {
     static char line[COMMAND_LINE_MAX];
-    if (exact_everywhere() || kernel->data == NULL)
+    if ((exact_everywhere() && !end_is_inexact()) || kernel->data == NULL ||
+        kernel->args[0] == '\0')
         return;
-    const size_t length = strlen(kernel->args);
-    if (length + sizeof(" " INEXACT_WORD) > sizeof(line))
+    if (strlen(kernel->args) + sizeof(" " INEXACT_WORD) > sizeof(line)) {
+        console_line("guest: no room for " INEXACT_WORD " behind its command line");
         return;
-    snprintf(line, sizeof(line), "%s%s" INEXACT_WORD, kernel->args, length != 0 ? " " : "");
+    }
+    snprintf(line, sizeof(line), "%s " INEXACT_WORD, kernel->args);
     kernel->args = line;
 }
 

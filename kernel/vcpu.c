@@ -85,7 +85,8 @@ void vcpu_paging_state(const struct vcpu *v, const struct vcpu_state *state,
         .ac = state->rflags & RFLAGS_AC,
         .props = &v->props,
     };
-    if (v->paging != PAGED_DIRECT && v->props.vendor == PAGING_INTEL &&
+    if ((v->paging == PAGED_NARROW || /* that CPU holds them, whosever rules the model has */
+         (v->paging == PAGED_SHADOW && v->props.vendor == PAGING_INTEL)) &&
         paging_mode(paging) == MODE_PAE) {
         memcpy(paging->pdpte, v->pdpte, sizeof(paging->pdpte));
         paging->pdpte_held = true;

@@ -90,6 +90,8 @@ void svm_unenforced(const struct vcpu *v, struct unenforced *found)
     found->late = 0;
     for (size_t i = 0; i < HIDEABLE; i++)
         found->late |= hideable[i].late ? 1U << hideable[i].group : 0;
+    if (found->late & INSTRUCTION(MONITOR))
+        found->late |= INSTRUCTION(MWAITX);
     found->late &= hidden_instructions(v) & ~found->instructions;
 }
 

@@ -38,7 +38,7 @@ int vmx_load_pdptes(struct vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, ui
         return paging_load_pdptes(v, cr3, efer & EFER_NXE, pdpte);
     gpa_t table = gpa(cr3 & CR3_PAE_TABLE);
     if (vm_read(v->vm, table, pdpte, sizeof(pdpte)) != sizeof(pdpte))
-        return -EINVAL;
+        return -EINVAL; /* as if nothing were there, which reads as ones */
     uint64_t reserved = reserved_mask(MODE_PAE, 3, false, &v->props, efer & EFER_NXE);
     for (unsigned int i = 0; i < PDPTES; i++) {
         if ((pdpte[i] & PDPTE_PRESENT) && (pdpte[i] & reserved))

@@ -65,12 +65,13 @@ static inline uint64_t paging_hardware_efer(enum vcpu_paging paging, uint64_t ef
     return efer | (paging == PAGED_SHADOW ? EFER_NXE : 0);
 }
 
-/* Primary controls. INVPCID, where the model has it, exits by INVLPG exiting: SDM vol. 3 §26.1.3. */
-static inline uint32_t paging_controls(enum vcpu_paging paging)
+/* Primary controls. INVPCID, where the model has it, exits by INVLPG exiting: SDM vol. 3 §26.1.3.
+ * `checks_cr3`: bits of CR3 are to be refused that a direct vCPU's CPU would take. */
+static inline uint32_t paging_controls(enum vcpu_paging paging, bool checks_cr3)
 {
     switch (paging) {
     case PAGED_DIRECT:
-        return 0;
+        return checks_cr3 ? PROC_CR3_LOAD_EXITING : 0;
     case PAGED_NARROW:
         return PROC_CR3_LOAD_EXITING;
     case PAGED_SHADOW:

@@ -194,7 +194,7 @@ static uint32_t may_be_1(enum control_word word)
 /* vmx_probe() has to reach each address that the guest's tables can hold. */
 static bool can_be_narrow(uint64_t cap)
 {
-    const uint32_t controls = paging_controls(PAGED_NARROW) | PROC_MONITOR_TRAP;
+    const uint32_t controls = paging_controls(PAGED_NARROW, false) | PROC_MONITOR_TRAP;
     uint32_t a, b, c, d;
     cpuid_raw(0x80000008U, 0, &a, &b, &c, &d);
     return !(controls & ~may_be_1(WORD_PROC)) && ((a & 0xffU) <= 48 || (cap & EPT_CAP_5_LEVELS));

@@ -52,8 +52,8 @@ static int set_controls(const struct vcpu *v)
         {.field = VMCS_PIN_CONTROLS, .word = WORD_PIN},
         {.field = VMCS_PROC_CONTROLS,
          .word = WORD_PROC,
-         .wanted = control_instructions(v->rules.instructions, proc1) | paging_controls(v->paging) |
-                   (v->choice.checks_cr3 ? PROC_CR3_LOAD_EXITING : 0) |
+         .wanted = control_instructions(v->rules.instructions, proc1) |
+                   paging_controls(v->paging, v->choice.checks_cr3) |
                    (v->cpu->tsc_offset != 0 ? PROC_TSC_OFFSETTING : 0)},
         {.field = VMCS_PROC_CONTROLS2,
          .word = WORD_PROC2,

@@ -32,6 +32,15 @@ def test_flat_image(boot, flat, machine):
     booted.expect("flat: a real-mode guest")
 
 
+def test_flat_image_of_an_inexact_run(boot, flat):
+    """It takes no command line, and is given none."""
+    booted = boot("--machine", "qemu-amd", "--guest", flat(0), "--paging", "direct", "--model",
+                  "host,gbpages=off")
+    assert booted.finish() == SUCCESS, booted.tail()
+    assert booted.lines("paging: .* inexact, not enforced"), booted.tail(40)
+    assert booted.lines("flat: a real-mode guest"), booted.tail()
+
+
 @pytest.fixture
 def task(make, tmp_path):
     def build(*words):

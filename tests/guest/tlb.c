@@ -2,8 +2,9 @@
 /*
  * What must be gone from the TLB is gone: after INVLPG, each type of INVPCID, MOV to CR3 with and
  * without bit 63, and CR4.PGE and PCIDE turned off and on (SDM vol. 3 §4.10.4.1); on AMD's CPUs after
- * a write of an MTRR (APM vol. 2 §5.5.3). A translation is used by a vCPU, vCPU 0 changes an entry, the first one flushes and must then use the new entry;
- * what was not flushed may be the old or the new one, and nothing else.
+ * a write of an MTRR (APM vol. 2 §5.5.3). A translation is used by a vCPU, vCPU 0 changes an entry,
+ * the first one flushes and must then use the new entry; what was not flushed may be the old or the
+ * new one, and nothing else.
  */
 #include "tests/guest/paging/paging.h"
 
@@ -132,7 +133,7 @@ static const struct flush {
     const char *name;
     void (*make)(void);
     enum drops drops;
-    bool pcid, invpcid, amd; /* needs it; INVPCID those PCIDs, too */
+    bool pcid, invpcid, amd; /* what it needs; with invpcid PCIDs too */
 } flushes[] = {
     {"invlpg", by_invlpg, DROPS_ALL, .pcid = false},
     {"cr3", by_cr3, DROPS_ALL_BUT_GLOBAL, .pcid = false},

@@ -257,7 +257,6 @@ static void life_of(const struct host *host)
     memset(shown, 0, sizeof(shown)); /* any page might have been one of these */
     set(3 * GIB, 3 * MIB, 0, GUEST_ABSENT);
     check_all(FILLED);
-    memset(shown, 0, sizeof(shown));
     direct_rebuild(&direct);
     check_all(0);
     direct_destroy(&direct);

@@ -28,11 +28,12 @@ static void loads_of_pdptes_exit(void)
     for (unsigned int i = 1; i < WAYS; i++) {
         CHECK_EQ(paging_owned_cr0(all[i]) & cr0, cr0);
         CHECK_EQ(paging_owned_cr4(all[i]) & cr4, cr4);
-        CHECK(paging_controls(all[i]) & PROC_CR3_LOAD_EXITING);
+        CHECK(paging_controls(all[i], false) & PROC_CR3_LOAD_EXITING);
     }
     CHECK_EQ(paging_owned_cr0(PAGED_DIRECT), 0);
     CHECK_EQ(paging_owned_cr4(PAGED_DIRECT), 0);
-    CHECK_EQ(paging_controls(PAGED_DIRECT), 0);
+    CHECK_EQ(paging_controls(PAGED_DIRECT, false), 0);
+    CHECK_EQ(paging_controls(PAGED_DIRECT, true), PROC_CR3_LOAD_EXITING);
 }
 
 /* All that a shadow page's role depends on, and what the guest must not see of Latch's CR3. */
@@ -42,7 +43,7 @@ static void shadow_sees_each_change(void)
                          CR4_PKE | CPU_CR4_PKS;
     CHECK_EQ(paging_owned_cr0(PAGED_SHADOW) & (CR0_PG | CR0_WP), CR0_PG | CR0_WP);
     CHECK_EQ(paging_owned_cr4(PAGED_SHADOW) & cr4, cr4);
-    CHECK_EQ(paging_controls(PAGED_SHADOW),
+    CHECK_EQ(paging_controls(PAGED_SHADOW, false),
              PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING | PROC_INVLPG_EXITING);
 }
 

@@ -88,7 +88,7 @@ static inline unsigned int lines_that_say(const char *path, const char *what)
 
     while (f && fgets(line, sizeof(line), f)) {
         number++;
-        if (!strstr(line, what) || strstr(line, " *"))
+        if (!strstr(line, what) || strncmp(line + strspn(line, " /"), "*", 1) == 0)
             continue;
         (void)snprintf(name, sizeof(name), "%s:%u", path, number);
         count += has_run(name) ? 1U : 1U + SITES_MAX;

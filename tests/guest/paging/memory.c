@@ -7,8 +7,6 @@
 #include <string.h>
 
 #define IDENTITY_END (1UL << 32)
-/* The reach of four levels of nested tables; TCG takes what is beyond for the same 48 bits. */
-#define NESTED_END (1UL << 48)
 /* What four levels of nested tables translate: TCG takes what is beyond for the same 48 bits. */
 #define NESTED_END  (1UL << 48)
 #define RETURN_CODE 0x80cdU /* INT 80H */
