@@ -7,36 +7,27 @@
 #include "mmu/walk.h"
 #include <errno.h>
 
-/* The tables of a walk, as Latch reads them: devices it does not read. */
-struct tables {
-    struct vm *vm;
-    bool all_in_ram;
-};
+typedef int read_entry_fn(void *ctx, gpa_t address, unsigned int size, uint64_t *value);
 
-static int read_entry(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
+/* What a device's memory says Latch does not know: there the walk ends. */
+static int read_ram(void *ctx, gpa_t address, unsigned int size, uint64_t *value)
 {
-    struct tables *tables = ctx;
-    if (!vm_read_entry(tables->vm, address, size, value))
-        tables->all_in_ram = false;
-    return 0;
+    return vm_read_entry(ctx, address, size, value) ? 0 : -ENXIO;
 }
 
 /* A walk by these properties, the model's or the CPU's, that leaves the guest's A and D bits to the
  * hardware. */
-static int walk(struct vcpu *v, const struct paging_props *props, gla_t address,
-                unsigned int access, struct walk_result *result, bool *all_in_ram)
+static int walk(struct vcpu *v, const struct paging_props *props, read_entry_fn *read,
+                gla_t address, unsigned int access, struct walk_result *result)
 {
-    struct tables tables = {.vm = v->vm, .all_in_ram = true};
-    const struct walk_env env = {.ctx = &tables, .read = read_entry};
+    const struct walk_env env = {.ctx = v->vm, .read = read};
     struct vcpu_state registers;
     struct paging_state state;
     backend_get_state(v, &registers);
     vcpu_paging_state(v, &registers, &state);
     paging_read_keys(v, &state);
     state.props = props;
-    int error = guest_walk(&env, &state, address, access, result);
-    *all_in_ram = tables.all_in_ram;
-    return error;
+    return guest_walk(&env, &state, address, access, result);
 }
 
 /* The tables moved, and the CPU may hold what they were. */
@@ -52,10 +43,9 @@ static enum exit_action probed_page_fault(struct vcpu *v, struct exit *exit, uns
 {
     const gla_t address = exit->page_fault.address;
     struct walk_result result;
-    bool all_in_ram;
-    int error = walk(v, &v->props, address, access, &result, &all_in_ram);
+    int error = walk(v, &v->props, vm_walk_read, address, access, &result);
     if (error == 0)
-        error = walk(v, &v->host, address, access, &result, &all_in_ram);
+        error = walk(v, &v->host, vm_walk_read, address, access, &result);
     return error == -EFAULT ? paging_raise(exit, address, result.error_code) : retry_flushed(v);
 }
 
@@ -66,16 +56,15 @@ enum exit_action narrow_page_fault(struct vcpu *v, struct exit *exit)
     const gla_t address = exit->page_fault.address;
     const uint32_t error_code = exit->page_fault.error_code;
     struct walk_result result;
-    bool all_in_ram;
     unsigned int access = paging_access(v, error_code);
     if (!(access & (ACCESS_USER | ACCESS_EXECUTE)))
         access |= WALK_IMPLICIT; /* which of the two it was shows nowhere else */
     if (exit->page_fault.probed)
         return probed_page_fault(v, exit, access);
-    int error = walk(v, &v->props, address, access, &result, &all_in_ram);
-    if (all_in_ram && error == 0)
+    int error = walk(v, &v->props, read_ram, address, access, &result);
+    if (error == 0)
         return retry_flushed(v);
-    if (all_in_ram && error == -EFAULT && (result.error_code & PF_RESERVED))
+    if (error == -EFAULT && (result.error_code & PF_RESERVED))
         return paging_raise(exit, address, result.error_code);
     return paging_raise(exit, address, error_code);
 }
@@ -102,13 +91,12 @@ static unsigned int access_beyond(struct vcpu *v, const struct exit *exit)
 {
     unsigned int access = ACCESS_READ;
     struct walk_result result;
-    bool all_in_ram;
     if (exit->memory.fetch)
         access = ACCESS_EXECUTE;
     else if (exit->memory.write)
         access = ACCESS_WRITE;
     if (backend_cpl(v) != 3 || exit->memory.delivering ||
-        walk(v, &v->host, exit->memory.linear, access | ACCESS_USER, &result, &all_in_ram) != 0 ||
+        walk(v, &v->host, vm_walk_read, exit->memory.linear, access | ACCESS_USER, &result) != 0 ||
         (!exit->memory.fetch && is_descriptor(v, exit->memory.linear)))
         return access;
     return access | ACCESS_USER;
@@ -118,7 +106,6 @@ bool narrow_beyond_limit(struct vcpu *v, struct exit *exit, enum exit_action *ac
 {
     const gla_t address = exit->memory.linear;
     struct walk_result result;
-    bool all_in_ram;
     *action = EXIT_RETRY;
     if (exit->memory.walk) {
         vm_lock(v);
@@ -127,11 +114,11 @@ bool narrow_beyond_limit(struct vcpu *v, struct exit *exit, enum exit_action *ac
         return true;
     }
     const unsigned int access = access_beyond(v, exit);
-    if (walk(v, &v->props, address, access, &result, &all_in_ram) == -EFAULT) {
+    if (walk(v, &v->props, vm_walk_read, address, access, &result) == -EFAULT) {
         *action = paging_raise(exit, address, result.error_code);
         return true;
     }
-    if (walk(v, &v->host, address, access, &result, &all_in_ram) == 0 &&
+    if (walk(v, &v->host, vm_walk_read, address, access, &result) == 0 &&
         gfn_of(result.address).raw == gfn_of(exit->memory.gpa).raw)
         return false;
     *action = retry_flushed(v);

@@ -5,9 +5,9 @@
  * is decided by memory must come out as the reference walker says; the rest must be something that
  * a CPU may do, and Latch must survive it.
  *
- * Words: rounds=N (tables in all); crash=ADDRESS (load CR3 with it, at last); walks=latch (Latch reads the
- * tables, and in its own memory nothing; otherwise the CPU does, and gets a #GP there); vendor=,
- * pdptes= (model.c); tcg-faults, bochs-faults, narrow-faults (known.c).
+ * Words: rounds=N (tables in all); crash=ADDRESS (load CR3 with it, at last); walks=latch (Latch
+ * reads the tables, and in its own memory nothing; otherwise the CPU does, and gets a #GP there);
+ * vendor=, pdptes= (model.c); tcg-faults, bochs-faults, narrow-faults (known.c).
  */
 #include "tests/guest/paging/trial.h"
 
@@ -70,8 +70,8 @@ static uint64_t kernel_pml4[512] __attribute__((aligned(4096)));
 static volatile bool stop_changing;
 static const struct mode *volatile changed_mode;
 static bool latch_walks;
-static uint64_t
-    video; /* where it holds entries; TCG's walk never ends where it cannot set an A bit */
+/* Where it holds entries; but TCG's walk never ends where it cannot set an A bit. */
+static uint64_t video;
 static unsigned long unstable, impossible, refused, tables;
 
 static uint64_t next_random(uint64_t *from)
