@@ -75,8 +75,6 @@ static void add_registers(struct text *t, union page_role role)
     if (role.mode < sizeof(modes) / sizeof(modes[0]) && modes[role.mode] != NULL)
         add(t, " of %s", modes[role.mode]);
     add_if(t, role.nxe, "NXE");
-    add_if(t, role.wp, "WP");
-    add_if(t, role.smep_no_wp, "SMEP-without-WP");
 }
 
 static void add_model(struct text *t, union page_role role)

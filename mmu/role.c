@@ -7,7 +7,6 @@ union page_role role_from_state(const struct paging_state *state,
 {
     const struct paging_props *props = state->props;
     enum paging_mode mode = paging_mode(state);
-    bool wp = state->cr0 & CR0_WP;
     union page_role role = {.level = level,
                             .format = context->format,
                             .direct = context->direct || mode == MODE_OFF,
@@ -22,8 +21,6 @@ union page_role role_from_state(const struct paging_state *state,
         return role;
     role.mode = mode;
     role.nxe = (state->efer & EFER_NXE) != 0;
-    role.wp = wp;
-    role.smep_no_wp = !wp && (state->cr4 & CR4_SMEP);
     role.gbpages = props->gbpages;
     role.vendor = props->vendor == PAGING_AMD ? ROLE_VENDOR_AMD : ROLE_VENDOR_INTEL;
     role.cbit = props->cbit;

@@ -38,10 +38,6 @@ union page_role {
         /* The guest's registers. */
         uint64_t mode : 3; /* enum paging_mode: also 4-byte entries, PSE, LA57 */
         uint64_t nxe : 1;  /* EFER.NXE */
-        uint64_t wp : 1;   /* CR0.WP */
-        /* CR4.SMEP with WP=0, as a user page that is made the supervisor's to write must not become
-         * executable. With SMAP or keys no page of a role is used then (shadow_private.h). */
-        uint64_t smep_no_wp : 1;
 
         /* The guest's model. */
         uint64_t maxphyaddr : 6; /* paging_width() */
@@ -55,7 +51,7 @@ union page_role {
         uint64_t leaf_cache : 3; /* PWT, PCD, PAT */
         uint64_t leaf_global : 1;
         uint64_t leaf_key : 4;
-        uint64_t spare : 14; /* 0 */
+        uint64_t spare : 16; /* 0 */
     };
 };
 

@@ -113,10 +113,7 @@ static void forget_stays(const struct shadow *s, struct shadow_cpu *cpu)
 
 static void load(struct shadow *s, struct shadow_cpu *cpu, uint64_t since)
 {
-    if (cpu->private.on) {
-        private_load(s, cpu);
-        return;
-    }
+    private_leave(s, cpu);
     shadow_reserve(s, 4);
     if (is_long(cpu->role))
         root_load_long(s, cpu);
@@ -132,8 +129,12 @@ static void load(struct shadow *s, struct shadow_cpu *cpu, uint64_t since)
 
 void shadow_load_cr3(struct shadow *s, struct shadow_cpu *cpu, bool flush)
 {
-    uint64_t since = cpu->state.cr4 & CR4_PCIDE ? begin_stay(s, cpu) : 0;
+    uint64_t since = 0;
 
+    if (cpu->private.on) /* what the guest invalidated meanwhile was not looked at */
+        forget_stays(s, cpu);
+    else if (cpu->state.cr4 & CR4_PCIDE)
+        since = begin_stay(s, cpu);
     load(s, cpu, flush ? 0 : since);
 }
 
@@ -156,11 +157,6 @@ void shadow_load(struct shadow *s, struct shadow_cpu *cpu)
     if (cpu->role.mode != old.mode || cpu->role.nxe != old.nxe)
         set_reserved(cpu, mode);
     forget_stays(s, cpu);
-    if (private_needed(&cpu->state)) {
-        private_load(s, cpu);
-        return;
-    }
-    private_leave(s, cpu);
     if (long_mode)
         cpu->root_role = role_at_level(cpu->role, cpu->role.level, gfn(0));
     load(s, cpu, 0);

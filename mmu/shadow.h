@@ -23,10 +23,8 @@
  * An entry exists only when the guest's has A set, and is writable only when it has D set: the
  * first use faults, and shadow_fault() sets them as the modelled CPU would.
  *
- * CR0.WP is 1 in hardware. With the guest's WP=0 a supervisor's write to a user page that needs it
- * makes the entry a supervisor's ("opened"), until a user's access or the guest's flush turns it back.
- * As the hardware could then not check SMAP or the page's key, with those in use and the guest's WP=0
- * the vCPU runs on tables of its own, and the hardware's WP is 0: shadow_private.h.
+ * CR0.WP is 1 in hardware. A supervisor's write that only the guest's WP=0 allows puts the vCPU on
+ * tables of its own, with WP=0 in hardware too, until the guest's next flush: shadow_private.h.
  *
  * Whatever writes guest memory besides the guest's own stores calls shadow_write() first. Devices do
  * not: what DMA writes into a tracked table is not noticed, and the shadow stays as it was until a

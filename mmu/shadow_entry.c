@@ -85,19 +85,8 @@ static uint64_t half_address(union page_role role, uint64_t page, unsigned int i
     return page | (index & 1U) * LARGE_PAGE_SIZE;
 }
 
-/* What WP=0 adds without SMAP and keys: the supervisor may write to its own pages, and to an opened
- * one. */
-static uint64_t without_wp(union page_role role, uint64_t bits, uint64_t entry, bool open)
-{
-    if (!(entry & SHADOW_DIRTY) || ((bits & SHADOW_USER) && !open))
-        return bits;
-    if ((bits & SHADOW_USER) && role.smep_no_wp)
-        bits |= SHADOW_NX;
-    return (bits & ~SHADOW_USER) | SHADOW_WRITE | SHADOW_DIRTY;
-}
-
 static struct shadow_entry derive_leaf(union page_role role, const struct shadow_rules *rules,
-                                       unsigned int index, uint64_t entry, bool open)
+                                       unsigned int index, uint64_t entry)
 {
     uint64_t page = entry & rules->page;
     uint64_t bits = (entry & rules->kept) | rules->set;
@@ -106,8 +95,6 @@ static struct shadow_entry derive_leaf(union page_role role, const struct shadow
         page = half_address(role, page, index, entry);
     if (!(entry & SHADOW_DIRTY))
         bits &= ~SHADOW_WRITE;
-    if (!role.wp)
-        bits = without_wp(role, bits, entry, open);
     return (struct shadow_entry){
         .kind = SHADOW_LEAF, .bits = page | bits, .frame = gfn(page >> PAGE_SHIFT)};
 }
@@ -126,14 +113,14 @@ static struct shadow_entry derive_table(union page_role role, const struct shado
 }
 
 struct shadow_entry shadow_derive(union page_role role, const struct shadow_rules *rules,
-                                  unsigned int index, uint64_t entry, bool open)
+                                  unsigned int index, uint64_t entry)
 {
     bool leaf = entry & rules->leaf;
 
     if (!(entry & SHADOW_PRESENT) || !(entry & SHADOW_ACCESSED) || (entry & rules->reserved[leaf]))
         return (struct shadow_entry){.kind = SHADOW_NONE};
     if (leaf)
-        return derive_leaf(role, rules, index, entry, open);
+        return derive_leaf(role, rules, index, entry);
     return derive_table(role, rules, index, entry);
 }
 

@@ -54,14 +54,11 @@ static inline gpa_t shadow_guest_place(const struct shadow_rules *rules, gfn_t f
                (uint64_t)(index >> rules->halves) * rules->size);
 }
 
-/*
- * The shadow of one guest entry at `index` of a page of this canonical role, not direct. With `open`
- * and WP=0 a user page that has D is the supervisor's alone, and writable.
- */
+/* The shadow of one guest entry at `index` of a page of this canonical role, not direct. */
 struct shadow_entry shadow_derive(union page_role role, const struct shadow_rules *rules,
-                                  unsigned int index, uint64_t entry, bool open);
+                                  unsigned int index, uint64_t entry);
 
-/* Whether an entry of a page with WP=1 at level 1 is just what shadow_derive() makes of the guest's.
+/* Whether an entry of a page at level 1 is just what shadow_derive() makes of the guest's.
  * False where that is open: of one of 4 bytes, say. */
 static inline bool shadow_follows(const struct shadow_rules *rules, uint64_t guest, uint64_t entry)
 {

@@ -10,19 +10,6 @@
 #define NEAR     8U
 #define NEAR_NEW 64U
 
-/* The leaf for an access that the guest's tables allow; opened if only WP=0 allows it. */
-static struct shadow_entry leaf_for_access(struct shadow *s, const struct shadow_page *page,
-                                           unsigned int index, uint64_t guest, unsigned int access)
-{
-    struct shadow_entry leaf = shadow_wanted(s, page, index, guest, false);
-
-    if (page->role.wp || page->role.direct || leaf.kind == SHADOW_NONE ||
-        !(access & ACCESS_WRITE) || (access & ACCESS_USER) || !(leaf.bits & SHADOW_USER) ||
-        (leaf.bits & SHADOW_WRITE))
-        return leaf;
-    return shadow_wanted(s, page, index, guest, true);
-}
-
 /* Fill what the guest has used before and is likely to use again. */
 static void prefetch(struct shadow *s, struct shadow_page *page, unsigned int index,
                      unsigned int count)
@@ -38,7 +25,7 @@ static void prefetch(struct shadow *s, struct shadow_page *page, unsigned int in
 
         if ((guest & used) != used || table[i] != 0)
             continue;
-        wanted = shadow_wanted(s, page, i, guest, false);
+        wanted = shadow_wanted(s, page, i, guest);
         if (wanted.kind == SHADOW_LEAF)
             entry_add(s, page, table, i, wanted.bits);
     }
@@ -71,7 +58,7 @@ static struct shadow_page *put_entry(struct shadow *s, struct shadow_page *page,
 
 /* From the root down, each entry from one read of the guest's. What that read says is right in any
  * case, whether or not it leads where the walk before has been. */
-static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access)
+static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
 {
     struct shadow_page *page = cpu->root;
     bool made = false;
@@ -89,7 +76,7 @@ static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsign
         struct shadow_page *at = page;
         unsigned int index = shadow_index(at, address);
         uint64_t guest = at->role.direct ? 0 : shadow_guest_entry(s, at, index);
-        struct shadow_entry wanted = leaf_for_access(s, at, index, guest, access);
+        struct shadow_entry wanted = shadow_wanted(s, at, index, guest);
         bool made_here = made;
 
         page = put_entry(s, at, index, &wanted, &made);
@@ -146,13 +133,15 @@ enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t
         return SHADOW_RETRY;
     if (is_absent(s, result->address))
         return SHADOW_ABSENT;
+    if (result->without_wp && !cpu->private.on)
+        private_enter(s, cpu);
     shadow_reserve(s, FILL_PAGES);
     s->fills++;
     if (cpu->private.on) {
         private_fill(s, cpu, address, access, result);
         return SHADOW_RETRY;
     }
-    fill(s, cpu, address, access);
+    fill(s, cpu, address);
     shadow_track_candidates(s);
     shadow_reap(s);
     return SHADOW_RETRY;

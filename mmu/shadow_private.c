@@ -5,20 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-static bool is_long(const struct paging_state *state)
-{
-    enum paging_mode mode = paging_mode(state);
-
-    return mode == MODE_4LEVEL || mode == MODE_5LEVEL;
-}
-
-bool private_needed(const struct paging_state *state)
-{
-    uint64_t guards = CR4_SMAP | (is_long(state) ? CR4_PKE | CR4_PKS : 0);
-
-    return (state->cr0 & CR0_PG) && !(state->cr0 & CR0_WP) && (state->cr4 & guards);
-}
-
 void private_clear(struct shadow *s, struct shadow_cpu *cpu)
 {
     memset(shadow_table(s, cpu->pae_root), 0, PAGE_SIZE);
@@ -27,13 +13,11 @@ void private_clear(struct shadow *s, struct shadow_cpu *cpu)
     cpu->changed = true;
 }
 
-void private_load(struct shadow *s, struct shadow_cpu *cpu)
+void private_enter(struct shadow *s, struct shadow_cpu *cpu)
 {
-    if (!cpu->private.on) {
-        root_leave(s, cpu);
-        cpu->root = cpu->pae_root;
-        cpu->private.on = true;
-    }
+    root_leave(s, cpu);
+    cpu->root = cpu->pae_root;
+    cpu->private.on = true;
     private_clear(s, cpu);
     cpu->cr3 = shadow_address(s, cpu->root);
 }
@@ -148,7 +132,7 @@ void private_fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsig
                   const struct walk_result *result)
 {
     bool dirty = (result->entry & SHADOW_DIRTY) || (access & ACCESS_WRITE);
-    uint64_t bits = leaf_bits(result, dirty, is_long(&cpu->state));
+    uint64_t bits = leaf_bits(result, dirty, cpu->role.level > 3);
     gpa_t page = gpa(result->address.raw & ~(PAGE_SIZE - 1UL));
     uint64_t *table = shadow_table(s, cpu->pae_root);
 

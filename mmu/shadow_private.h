@@ -2,10 +2,10 @@
 #ifndef LATCH_MMU_SHADOW_PRIVATE_H
 #define LATCH_MMU_SHADOW_PRIVATE_H
 /*
- * What a vCPU runs on while CR0.WP=0 and SMAP or keys guard pages all the same: a supervisor may
- * then write to a user's read-only page, and still not use it without RFLAGS.AC or against its key
- * (SDM vol. 3 §4.6). No entry says that to hardware whose WP is 1, so here WP is 0 in hardware too,
- * and all checks are its own.
+ * What a vCPU runs on from a write that only CR0.WP=0 allows until the guest flushes. One instruction
+ * may write to a page as the supervisor and use it as a user (SDM vol. 3 §4.6), and SMAP and keys
+ * guard it all the same: no entry says that to hardware whose WP is 1. So here WP is 0 in hardware
+ * too, and all checks are its own.
  *
  * The tables are that vCPU's alone and are filled like a TLB: a leaf of 4 KiB for each page that the
  * guest's tables were walked for, with the rights that the walk found, until the guest flushes. As
@@ -18,11 +18,8 @@
  */
 #include "mmu/shadow_pool.h"
 
-/* Whether these registers need such tables. */
-bool private_needed(const struct paging_state *state);
-
-/* Have cpu->root be an empty set of them. */
-void private_load(struct shadow *s, struct shadow_cpu *cpu);
+/* Have cpu->root be an empty set of such tables. */
+void private_enter(struct shadow *s, struct shadow_cpu *cpu);
 
 /* No root, and all pages given back, if there are such tables now. */
 void private_leave(struct shadow *s, struct shadow_cpu *cpu);

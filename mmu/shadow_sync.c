@@ -24,11 +24,11 @@ static bool has_tables(const struct shadow *s, gfn_t frame, uint64_t size)
 }
 
 struct shadow_entry shadow_wanted(const struct shadow *s, const struct shadow_page *page,
-                                  unsigned int index, uint64_t entry, bool open)
+                                  unsigned int index, uint64_t entry)
 {
     struct shadow_entry wanted = page->role.direct
                                      ? shadow_direct_leaf(page->role, page->frame, index)
-                                     : shadow_derive(page->role, &page->rules, index, entry, open);
+                                     : shadow_derive(page->role, &page->rules, index, entry);
 
     if (wanted.kind != SHADOW_LEAF || !has_tables(s, wanted.frame, level_size(page->role.level)))
         return wanted;
@@ -64,7 +64,7 @@ static bool sync_entry(struct shadow *s, struct shadow_page *page, unsigned int 
                        uint64_t guest)
 {
     uint64_t *table = shadow_table(s, page);
-    struct shadow_entry wanted = shadow_wanted(s, page, index, guest, false);
+    struct shadow_entry wanted = shadow_wanted(s, page, index, guest);
 
     if (shadow_matches(s, page, table[index], &wanted))
         return false;
@@ -84,7 +84,7 @@ static bool sync_page(struct shadow *s, struct shadow_page *page, unsigned int *
 {
     const uint64_t *table = shadow_table(s, page);
     const void *guest_table = shadow_guest_table(s, page);
-    const bool plain = page->role.level == 1 && page->role.wp;
+    const bool plain = page->role.level == 1;
     bool changed = false;
 
     *count = 0;
@@ -170,7 +170,7 @@ static void fill_direct(struct shadow *s, struct shadow_page *page)
     uint64_t *table = shadow_table(s, page);
 
     for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
-        struct shadow_entry wanted = shadow_wanted(s, page, i, 0, false);
+        struct shadow_entry wanted = shadow_wanted(s, page, i, 0);
 
         if (wanted.kind == SHADOW_LEAF)
             entry_add(s, page, table, i, wanted.bits);

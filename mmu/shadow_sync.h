@@ -23,7 +23,7 @@ static inline uint64_t shadow_entry_in(const void *table, const struct shadow_pa
 /* What one entry is to be, from a guest's entry that was read once: as shadow_derive(), with large
  * pages split where Latch's pages are. Of a direct page `entry` does not matter. */
 struct shadow_entry shadow_wanted(const struct shadow *s, const struct shadow_page *page,
-                                  unsigned int index, uint64_t entry, bool open);
+                                  unsigned int index, uint64_t entry);
 
 /* Whether an entry of `page` is just that. */
 bool shadow_matches(const struct shadow *s, const struct shadow_page *page, uint64_t entry,

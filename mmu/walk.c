@@ -136,6 +136,15 @@ static unsigned int denied(const struct walk *walk, uint64_t entry, unsigned int
     return rights;
 }
 
+/* Whether a write is forbidden that is a user's, or that only CR0.WP=0 allows. */
+static bool write_forbidden(const struct walk *walk, bool user)
+{
+    if (user || (walk->state->cr0 & CR0_WP))
+        return true;
+    walk->result->without_wp = true;
+    return false;
+}
+
 /* Whether the protection key forbids a data access: SDM vol. 3 §4.6.2. */
 static bool key_forbids(const struct walk *walk, uint64_t leaf)
 {
@@ -150,7 +159,7 @@ static bool key_forbids(const struct walk *walk, uint64_t leaf)
     if (rights & 1U)
         return true;
     return (rights & 2U) && (walk->access & ACCESS_WRITE) &&
-           ((user_page && (walk->access & ACCESS_USER)) || (state->cr0 & CR0_WP));
+           write_forbidden(walk, user_page && (walk->access & ACCESS_USER));
 }
 
 /* Whether the rights forbid the access, keys left aside: SDM vol. 3 §4.6.1. */
@@ -165,8 +174,7 @@ static bool rights_forbid(const struct walk *walk)
         return true;
     if (walk->access & ACCESS_EXECUTE)
         return !(rights & ACCESS_EXECUTE) || (!user && user_page && (state->cr4 & CR4_SMEP));
-    if ((walk->access & ACCESS_WRITE) && !(rights & ACCESS_WRITE) &&
-        (user || (state->cr0 & CR0_WP)))
+    if ((walk->access & ACCESS_WRITE) && !(rights & ACCESS_WRITE) && write_forbidden(walk, user))
         return true;
     return !user && user_page && (state->cr4 & CR4_SMAP) &&
            (!state->ac || (walk->access & WALK_IMPLICIT));

@@ -188,6 +188,20 @@ static void try_forms(struct trial *t, const struct mode *mode, struct tally *ta
     t->form = FORM_MOV;
 }
 
+/* With WP=0 a CPL-3 instruction may lie in the page to which the CPU itself writes for it. */
+static void try_descriptor_beside_code(struct trial *t, struct tally *tally)
+{
+    if ((t->cpu.cr0 & CR0_WP) || (t->cpu.cr4 & CR4_SMAP))
+        return;
+    *(volatile uint64_t *)at(stub_page() + STUB_DATA) = (uint64_t)DATA_DPL3 << 32 | 0xffffU;
+    t->entry = "descriptor beside code";
+    t->form = FORM_DS;
+    t->access = REFERENCE_WRITE | REFERENCE_IMPLICIT;
+    t->linear = STUB_LINEAR_LONG + STUB_DATA + 4;
+    try_trial(t, tally);
+    t->form = FORM_MOV;
+}
+
 /* Each way to access after each other, with what that left in the TLB and in the entries. */
 static void try_pairs(struct trial *t, const struct mode *mode, struct tally *tally)
 {
@@ -287,6 +301,8 @@ static void try_combination(const struct mode *mode, unsigned int combination, s
     t.cpu.pkru = cr4 & CR4_PKE ? PKRU_TESTED : 0;
     enter(&t);
     try_entries(&t, mode, tally);
+    if (!mode->legacy)
+        try_descriptor_beside_code(&t, tally);
     if (mode->legacy && mode->wide && combination % 8U == 1)
         try_unused_pdpte(&t, mode, tally);
     if (mode->legacy && mode->wide && (combination == 1 || combination == 11))

@@ -175,11 +175,28 @@ static void global_flushed_meanwhile(uint64_t seed)
     check_all();
 }
 
+/* While the vCPU was on private tables, and INVLPG looked at no others. */
+static void invalidated_on_private_tables(uint64_t seed)
+{
+    struct vcpu *c = begin(seed);
+
+    ram_write(LEAVES * PAGE_SIZE + 8, 8, THIRD_PAGE * PAGE_SIZE | P | U | A);
+    read_page(c);
+    fault(c, PAGE_SIZE, ACCESS_WRITE);
+    CHECK(c->shadow.private.on);
+    put(LEAVES, to(OTHER_PAGE));
+    invlpg(c, 0);
+    go(c, OTHER_ROOT, 1);
+    CHECK(!c->shadow.private.on);
+    go(c, ROOT, 0);
+    check_all();
+}
+
 static void nothing_stale_comes_back(void)
 {
-    static void (*const stories[])(uint64_t) = {filled_meanwhile, filled_elsewhere,
-                                                linked_meanwhile, kept_and_linked_meanwhile,
-                                                global_flushed_meanwhile};
+    static void (*const stories[])(uint64_t) = {
+        filled_meanwhile,          filled_elsewhere,         linked_meanwhile,
+        kept_and_linked_meanwhile, global_flushed_meanwhile, invalidated_on_private_tables};
 
     for (uint64_t seed = SEED; seed < SEED + 2; seed++)
         for (unsigned int i = 0; i < COUNT(stories); i++) {

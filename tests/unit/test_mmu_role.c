@@ -174,7 +174,7 @@ static void direct_ignores_the_rest(void)
     CHECK_EQ(differ, 0U);
 }
 
-/* One state for each mode, with WP=1. */
+/* One state for each mode. */
 static const unsigned int in_mode[] = {
     WP, PG | WP, PG | WP | PSE, PG | WP | PAE, PG | WP | PAE | LMA, PG | WP | PAE | LMA | LA57};
 
@@ -185,30 +185,23 @@ static union page_role root_role(const struct paging_state *state)
     return role_at_level(role_from_state(state, &context, 5), 5, gfn(0));
 }
 
-/* Each bit of CR0, CR4 and EFER toggled in each mode, with WP=1 and with WP=0: those that make
- * another root's role, and no others. Bits that make another mode are in the rows, too. */
+/* Each bit of CR0, CR4 and EFER toggled in each mode: those that make another root's role, and no
+ * others. Bits that make another mode are in the rows, too. */
 static void toggled_bits(void)
 {
     static const struct {
         unsigned int mode;
-        bool wp;
         uint64_t cr0, cr4, efer;
     } rows[] = {
         /* Paging off: nothing; turning it on is another mode. */
-        {MODE_OFF, true, CR0_PG, 0, 0},
-        {MODE_OFF, false, CR0_PG, 0, 0},
-        /* SMEP changes shadow entries only where WP=0 makes them writable. */
-        {MODE_32BIT, true, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE, EFER_LMA},
-        {MODE_32BIT, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP, EFER_LMA},
-        {MODE_32BIT_PSE, true, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE, EFER_LMA},
-        {MODE_32BIT_PSE, false, CR0_PG | CR0_WP, CR4_PSE | CR4_PAE | CR4_SMEP, EFER_LMA},
+        {MODE_OFF, CR0_PG, 0, 0},
+        /* No entry says what WP, SMEP, SMAP and keys do: the hardware has them as the guest has. */
+        {MODE_32BIT, CR0_PG, CR4_PSE | CR4_PAE, EFER_LMA},
+        {MODE_32BIT_PSE, CR0_PG, CR4_PSE | CR4_PAE, EFER_LMA},
         /* From here on PSE is nothing; NXE makes bit 63 legal; LA57 needs long mode. */
-        {MODE_PAE, true, CR0_PG | CR0_WP, CR4_PAE, EFER_LMA | EFER_NXE},
-        {MODE_PAE, false, CR0_PG | CR0_WP, CR4_PAE | CR4_SMEP, EFER_LMA | EFER_NXE},
-        {MODE_4LEVEL, true, CR0_PG | CR0_WP, CR4_LA57, EFER_LMA | EFER_NXE},
-        {MODE_4LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_SMEP, EFER_LMA | EFER_NXE},
-        {MODE_5LEVEL, true, CR0_PG | CR0_WP, CR4_LA57, EFER_LMA | EFER_NXE},
-        {MODE_5LEVEL, false, CR0_PG | CR0_WP, CR4_LA57 | CR4_SMEP, EFER_LMA | EFER_NXE},
+        {MODE_PAE, CR0_PG, CR4_PAE, EFER_LMA | EFER_NXE},
+        {MODE_4LEVEL, CR0_PG, CR4_LA57, EFER_LMA | EFER_NXE},
+        {MODE_5LEVEL, CR0_PG, CR4_LA57, EFER_LMA | EFER_NXE},
     };
 
     for (unsigned int i = 0; i < COUNT(rows); i++) {
@@ -216,7 +209,6 @@ static void toggled_bits(void)
         uint64_t cr0 = 0, cr4 = 0, efer = 0;
         union page_role base;
 
-        state.cr0 &= rows[i].wp ? ~0UL : ~CR0_WP;
         base = root_role(&state);
         CHECK_EQ(paging_mode(&state), rows[i].mode);
         for (unsigned int bit = 0; bit < 64; bit++) {
@@ -278,8 +270,7 @@ static unsigned int contexts(unsigned int low_mode, unsigned int high_mode, unsi
     return count;
 }
 
-/* How many contexts there are, by the manuals' rules. Everywhere three by CR0.WP: 1, or 0 with SMEP
- * on or off. Twice that by EFER.NXE where entries have a bit 63. */
+/* How many contexts there are, by the manuals' rules: two by EFER.NXE where entries have a bit 63. */
 static void contexts_by_mode(void)
 {
     struct paging_props no_pat = plain;
@@ -287,21 +278,21 @@ static void contexts_by_mode(void)
     no_pat.pat = false;
     for (unsigned int level = 1; level <= 5; level++)
         CHECK_EQ(contexts(MODE_OFF, MODE_OFF, level, &plain), 1U);
-    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT, 2, &plain), 3U);
-    CHECK_EQ(contexts(MODE_32BIT_PSE, MODE_32BIT_PSE, 2, &plain), 3U);
-    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 2, &plain), 6U);  /* 4 MiB pages */
-    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &plain), 3U);  /* PTEs are alike … */
-    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &no_pat), 6U); /* … but for bit 7 */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT, 2, &plain), 1U);
+    CHECK_EQ(contexts(MODE_32BIT_PSE, MODE_32BIT_PSE, 2, &plain), 1U);
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 2, &plain), 2U);  /* 4 MiB pages */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &plain), 1U);  /* PTEs are alike … */
+    CHECK_EQ(contexts(MODE_32BIT, MODE_32BIT_PSE, 1, &no_pat), 2U); /* … but for bit 7 */
     for (unsigned int level = 1; level <= 3; level++)
-        CHECK_EQ(contexts(MODE_PAE, MODE_PAE, level, &plain), 6U);
+        CHECK_EQ(contexts(MODE_PAE, MODE_PAE, level, &plain), 2U);
     for (unsigned int level = 1; level <= 4; level++) {
-        CHECK_EQ(contexts(MODE_4LEVEL, MODE_4LEVEL, level, &plain), 6U);
-        CHECK_EQ(contexts(MODE_4LEVEL, MODE_5LEVEL, level, &plain), 6U); /* LA57 only adds a root */
+        CHECK_EQ(contexts(MODE_4LEVEL, MODE_4LEVEL, level, &plain), 2U);
+        CHECK_EQ(contexts(MODE_4LEVEL, MODE_5LEVEL, level, &plain), 2U); /* LA57 only adds a root */
     }
-    CHECK_EQ(contexts(MODE_5LEVEL, MODE_5LEVEL, 5, &plain), 6U);
+    CHECK_EQ(contexts(MODE_5LEVEL, MODE_5LEVEL, 5, &plain), 2U);
     /* No two of the formats share: 32-bit, PAE and long-mode entries mean different things. */
-    CHECK_EQ(contexts(MODE_32BIT, MODE_5LEVEL, 1, &plain), 3U + 6U + 6U);
-    CHECK_EQ(contexts(MODE_OFF, MODE_5LEVEL, 1, &plain), 1U + 3U + 6U + 6U);
+    CHECK_EQ(contexts(MODE_32BIT, MODE_5LEVEL, 1, &plain), 1U + 2U + 2U);
+    CHECK_EQ(contexts(MODE_OFF, MODE_5LEVEL, 1, &plain), 1U + 1U + 2U + 2U);
 }
 
 /* What a shadow page at `level` and all below depend on, put down without roles. */
@@ -314,7 +305,7 @@ struct meaning {
 static struct meaning meaning_of(const struct paging_state *state, unsigned int level)
 {
     enum paging_mode mode = paging_mode(state);
-    bool nxe = state->efer & EFER_NXE, wp = state->cr0 & CR0_WP;
+    bool nxe = state->efer & EFER_NXE;
     unsigned int levels = paging_levels(mode);
     struct role_context context = {.format = FORMAT_SHADOW_LONG};
     struct meaning meaning = {.role = 0};
@@ -324,9 +315,7 @@ static struct meaning meaning_of(const struct paging_state *state, unsigned int 
     for (unsigned int l = 1; l <= level && l <= levels; l++)
         for (unsigned int leaf = l == 1; leaf < 2; leaf++)
             meaning.mask[l - 1][leaf] = reserved_mask(mode, l, leaf, state->props, nxe);
-    meaning.rest = entries | (uint64_t)wp << 2;
-    if (!wp)
-        meaning.rest |= (state->cr4 & CR4_SMEP) >> 20 << 3;
+    meaning.rest = entries;
     if (entries != 0)
         meaning.rest |= (uint64_t)state->props->cbit << 8;
     if (mode == MODE_32BIT_PSE && level >= 2)

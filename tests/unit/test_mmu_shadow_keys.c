@@ -53,19 +53,26 @@ static unsigned int go(struct vcpu *c, unsigned int access)
 
 #define FAULT(code) (END_FAULT | (code) << 8)
 
-static void only_guarded_pages_need_private_tables(void)
+/* Private tables are what a write needs that only WP=0 allows, and last until the guest flushes. */
+static void only_such_writes_need_private_tables(void)
 {
-    for (unsigned int i = 0; i < 16; i++) {
-        uint64_t guard = (i & 1U ? CR4_SMAP : 0) | (i & 2U ? CR4_PKE : 0) | (i & 4U ? CR4_PKS : 0);
-        struct vcpu *c = guests_with(DATA | ALL, i & 8U ? CR0_WP : 0, guard | CR4_SMEP);
+    for (unsigned int i = 0; i < 64; i++) {
+        uint64_t guard = (i & 1U ? CR4_SMAP : 0) | (i & 2U ? CR4_PKE : 0) | (i & 4U ? CR4_SMEP : 0);
+        uint64_t entry = DATA | P | (i & 8U ? W : 0) | (i & 16U ? U : 0);
+        struct vcpu *c = guests_with(entry, i & 32U ? CR0_WP : 0, guard);
+        bool needed = !(i & 8U) && !(i & 32U);
 
-        CHECK_EQ(c->shadow.private.on, !(i & 8U) && guard != 0);
-        CHECK_EQ(go(c, ACCESS_READ | ACCESS_USER), END_DONE);
-        c->shadow.state.cr4 = 0;
-        c->shadow.state.efer = 0;
-        c->shadow.state.cr4 = guard; /* 32-bit paging has no keys */
+        c->shadow.state.ac = true;
+        CHECK_EQ(go(c, ACCESS_READ), END_DONE);
+        CHECK(!c->shadow.private.on);
+        (void)go(c, ACCESS_WRITE);
+        CHECK_EQ(c->shadow.private.on, needed);
+        (void)go(c, ACCESS_READ | ACCESS_USER);
+        guest_invlpg(c, 0);
+        CHECK_EQ(c->shadow.private.on, needed);
         flush_all(c);
-        CHECK_EQ(c->shadow.private.on, !(i & 8U) && (guard & CR4_SMAP));
+        CHECK(!c->shadow.private.on);
+        CHECK_EQ(go(c, ACCESS_READ), END_DONE);
     }
 }
 
@@ -125,9 +132,9 @@ static void each_mapping_has_its_own_d(void)
     guest_store(LEAVES + 8, 8, DATA | P | U);
     flush_all(c);
     c->shadow.state.ac = true;
-    CHECK_EQ(go_at(c, 0, ACCESS_READ), END_DONE);
     CHECK_EQ(go_at(c, PAGE_SIZE, ACCESS_READ), END_DONE);
     CHECK_EQ(go_at(c, PAGE_SIZE, ACCESS_WRITE), END_DONE);
+    CHECK_EQ(go_at(c, 0, ACCESS_READ), END_DONE);
     unsigned long exits = m.exits;
     CHECK_EQ(go_at(c, 0, ACCESS_READ), END_DONE);
     CHECK_EQ(go_at(c, PAGE_SIZE, ACCESS_WRITE), END_DONE);
@@ -153,6 +160,25 @@ static void what_is_full_begins_anew(void)
         CHECK_EQ(go_at(c, linear, i % 3U ? ACCESS_READ : ACCESS_WRITE), END_DONE);
     }
     CHECK(c->shadow.private.pages <= SHADOW_PRIVATE_PAGES);
+}
+
+/* A CPL-3 instruction that lies in one page with the descriptor whose A bit it sets. */
+static void one_page_for_a_user_and_a_write(void)
+{
+    for (unsigned int i = 0; i < 8; i++) {
+        uint64_t guard = (i & 1U ? CR4_SMAP : 0) | (i & 2U ? CR4_PKE : 0);
+        struct vcpu *c = guests_with(DATA | P | U | (i & 4U ? A | D : 0), 0, guard);
+        unsigned int write = ACCESS_WRITE | (guard & CR4_SMAP ? 0 : WALK_IMPLICIT);
+
+        c->shadow.state.ac = true;
+        CHECK_EQ(go(c, ACCESS_EXECUTE | ACCESS_USER), END_DONE);
+        CHECK_EQ(go(c, write), END_DONE);
+        CHECK_EQ(go(c, ACCESS_EXECUTE | ACCESS_USER), END_DONE);
+        unsigned long exits = m.exits;
+        CHECK_EQ(go(c, ACCESS_EXECUTE | ACCESS_USER), END_DONE);
+        CHECK_EQ(go(c, write), END_DONE);
+        CHECK_EQ(m.exits, exits); /* both at once, or it would never end */
+    }
 }
 
 /* The pages go back when WP is 1 again, or paging off. */
@@ -212,12 +238,13 @@ static void without_wp_the_key_keeps_nothing(void)
 
 int main(void)
 {
-    RUN(only_guarded_pages_need_private_tables);
+    RUN(only_such_writes_need_private_tables);
     RUN(smap_guards_after_a_write);
     RUN(no_other_vcpu_sees_it);
     RUN(a_write_sets_d_first);
     RUN(each_mapping_has_its_own_d);
     RUN(what_is_full_begins_anew);
+    RUN(one_page_for_a_user_and_a_write);
     RUN(nothing_is_kept);
     RUN(wp_heeds_the_key);
     RUN(without_wp_the_key_keeps_nothing);

@@ -14,8 +14,7 @@
 
 /* --- what a guest does at random --- */
 
-/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. With
- * WP=0 and SMAP or keys the tables are private. */
+/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
 static void toggle_rules(struct vcpu *c)
 {
     struct paging_state *state = &c->shadow.state;
@@ -264,7 +263,9 @@ static const char *full_window(void)
     for (uint64_t table = 3; table < 8; table++)
         ram_write(table * PAGE_SIZE, 8, (table == 5 ? 20 : table + 1) * PAGE_SIZE | ALL);
     ram_write(8 * PAGE_SIZE, 8, 21 * PAGE_SIZE | P | A);
+    ram_write(8 * PAGE_SIZE + 8, 8, 22 * PAGE_SIZE | P | A);
     toggle_paging(c);
+    fault(c, other + PAGE_SIZE, ACCESS_WRITE);
     CHECK(c->shadow.private.on);
     fault(c, 0, ACCESS_WRITE);
     for (unsigned int i = 0; i <= SHADOW_SLOTS && !m.stale; i++) {

@@ -95,7 +95,7 @@ static void machine_new(uint64_t seed)
     memset(m.pool, 0, sizeof(m.pool));
     for (unsigned int i = 0; i < m.cpus; i++)
         add_cpu(&m.cpu[i]);
-    for (unsigned int i = 0; i < m.shadow_pages / 3U; i++) /* so that others must go more often */
+    for (unsigned int i = 0; i < m.shadow_pages / 2U; i++) /* so that others must go more often */
         CHECK(pool_take(&m.shadow) != NULL);
     m.in_latch = NULL;
 }

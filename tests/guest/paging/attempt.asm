@@ -294,6 +294,12 @@ align 16
     mov eax, 7                  ; the LDT's first descriptor, RPL 3
     lar eax, ax
     int 0x80
+align 16
+    mov eax, 7
+    mov ds, eax
+    mov eax, USER_DATA
+    mov ds, eax
+    int 0x80
     times 4096 - ($ - legacy_stub) db 0xcc
 legacy_blob_end:
 

@@ -9,7 +9,6 @@
 #define LEGACY_USER_CODE 0x23U
 #define LEGACY_USER_DATA 0x2bU
 #define STUB_STEP        16U /* from one access's code to the next's */
-#define STUB_DATA        0x800UL
 #define STUB_PORT        0x80U
 #define CALL_LENGTH      5U
 #define SELECTOR_LDT     (SELECTOR_TSS + 16U * (PROCESSORS_MAX - 1U)) /* the last processor's */
@@ -67,6 +66,8 @@ uint32_t attempt_stores(enum form form, uint32_t value)
         return (uint32_t)(STUB_LINEAR_LONG + stub_offset(form, 0) + CALL_LENGTH);
     if (form == FORM_INS)
         __asm__ volatile("inl %w1, %0" : "=a"(value) : "d"(STUB_PORT));
+    if (form == FORM_DS)
+        return DATA_DPL3 | DESCRIPTOR_A;
     return value;
 }
 
@@ -84,6 +85,11 @@ static void load_ldt(uint64_t base)
     __asm__ volatile("lldt %w0" : : "r"(base != 0 ? SELECTOR_LDT : 0) : "memory");
 }
 
+static bool uses_ldt(enum form form)
+{
+    return form == FORM_LAR || form == FORM_DS;
+}
+
 struct request {
     enum form form;
     const struct reference_cpu *cpu;
@@ -96,7 +102,7 @@ static void enter(void *argument)
 {
     const struct request *r = argument;
     struct processor *here = this_processor();
-    bool user = (r->access & REFERENCE_USER) || r->form == FORM_LAR;
+    bool user = (r->access & REFERENCE_USER) || uses_ldt(r->form);
     bool pushes = r->form == FORM_PUSH || r->form == FORM_CALL;
     uint64_t stub = (user ? STUB_LINEAR_LONG : stub_page()) + stub_offset(r->form, r->access);
     uint64_t stack = pushes ? r->linear + 8U : (uint64_t)stacks[here->index] + STACK_SIZE;
@@ -115,12 +121,12 @@ struct outcome attempt_by(enum form form, const struct reference_cpu *cpu, uint6
     struct outcome found = {.error_code = 0, .cr2 = 0};
     if (form == FORM_MOVS)
         *(volatile uint32_t *)at(stub_page() + STUB_DATA) = value;
-    if (form == FORM_LAR)
-        load_ldt(linear);
+    if (uses_ldt(form))
+        load_ldt(linear & ~7UL);
     found.vector = fault_of(enter, &request, &found.error_code, &found.cr2);
     if (found.vector == NO_FAULT && (access & REFERENCE_READ))
         found.value = value_read[this_processor()->index];
-    if (form == FORM_LAR)
+    if (uses_ldt(form))
         load_ldt(0);
     if (found.vector != VECTOR_PF)
         found.cr2 = 0;

@@ -91,7 +91,9 @@ uint32_t page_word(uint64_t address);
 #define STUB_LINEAR_LEGACY 0xa0000000UL
 
 void attempt_init(void);
-/* The physical page with the code that accesses: to be mapped at STUB_LINEAR for users. */
+/* The physical page with the code that accesses: to be mapped at STUB_LINEAR for users. Data that may
+ * change is at STUB_DATA. */
+#define STUB_DATA 0x800UL
 uint64_t stub_page(void);
 /* Under the registers as they are, in 64-bit mode. `cpu` says whether AC is to be set. */
 struct outcome attempt(const struct reference_cpu *cpu, uint64_t linear, unsigned int access,
@@ -106,7 +108,10 @@ enum form {
     FORM_SSE,
     FORM_INS, /* supervisors only */
     FORM_LAR, /* at CPL 3 the CPU itself reads a descriptor there */
+    FORM_DS,  /* at CPL 3 it sets A in one whose second half is there, DATA_DPL3 */
 };
+#define DATA_DPL3    0x00cff200U
+#define DESCRIPTOR_A 0x100U
 struct outcome attempt_by(enum form form, const struct reference_cpu *cpu, uint64_t linear,
                           unsigned int access, uint32_t value);
 /* What it stores, given `value`. */

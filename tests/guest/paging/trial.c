@@ -220,8 +220,8 @@ static void print_outcome(const char *which, const struct outcome *o)
 
 static void print_trial(const char *what, const struct trial *t, const struct comparison *c)
 {
-    static const char *const forms[] = {"",      " PUSH", " CALL", " STOS",
-                                        " MOVS", " SSE",  " INS",  " LAR"};
+    static const char *const forms[] = {"",     " PUSH", " CALL", " STOS", " MOVS",
+                                        " SSE", " INS",  " LAR",  " DS"};
     printf("%s: %s %s bit %d, %s%s%s%s%s%s at %lx, cr0 %lx cr3 %lx cr4 %lx efer %lx pkru %x:", what,
            t->mode, t->entry, t->bit, t->second ? "then " : "",
            t->access & REFERENCE_USER ? "user " : "supervisor ",
