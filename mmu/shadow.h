@@ -43,8 +43,9 @@
 #include "mmu/walk.h"
 
 #define SHADOW_BUCKETS 4096U
-/* Fewer pages than this for each vCPU, and as many once more, do not do. */
-#define SHADOW_PAGES_PER_CPU 24U
+/* Fewer pages than this for each vCPU, and as many once more, do not do: one instruction, as a far CALL
+ * through a gate, can use ten pages anywhere, each with four tables below the root. */
+#define SHADOW_PAGES_PER_CPU 48U
 /* Of them, what a vCPU holds besides private tables: the page that it keeps, and PAE's four roots. */
 #define SHADOW_PINNED_PAGES 5U
 /* What a vCPU's private tables can be (shadow_private.h), and its window in bytes. */
