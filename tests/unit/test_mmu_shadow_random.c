@@ -481,8 +481,10 @@ static void random_unlike(void)
 
 static void random_tiny_pool(void)
 {
-    for (uint64_t seed = 1; seed <= 4; seed++)
+    for (uint64_t seed = 1; seed <= 4; seed++) {
         random_run(unlike, SHADOW_PAGES_PER_CPU * (CPUS + 1U), true, 41000, seed);
+        CHECK(m.shadow.evictions > 1000);
+    }
 }
 
 int main(void)
