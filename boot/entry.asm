@@ -15,6 +15,8 @@ LARGE equ 0x80
 CR0_PG equ 1 << 31
 CR0_WP equ 1 << 16
 CR4_PAE equ 1 << 5
+CR4_LA57 equ 1 << 12
+CPUID_7_ECX_LA57 equ 1 << 16
 MSR_EFER equ 0xc0000080
 EFER_LME equ 1 << 8
 
@@ -78,12 +80,38 @@ boot_entry:
     mov dword [PHYS(boot_root)], PHYS(boot_low) + PRESENT_WRITE
     mov dword [PHYS(boot_root) + 256 * 8], PHYS(boot_low) + PRESENT_WRITE
     mov dword [PHYS(boot_root) + 511 * 8], PHYS(boot_high) + PRESENT_WRITE
+    mov dword [PHYS(boot_root5)], PHYS(boot_root) + PRESENT_WRITE
+    mov dword [PHYS(boot_root5) + 511 * 8], PHYS(boot_root) + PRESENT_WRITE
 
+    ; Five levels where four would not reach all physical addresses: AMD's nested tables have the
+    ; depth of these (APM vol. 2 §15.25.3).
+    mov esi, CR4_PAE
+    mov edi, PHYS(boot_root)
+    xor eax, eax
+    cpuid
+    cmp eax, 7
+    jb .paging
+    mov eax, 7
+    xor ecx, ecx
+    cpuid
+    test ecx, CPUID_7_ECX_LA57
+    jz .paging
+    mov eax, 0x80000000
+    cpuid
+    cmp eax, 0x80000008
+    jb .paging
+    mov eax, 0x80000008
+    cpuid
+    cmp al, 48
+    jbe .paging
+    mov esi, CR4_PAE | CR4_LA57
+    mov edi, PHYS(boot_root5)
+.paging:
     mov eax, cr4
-    or eax, CR4_PAE
+    and eax, ~CR4_LA57
+    or eax, esi
     mov cr4, eax
-    mov eax, PHYS(boot_root)
-    mov cr3, eax
+    mov cr3, edi
     mov ecx, MSR_EFER
     rdmsr
     or eax, EFER_LME
@@ -172,6 +200,7 @@ no_long_mode:
 
 section .bss nobits alloc noexec write align=4096
 boot_root: resb 4096
+boot_root5: resb 4096
 boot_low: resb 4096
 boot_high: resb 4096
 boot_directories: resb 4 * 4096

@@ -7,7 +7,6 @@
 CR0_PE equ 1 << 0
 CR0_WP equ 1 << 16
 CR0_PG equ 1 << 31
-CR4_PAE equ 1 << 5
 MSR_EFER equ 0xc0000080
 EFER_LME equ 1 << 8
 EFER_NXE equ 1 << 11
@@ -44,7 +43,7 @@ in_protected_mode:
     mov ss, ax
     mov es, ax
     mov eax, cr4
-    or eax, CR4_PAE
+    or eax, [ebx + AT(mailbox_cr4)]
     mov cr4, eax
     mov ecx, [ebx + AT(mailbox_msr)]
     jecxz .tables
@@ -102,6 +101,7 @@ mailbox_efer: dq 0
 mailbox_stack: dq 0
 mailbox_cpu: dq 0
 mailbox_entry: dq 0
+mailbox_cr4: dd 0                   ; PAE, and LA57 if the tables have five levels
 mailbox_root: dd 0                  ; what mailbox_cr3 points to, copied to below 4 GiB
 mailbox_msr: dd 0                   ; has these bits before paging is on; 0: none
 mailbox_msr_bits: dd 0

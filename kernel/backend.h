@@ -28,11 +28,12 @@ struct preflight {
 
 /* What the chosen back end's hardware offers the table builders. */
 struct backend_caps {
-    bool page_1g, execute_only, accessed_dirty, five_level;
-    bool narrow;        /* PAGED_NARROW: CR3 loads exit, and backend_probe() works */
-    bool checks_cr3;    /* loads of CR3 exit where v->choice says so, with PAGED_DIRECT too */
-    bool init_exits;    /* an INIT to a running guest reaches Latch by itself */
-    const char *format; /* "EPT" or "NPT" */
+    bool page_1g, execute_only, accessed_dirty;
+    unsigned int levels; /* 4, or 5 where those would not reach all physical addresses */
+    bool narrow;         /* PAGED_NARROW: CR3 loads exit, and backend_probe() works */
+    bool checks_cr3;     /* loads of CR3 exit where v->choice says so, with PAGED_DIRECT too */
+    bool init_exits;     /* an INIT to a running guest reaches Latch by itself */
+    const char *format;  /* "EPT" or "NPT" */
 };
 
 /* Is this CPU the back end's (by CPUID only)? */

@@ -81,7 +81,8 @@ static bool has_1g_pages(void)
 int memory_build_tables(const struct boot_info *info)
 {
     struct table_format format;
-    int error = format_init(&format, FORMAT_HOST, 4, has_1g_pages() ? 3 : 2, false);
+    const unsigned int levels = read_cr4() & CR4_LA57 ? 5 : 4;
+    int error = format_init(&format, FORMAT_HOST, levels, has_1g_pages() ? 3 : 2, false);
     format.encryption = &memory_encryption;
     if (error == 0)
         error = table_space_init(&tables, &env, &format);

@@ -23,7 +23,7 @@
 /* What boot/trampoline.asm reads, at its label trampoline_mailbox. */
 struct mailbox {
     uint64_t cr3, efer, stack, cpu, entry;
-    uint32_t root, msr, msr_bits;
+    uint32_t cr4, root, msr, msr_bits;
 };
 
 extern const uint8_t trampoline[], trampoline_end[], trampoline_mailbox[];
@@ -115,6 +115,7 @@ static bool answers(const struct cpu *cpu, uint64_t microseconds)
 static int start_cpu(struct cpu *cpu, hpa_t trampoline_page, struct refusal *why)
 {
     struct mailbox mailbox = {
+        .cr4 = (uint32_t)read_cr4() & (CR4_PAE | CR4_LA57),
         .root = (uint32_t)(trampoline_page.raw + PAGE_SIZE),
         .cr3 = memory_cr3(),
         .efer = rdmsr(MSR_EFER) & EFER_NXE,

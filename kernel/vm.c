@@ -195,7 +195,7 @@ int vm_build_memory(void)
                                 .compare_exchange = walk_compare_exchange,
                                 .ram = walk_ram};
     enum page_format id = strcmp(caps.format, "EPT") == 0 ? FORMAT_EPT : FORMAT_NPT;
-    int error = format_init(&format, id, 4, caps.page_1g ? 3 : 2, caps.execute_only);
+    int error = format_init(&format, id, caps.levels, caps.page_1g ? 3 : 2, caps.execute_only);
     format.encryption = &memory_encryption;
     if (error == 0)
         error = init_cache();

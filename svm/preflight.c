@@ -43,9 +43,8 @@ void svm_caps(struct backend_caps *caps)
     *caps = (struct backend_caps){
         .page_1g = read_features().ext_edx & CPUID_EDX_1G,
         .execute_only = false,
-        .accessed_dirty = true, /* NPT has them always */
-        .five_level =
-            read_cr4() & CR4_LA57, /* NPT has the depth of Latch's own tables (§15.25.3) */
+        .accessed_dirty = true,                  /* NPT has them always */
+        .levels = read_cr4() & CR4_LA57 ? 5 : 4, /* as Latch's own tables have (§15.25.3) */
         /* A hypervisor may keep VM_CR.R_INIT and not act by it, as KVM does: the INIT of the exit
          * would then reset the CPU as soon as GIF is 1. */
         .init_exits = machine_catches_init() && !machine_has_hypervisor(),

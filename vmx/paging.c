@@ -14,9 +14,9 @@ uint64_t vmx_eptp_of_levels(hpa_t root, unsigned int levels)
     return root.raw | (levels - 1UL) << EPTP_LEVELS_SHIFT | EPTP_WB;
 }
 
-uint64_t vmx_eptp(hpa_t root)
+uint64_t vmx_eptp(const struct vmx_vcpu *vmx, hpa_t root)
 {
-    return vmx_eptp_of_levels(root, 4);
+    return vmx_eptp_of_levels(root, vmx->levels);
 }
 
 uint64_t vmx_read_cr0(struct vcpu *v)
@@ -112,7 +112,7 @@ static void load_pdptes(const uint64_t pdpte[4])
 void vmx_load_paging(struct vcpu *v, const struct hardware_paging *paging)
 {
     struct vmx_vcpu *vmx = vmx_of(v);
-    load_nested(vmx, vmx_eptp(paging->nested));
+    load_nested(vmx, vmx_eptp(vmx, paging->nested));
     if (vmx->no_wp != paging->no_wp) {
         const uint64_t cr0 = vmx_read_cr0(v);
         vmx->no_wp = paging->no_wp;

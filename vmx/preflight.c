@@ -191,13 +191,24 @@ static uint32_t may_be_1(enum control_word word)
     return (uint32_t)(rdmsr(control_msr(word, rdmsr(MSR_VMX_BASIC) & BASIC_TRUE)) >> 32);
 }
 
+/* Whether there are physical addresses that four levels of tables do not reach. */
+static bool exceeds_4_levels(void)
+{
+    uint32_t a, b, c, d;
+    cpuid_raw(0x80000008U, 0, &a, &b, &c, &d);
+    return (a & 0xffU) > 48;
+}
+
 /* vmx_probe() has to reach each address that the guest's tables can hold. */
 static bool can_be_narrow(uint64_t cap)
 {
     const uint32_t controls = paging_controls(PAGED_NARROW, false) | PROC_MONITOR_TRAP;
-    uint32_t a, b, c, d;
-    cpuid_raw(0x80000008U, 0, &a, &b, &c, &d);
-    return !(controls & ~may_be_1(WORD_PROC)) && ((a & 0xffU) <= 48 || (cap & EPT_CAP_5_LEVELS));
+    return !(controls & ~may_be_1(WORD_PROC)) && (!exceeds_4_levels() || (cap & EPT_CAP_5_LEVELS));
+}
+
+unsigned int vmx_ept_levels(void)
+{
+    return exceeds_4_levels() && (rdmsr(MSR_VMX_EPT_VPID) & EPT_CAP_5_LEVELS) ? 5 : 4;
 }
 
 void vmx_caps(struct backend_caps *caps)
@@ -207,7 +218,7 @@ void vmx_caps(struct backend_caps *caps)
         .page_1g = cap & EPT_CAP_1G,
         .execute_only = cap & EPT_CAP_EXECUTE_ONLY,
         .accessed_dirty = cap & EPT_CAP_ACCESSED_DIRTY,
-        .five_level = cap & EPT_CAP_5_LEVELS,
+        .levels = vmx_ept_levels(),
         .narrow = can_be_narrow(cap),
         .checks_cr3 = may_be_1(WORD_PROC) & PROC_CR3_LOAD_EXITING,
         .init_exits = machine_catches_init(),

@@ -14,8 +14,8 @@
 #include "vmx/vmx.h"
 #include <string.h>
 
-#define LEVELS_SHARED 4U /* of the tables that other vCPUs use too: vmx_eptp() */
-#define ENTRIES       512U
+#define ENTRIES    512U
+#define LEVELS_MAX 5U
 
 /* EPT entries: SDM vol. 3 tables 29-1 to 29-7. */
 #define EPT_READ    1UL
@@ -57,15 +57,15 @@ static unsigned int build(const struct vmx_vcpu *vmx, gpa_t address)
 {
     const uint64_t shared = vmx->eptp & EPT_ADDRESS;
     const uint64_t *original = memory_at(hpa(shared));
-    const bool far = address.raw >> (PAGE_SHIFT + 9U * LEVELS_SHARED);
+    const bool far = vmx->levels < LEVELS_MAX && address.raw >> (PAGE_SHIFT + 9U * vmx->levels);
     if (far) {
-        copy_table(vmx, LEVELS_SHARED + 1U, address, NULL);
-        *(uint64_t *)memory_at(page_of(vmx, LEVELS_SHARED + 1U)) = shared | EPT_RIGHTS;
+        copy_table(vmx, LEVELS_MAX, address, NULL);
+        *(uint64_t *)memory_at(page_of(vmx, LEVELS_MAX)) = shared | EPT_RIGHTS;
         original = NULL;
     }
-    for (unsigned int level = LEVELS_SHARED; level >= 1; level--)
+    for (unsigned int level = vmx->levels; level >= 1; level--)
         original = copy_table(vmx, level, address, original);
-    return far ? LEVELS_SHARED + 1U : LEVELS_SHARED;
+    return far ? LEVELS_MAX : vmx->levels;
 }
 
 static void set_filter(bool all, const struct paging_filter *filter)

@@ -205,8 +205,9 @@ int vmx_vcpu_renew(struct vcpu *v, hpa_t root)
     *vmx = (struct vmx_vcpu){.vmcs = vmx->vmcs,
                              .msr_bitmap = vmx->msr_bitmap,
                              .probe = vmx->probe,
-                             .eptp = vmx_eptp(root),
+                             .levels = vmx_ept_levels(),
                              .ept_cap = rdmsr(MSR_VMX_EPT_VPID)};
+    vmx->eptp = vmx_eptp(vmx, root);
     return fill(v);
 }
 

@@ -18,6 +18,7 @@ struct vmx_vcpu {
     uint64_t eptp;
     uint64_t other_eptp; /* the one before, of which translations may be cached still; or 0 */
     uint64_t ept_cap;    /* IA32_VMX_EPT_VPID_CAP */
+    unsigned int levels; /* vmx_ept_levels() */
     hpa_t probe;         /* PROBE_PAGES: zeros, then tables of levels 1 to 5 (probe.c) */
     bool probing;        /* on those tables, with all #PFs exiting, for one instruction */
     /* What stands in the VMCS, and only Latch changes: the masks, the guest's values of the bits
@@ -134,8 +135,8 @@ hpa_t vmx_io_bitmap(unsigned int half); /* 0: ports 0 to 7FFFH, 1: the rest */
 void vmx_end_probe(struct vcpu *v);
 
 /* paging.c */
-/* EPTP for tables whose root is at `root`: those that vCPUs share have four levels. */
-uint64_t vmx_eptp(hpa_t root);
+/* EPTP for tables whose root is at `root`: those that vCPUs share have vmx->levels. */
+uint64_t vmx_eptp(const struct vmx_vcpu *vmx, hpa_t root);
 uint64_t vmx_eptp_of_levels(hpa_t root, unsigned int levels);
 /* The guest's registers, to where it and the hardware see them; `efer` with the mode that its LMA
  * says. */

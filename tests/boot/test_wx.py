@@ -33,15 +33,17 @@ def check_tables(monitor, cpu):
     assert not user, f"CPU {cpu}: reachable from user mode: {user[:5]}"
 
 
-@pytest.mark.parametrize("when, arguments", [
-    ("refused", ["--vcpus", "3", "--machine-cpus", "2", "--guest", BUILD / "guest/modes.elf"]),
-    ("after-the-guest", ["--guest", BUILD / "guest/triple.elf"]),
-], ids=["refused", "after-the-guest"])
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
-def test_nothing_is_writable_and_executable(boot, tmp_path, when, arguments, firmware):
+REFUSED = ["--vcpus", "3", "--machine-cpus", "2", "--guest", BUILD / "guest/modes.elf"]
+TRIPLE = ["--guest", BUILD / "guest/triple.elf"]
+
+
+@pytest.mark.parametrize("arguments", [
+    REFUSED, ["--uefi", *REFUSED], TRIPLE, ["--uefi", *TRIPLE],
+    ["--cpu", "max,phys-bits=52", *TRIPLE],
+], ids=["refused", "refused-uefi", "after-the-guest", "after-the-guest-uefi", "five-levels"])
+def test_nothing_is_writable_and_executable(boot, tmp_path, arguments):
     path = tmp_path / "monitor"
-    uefi = ["--uefi"] if firmware == "uefi" else []
-    booted = boot("--machine", "qemu-amd", *uefi, *arguments, *STAYS_UP, "--",
+    booted = boot("--machine", "qemu-amd", *arguments, *STAYS_UP, "--",
                   "-monitor", f"unix:{path},server,nowait")
     booted.expect("Test result: ERROR")
     assert booted.lines(r"memory: Latch at .* none writable and executable"), booted.tail(40)

@@ -35,17 +35,22 @@ static const struct mtrr_state seabios = {
     .variable = {{0x00000000c0000000, 0x000000ffc0000800}},
 };
 
-static inline void machine(enum page_format id, unsigned int max_leaf)
+static inline void machine_with(enum page_format id, unsigned int levels, unsigned int max_leaf)
 {
     struct table_format format;
 
     env = memory_env(&memory);
-    CHECK_EQ(format_init(&format, id, 4, max_leaf, false), 0);
+    CHECK_EQ(format_init(&format, id, levels, max_leaf, false), 0);
     table_cache_init(&cache, &env, pool, POOL);
     map = (struct guest_map){.count = 0};
     mtrr = seabios;
     settings = 0;
     direct_init(&direct, &env, &cache, &format, &map, &mtrr);
+}
+
+static inline void machine(enum page_format id, unsigned int max_leaf)
+{
+    machine_with(id, 4, max_leaf);
 }
 
 static inline void set(uint64_t start, uint64_t size, uint64_t base, enum guest_kind kind)
@@ -64,7 +69,8 @@ static inline struct table_page *root_with(unsigned int width, bool tables)
     struct role_context context = {.format = direct.format.id, .direct = true, .tables = tables};
     struct table_page *root = NULL;
 
-    CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, 4), &root), 0);
+    CHECK_EQ(direct_root(&direct, role_from_state(&state, &context, direct.format.levels), &root),
+             0);
     return root;
 }
 

@@ -14,11 +14,13 @@
 #define cpuid_raw    x86_cpuid_raw
 #define read_cr3     x86_read_cr3
 #define write_cr3    x86_write_cr3
+#define read_cr4     x86_read_cr4
 #define wbinvd       x86_wbinvd
 #include "kernel/x86.h"
 #undef cpuid_raw
 #undef read_cr3
 #undef write_cr3
+#undef read_cr4
 #undef wbinvd
 #include "kernel/memory.h"
 #include "kernel/multiboot2.h"
@@ -116,13 +118,19 @@ struct seen {
     bool c, tables_c;    /* of the page; of each table on the way */
 };
 
-/* The hardware's walk of four levels, long mode's or NPT's. */
+/* Of its own tables and of nested ones, as boot/entry.asm chooses them. */
+static unsigned int levels(void)
+{
+    return cpu.maxphyaddr > 48 ? 5 : 4;
+}
+
+/* The hardware's walk, long mode's or NPT's. */
 static bool walk(uint64_t root, uint64_t address, struct seen *seen)
 {
     uint64_t entry = root;
 
     *seen = (struct seen){.tables_c = true};
-    for (unsigned int level = 4; level > 0; level--) {
+    for (unsigned int level = levels(); level > 0; level--) {
         const unsigned int shift = 3 + 9 * level;
         uint64_t table;
         bool c;
@@ -133,7 +141,7 @@ static bool walk(uint64_t root, uint64_t address, struct seen *seen)
         entry = dram_read(table + (address >> shift) % ENTRIES * 8, c);
         if (!(entry & 1))
             return false;
-        if (level == 1 || (level < 4 && (entry & 128))) {
+        if (level == 1 || (level <= 3 && (entry & 128))) {
             seen->size = 1UL << shift;
             if (!follow(entry, &seen->page, &seen->c))
                 return false;
@@ -191,6 +199,11 @@ static void write_cr3(uint64_t value)
     write_back(latch_range.start, latch_range.end); /* where tables are */
     cr3 = value;
     look(true);
+}
+
+static uint64_t read_cr4(void)
+{
+    return CR4_PAE | (levels() == 5 ? CR4_LA57 : 0);
 }
 
 static void wbinvd(void)

@@ -170,6 +170,26 @@ static void models_share(void)
     CHECK_EQ(memory.bad_frees, 0U);
 }
 
+/* Each level above the limit is another page: five have one more. */
+static void five_levels_cost_one_more(void)
+{
+    static const struct {
+        unsigned int width, cost;
+    } model[] = {{52, 0}, {36, 3}, {38, 3}, {39, 2}, {46, 2}, {48, 1}, {49, 1}};
+
+    machine_with(FORMAT_NPT, 5, 3);
+    usual_map();
+    CHECK_EQ(direct_build(&direct, root_of(52), gpa(1024 * GIB)), 0);
+    for (unsigned int i = 0; i < sizeof(model) / sizeof(model[0]); i++) {
+        unsigned int before = cache.pages;
+
+        CHECK_EQ(direct_build(&direct, root_of(model[i].width), gpa(1024 * GIB)), 0);
+        CHECK_EQ(cache.pages - before, model[i].cost);
+    }
+    direct_destroy(&direct);
+    CHECK_EQ(memory.live, 0U);
+}
+
 /* The APIC's page is opened and closed under all roots; only closing must flush. */
 static void change_of_kind(void)
 {
@@ -341,6 +361,7 @@ int main(void)
     RUN(random_machines);
     RUN(budget);
     RUN(models_share);
+    RUN(five_levels_cost_one_more);
     RUN(change_of_kind);
     RUN(late_root);
     RUN(split_into_holes);

@@ -67,7 +67,7 @@ static struct tally check_tables(uint64_t root)
 
     settle();
     wild = 0;
-    check_table(root, 4, &tally);
+    check_table(root, levels(), &tally);
     CHECK_EQ(wild, 0);
     return tally;
 }
@@ -207,7 +207,7 @@ static void make_guest(void)
     props.cbit = props.maxphyaddr - 1; /* often just the host's */
     props.reduction = 1;
     guest_env.flush = no_flush;
-    CHECK_EQ(format_init(&format, FORMAT_NPT, 4, 3, false), 0);
+    CHECK_EQ(format_init(&format, FORMAT_NPT, levels(), 3, false), 0);
     format.encryption = &memory_encryption;
     table_cache_init(&cache, &guest_env, cached, sizeof(cached) / sizeof(cached[0]));
     CHECK_EQ(
@@ -224,7 +224,7 @@ static void make_guest(void)
     CHECK_EQ(shadow_cpu_init(&shadow, &vcpu, &props, &context), 0);
     for (unsigned int i = 0; i < 2; i++) {
         context.tables = i;
-        CHECK_EQ(direct_root(&direct, role_from_state(&off, &context, 4), &root[i]), 0);
+        CHECK_EQ(direct_root(&direct, role_from_state(&off, &context, levels()), &root[i]), 0);
         CHECK_EQ(direct_build(&direct, root[i], gpa(4UL << 30)), 0);
     }
 }
@@ -270,7 +270,8 @@ static void no_way_around_by_the_cbit(void)
             CHECK_EQ(direct_fill(&direct, root[i], gpa(address), &result), 0);
             CHECK_EQ(result.kind, GUEST_ABSENT);
             settle();
-            CHECK(!walk(nested(i), address & (level_size(5) - 1), &seen) || !is_latch(seen.page));
+            CHECK(!walk(nested(i), address & (level_size(levels() + 1) - 1), &seen) ||
+                  !is_latch(seen.page));
         }
         struct table_space space = {
             .env = &guest_env, .format = direct.format, .root = root[0]->page};
@@ -373,7 +374,7 @@ static void a_wrong_bit_shows(void)
     settle();
     CHECK(walk(cr3, device, &right) && !right.c && right.tables_c);
     CHECK(!walk(cr3 ^ cbit_mask(), device, &wrong) || wrong.page != right.page);
-    uint64_t place = (cr3 & ~cbit_mask()) + (device >> 39) % ENTRIES * 8;
+    uint64_t place = (cr3 & ~cbit_mask()) + (device >> (3 + 9 * levels())) % ENTRIES * 8;
     dram[place / 8] ^= cbit_mask(); /* the link to the second level */
     CHECK(!walk(cr3, device, &wrong) || wrong.page != right.page);
     dram[place / 8] ^= cbit_mask();

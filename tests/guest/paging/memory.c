@@ -7,9 +7,7 @@
 #include <string.h>
 
 #define IDENTITY_END (1UL << 32)
-/* What four levels of nested tables translate: TCG takes what is beyond for the same 48 bits. */
-#define NESTED_END  (1UL << 48)
-#define RETURN_CODE 0x80cdU /* INT 80H */
+#define RETURN_CODE  0x80cdU /* INT 80H */
 
 static uint64_t nothing;      /* all ones or zeros: what a walk reads */
 static uint64_t data_nothing; /* and what an access does */
@@ -89,9 +87,6 @@ bool may_read_as(uint64_t address, uint32_t value)
 {
     if (is_latch(address))
         return value == UINT32_MAX;
-    const uint64_t low = address & (NESTED_END - 1U);
-    if (address >= NESTED_END && is_ram(low) && value == *(volatile uint32_t *)at(low))
-        return true;
     return is_ram(address) || address < IDENTITY_END || value == UINT32_MAX ||
            value == (uint32_t)data_nothing;
 }
