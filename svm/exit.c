@@ -214,7 +214,8 @@ static bool decode(struct vcpu *v, struct exit *exit)
         break;
     }
     if ((uint32_t)exit->raw_reason == VMEXIT_INVALID_LOW) {
-        exit->kind = EXIT_BAD_STATE;
+        if (!svm_decode_bad_cr3(v, exit))
+            exit->kind = EXIT_BAD_STATE;
     } else if (svm->step != STEP_NONE && exit->raw_reason >= VMEXIT_EXCEPTION_FIRST &&
                exit->raw_reason <= VMEXIT_EXCEPTION_LAST) {
         exit->kind = EXIT_NMI_WINDOW;

@@ -46,6 +46,20 @@ bool svm_decode_cr(struct vcpu *v, struct exit *exit)
     return true;
 }
 
+bool svm_decode_bad_cr3(struct vcpu *v, struct exit *exit)
+{
+    struct insn insn;
+
+    if (v->paging != PAGED_DIRECT || !svm_decode(v, false, &insn) ||
+        insn.kind != INSN_MOV_TO_CR || insn.reg != 3)
+        return false;
+    exit->kind = EXIT_CR_WRITE;
+    exit->length = insn.length;
+    exit->cr.cr = 3;
+    cr_code_move(insn.rm, v->regs.r, svm_in_64_bit_mode(vmcb_of(v)), exit);
+    return true;
+}
+
 static uint64_t base_of(const struct vmcb_save *save, enum insn_segment segment)
 {
     switch (segment) {

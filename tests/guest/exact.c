@@ -331,10 +331,6 @@ static void try_cr3(const struct mode *mode, struct tally *tally)
             tally->skipped++;
             continue;
         }
-        if (faults && known_unchecked_cr3()) {
-            tally->skipped++;
-            continue;
-        }
         if (!faults && !cbit)
             memcpy(at(value & ~PAGE_OFFSET_BITS), at(t.cpu.cr3), 4096);
         unsigned int vector = fault_of(load_cr3, &value, &error_code, NULL);

@@ -41,11 +41,6 @@ void known_faults_init(void)
     known_allowed = known_faults_of(0);
 }
 
-bool known_unchecked_cr3(void)
-{
-    return boot_word("tcg-faults", NULL);
-}
-
 void known_faults_print(void)
 {
     for (unsigned int i = 0; i < KNOWN; i++) {

@@ -24,8 +24,6 @@ void known_faults_init(void);
 void known_count(unsigned int faults);
 /* ", known NAME COUNT" of each that was met since the last time, on the current line. */
 void known_faults_print(void);
-/* TCG takes any value for CR3, after which nothing is mapped: a bad one is not tried there. */
-bool known_unchecked_cr3(void);
 
 /* What a CPU with these faults makes of it: first the model is bent, then the outcome. */
 void known_bend_model(unsigned int faults, struct reference_cpu *cpu);
