@@ -50,8 +50,8 @@ bool svm_decode_bad_cr3(struct vcpu *v, struct exit *exit)
 {
     struct insn insn;
 
-    if (v->paging != PAGED_DIRECT || !svm_decode(v, false, &insn) ||
-        insn.kind != INSN_MOV_TO_CR || insn.reg != 3)
+    if (v->paging != PAGED_DIRECT || !svm_decode(v, false, &insn) || insn.kind != INSN_MOV_TO_CR ||
+        insn.reg != 3)
         return false;
     exit->kind = EXIT_CR_WRITE;
     exit->length = insn.length;

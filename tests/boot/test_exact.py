@@ -181,6 +181,24 @@ def test_exact(boot, machine, paging, model):
         assert model in ONLY or known == FAULTS[machine][1], f"met {sorted(known)}"
 
 
+@pytest.mark.parametrize("machine,mode,sample", [
+    ("qemu-amd", "5level", 8003), ("bochs-intel", "pae", 503), ("bochs-intel", "4level", 2003),
+    ("bochs-amd", "32bit-pse", 53), ("bochs-amd", "4level", 2003)])
+def test_exact_prints_each_outcome(boot, machine, mode, sample):
+    """On request: what was wanted and found, and the entries, so that a run can be read."""
+    append = f"vendor={HOST_VENDOR[machine]} {payload_words(machine, 'shadow', sample)}"
+    booted = run(boot, "exact", machine, ["--paging", "shadow"],
+                 f"{append} print=all only={mode}")
+    outcomes = booted.lines("outcome: .*")
+    assert len(outcomes) == total(booted, "exact"), booted.tail()
+    loads = [line for line in outcomes if " load of CR3 " in line]
+    assert (len(loads) > 40) == mode.endswith("level"), booted.tail()
+    assert all("; entries:" in line for line in outcomes if line not in loads), booted.tail()
+    for line in outcomes:
+        wanted, found = re.search(": wanted (.*?) found (.*?)(; entries:.*)?$", line).group(1, 2)
+        assert wanted == found, line
+
+
 def test_exact_bare(boot):
     """The reference walker is right where no Latch is: on the emulator that has no known fault."""
     words = "vendor=intel cr0-loads" if ALL else "vendor=intel cr0-loads sample=3"

@@ -324,7 +324,7 @@ static void try_cr3(const struct mode *mode, struct tally *tally)
     struct trial t = begin_trial(mode);
     enter_long(&t.cpu);
     for (unsigned int bit = 3; bit < 64; bit++) {
-        uint64_t value = t.cpu.cr3 ^ 1UL << bit, error_code = 0;
+        uint64_t value = t.cpu.cr3 ^ 1UL << bit;
         bool faults = reference_cr3_faults(&t.cpu, value);
         bool cbit = bit == model.props.cbit;
         if (!faults && !cbit && !is_ram(value & ~PAGE_OFFSET_BITS)) {
@@ -333,14 +333,11 @@ static void try_cr3(const struct mode *mode, struct tally *tally)
         }
         if (!faults && !cbit)
             memcpy(at(value & ~PAGE_OFFSET_BITS), at(t.cpu.cr3), 4096);
-        unsigned int vector = fault_of(load_cr3, &value, &error_code, NULL);
+        const struct outcome wanted = {.vector = faults ? VECTOR_GP : NO_FAULT};
+        struct outcome found = {.error_code = 0};
+        found.vector = fault_of(load_cr3, &value, &found.error_code, NULL);
         write_cr3(t.cpu.cr3);
-        tally->cases++;
-        if (vector == (faults ? VECTOR_GP : NO_FAULT) && error_code == 0)
-            continue;
-        tally->differences++;
-        printf("difference: %s CR3 %lx: wanted %s, found vector %u error %lx\n", mode->name, value,
-               faults ? "#GP(0)" : "no fault", vector, error_code);
+        count_cr3_load(mode->name, value, &wanted, &found, tally);
     }
     enter_long(&runtime);
 }

@@ -246,6 +246,20 @@ static void print_trial(const char *what, const struct trial *t, const struct co
     printf("\n");
 }
 
+void count_cr3_load(const char *mode, uint64_t cr3, const struct outcome *wanted,
+                    const struct outcome *found, struct tally *tally)
+{
+    const bool agreed = wanted->vector == found->vector && wanted->error_code == found->error_code;
+    tally->cases++;
+    tally->differences += !agreed;
+    if (agreed && !print_all)
+        return;
+    printf("%s: %s load of CR3 %lx:", agreed ? "outcome" : "difference", mode, cr3);
+    print_outcome("wanted", wanted);
+    print_outcome("found", found);
+    printf("\n");
+}
+
 /* Nothing may be executed where no code was laid, neither rightly nor by a known fault. */
 static bool may_run(const struct trial *t)
 {

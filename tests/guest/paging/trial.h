@@ -34,6 +34,9 @@ struct tally {
 
 /* With print=all on the command line each outcome is printed, right or wrong. */
 void trial_init(void);
+/* Counts a load of CR3, and prints it as try_trial() does. */
+void count_cr3_load(const char *mode, uint64_t cr3, const struct outcome *wanted,
+                    const struct outcome *found, struct tally *tally);
 /* The walk that it should make, on a CPU with these known faults. Lays its entries. */
 void predict(const struct trial *trial, unsigned int faults, struct reference_result *walk);
 /* Makes the access and counts it; prints the first differences in full. A fetch from where no code
