@@ -235,7 +235,9 @@ unsigned int paging_access(struct vcpu *v, uint32_t error_code)
 }
 
 /* A supervisor may read each page that is present, but by SMAP; and with RFLAGS.AC set that forbids
- * only the CPU's own accesses. */
+ * only the CPU's own accesses. Such a one may find nothing in the shadow first and be taken for the
+ * instruction's: then the A bits are set before the #PF, as they may be wherever there is a translation
+ * (SDM vol. 3 §4.7, §4.8). */
 static bool is_implicit(uint32_t error_code, bool ac)
 {
     const uint32_t looked_at = PF_PRESENT | PF_WRITE | PF_USER | PF_FETCH | PF_KEY;
