@@ -2,7 +2,8 @@
 ; From the boot loader's 32-bit protected mode to main() in 64-bit mode.
 ;
 ; The first page tables map the lowest 4 GiB three times: at 0 for this code, at PHYSMAP_BASE and
-; (1 GiB of it) at KERNEL_BASE. They live only until main() has built Latch's own.
+; (1 GiB of it) at KERNEL_BASE; with five levels the root leads to the same ones for both halves. They
+; live only until main() has built Latch's own.
 
 KERNEL_BASE equ 0xffffffff80000000
 %define PHYS(symbol) ((symbol) - KERNEL_BASE)
@@ -17,6 +18,7 @@ CR0_WP equ 1 << 16
 CR4_PAE equ 1 << 5
 CR4_LA57 equ 1 << 12
 CPUID_7_ECX_LA57 equ 1 << 16
+CPUID_80000001_ECX_SVM equ 1 << 2
 MSR_EFER equ 0xc0000080
 EFER_LME equ 1 << 8
 
@@ -83,8 +85,8 @@ boot_entry:
     mov dword [PHYS(boot_root5)], PHYS(boot_root) + PRESENT_WRITE
     mov dword [PHYS(boot_root5) + 511 * 8], PHYS(boot_root) + PRESENT_WRITE
 
-    ; Five levels where four would not reach all physical addresses: AMD's nested tables have the
-    ; depth of these (APM vol. 2 §15.25.3).
+    ; Five levels where SVM's nested tables, which have the depth of these (APM vol. 2 §15.25.3),
+    ; would not reach all physical addresses with four.
     mov esi, CR4_PAE
     mov edi, PHYS(boot_root)
     xor eax, eax
@@ -95,6 +97,10 @@ boot_entry:
     xor ecx, ecx
     cpuid
     test ecx, CPUID_7_ECX_LA57
+    jz .paging
+    mov eax, 0x80000001
+    cpuid
+    test ecx, CPUID_80000001_ECX_SVM
     jz .paging
     mov eax, 0x80000000
     cpuid

@@ -9,7 +9,7 @@ struct machine {
     const char *oem;       /* of the RSDP, NULL: whichever */
     bool emulated, catches_init, keeps_mwait, intercepts_xsetbv, checks_cr4, marks_pdptes;
     bool intercepts_task_switch, tells_interrupts, reads_zeros, marks_before_violations;
-    bool moves_deadlines;
+    bool moves_deadlines, ends_bad_cr3;
 };
 
 /* The first line that fits. */
@@ -22,7 +22,8 @@ static const struct machine machines[] = {
      .marks_pdptes = true,
      .tells_interrupts = true,
      .reads_zeros = true,
-     .moves_deadlines = true},
+     .moves_deadlines = true,
+     .ends_bad_cr3 = true},
     /* The INIT exit comes again at every entry; MWAIT misses writes of other CPUs; EXITINTINFO is
      * that of an earlier event where an interrupt was being delivered that was not injected; a walk
      * sets A and D before the EPT violation of the address that it leads to; and a deadline is
@@ -119,4 +120,9 @@ bool machine_marks_before_violations(void)
 bool machine_moves_deadlines(void)
 {
     return machine->moves_deadlines;
+}
+
+bool machine_ends_bad_cr3(void)
+{
+    return machine->ends_bad_cr3;
 }

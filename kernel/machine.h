@@ -33,6 +33,8 @@ bool machine_tells_interrupts(void);
 bool machine_reads_zeros(void);
 /* Its page walks set A and D bits before an EPT violation of the address that they lead to. */
 bool machine_marks_before_violations(void);
+/* It ends a guest of SVM's that sets reserved bits in CR3, where a CPU raises #GP. */
+bool machine_ends_bad_cr3(void);
 /* IA32_TSC_DEADLINE is compared with the TSC as it was moved by IA32_TSC_ADJUST. */
 bool machine_moves_deadlines(void);
 

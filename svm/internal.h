@@ -200,8 +200,8 @@ void svm_settle_lma(struct vcpu *v);
  * was dealt with: the guest then goes on where it is. */
 bool svm_decode_cr(struct vcpu *v, struct exit *exit);
 bool svm_decode_invlpg(struct vcpu *v, struct exit *exit);
-/* After VMEXIT_INVALID: true if it was a load of CR3. QEMU's TCG ends a guest so that has paging of its
- * own and sets bits beyond MAXPHYADDR there, where a CPU raises #GP. */
+/* After VMEXIT_INVALID: true if that was a load of CR3 with reserved bits (machine_ends_bad_cr3()), which
+ * is to be a #GP. */
 bool svm_decode_bad_cr3(struct vcpu *v, struct exit *exit);
 /* The length of the instruction that exited, or 0 if this CPU does not save the next RIP. */
 uint8_t svm_saved_length(const struct svm_vcpu *svm);

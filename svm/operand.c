@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/insn.h"
+#include "kernel/machine.h"
+#include "mmu/reserved.h"
 #include "svm/cr_code.h"
 #include "svm/internal.h"
 
@@ -48,16 +50,17 @@ bool svm_decode_cr(struct vcpu *v, struct exit *exit)
 
 bool svm_decode_bad_cr3(struct vcpu *v, struct exit *exit)
 {
+    const struct vmcb *vmcb = vmcb_of(v);
     struct insn insn;
 
-    if (v->paging != PAGED_DIRECT || !svm_decode(v, false, &insn) || insn.kind != INSN_MOV_TO_CR ||
+    if (!machine_ends_bad_cr3() || v->paging != PAGED_DIRECT || vmcb->save.cpl != 0 ||
+        !svm_in_64_bit_mode(vmcb) || !svm_decode(v, false, &insn) || insn.kind != INSN_MOV_TO_CR ||
         insn.reg != 3)
         return false;
     exit->kind = EXIT_CR_WRITE;
-    exit->length = insn.length;
     exit->cr.cr = 3;
-    cr_code_move(insn.rm, v->regs.r, svm_in_64_bit_mode(vmcb_of(v)), exit);
-    return true;
+    cr_code_move(insn.rm, v->regs.r, true, exit);
+    return exit->cr.value & cr3_reserved_mask(MODE_4LEVEL, &v->props);
 }
 
 static uint64_t base_of(const struct vmcb_save *save, enum insn_segment segment)

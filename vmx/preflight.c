@@ -206,11 +206,6 @@ static bool can_be_narrow(uint64_t cap)
     return !(controls & ~may_be_1(WORD_PROC)) && (!exceeds_4_levels() || (cap & EPT_CAP_5_LEVELS));
 }
 
-unsigned int vmx_ept_levels(void)
-{
-    return exceeds_4_levels() && (rdmsr(MSR_VMX_EPT_VPID) & EPT_CAP_5_LEVELS) ? 5 : 4;
-}
-
 void vmx_caps(struct backend_caps *caps)
 {
     uint64_t cap = rdmsr(MSR_VMX_EPT_VPID);
@@ -218,7 +213,7 @@ void vmx_caps(struct backend_caps *caps)
         .page_1g = cap & EPT_CAP_1G,
         .execute_only = cap & EPT_CAP_EXECUTE_ONLY,
         .accessed_dirty = cap & EPT_CAP_ACCESSED_DIRTY,
-        .levels = vmx_ept_levels(),
+        .levels = exceeds_4_levels() && (cap & EPT_CAP_5_LEVELS) ? 5 : 4,
         .narrow = can_be_narrow(cap),
         .checks_cr3 = may_be_1(WORD_PROC) & PROC_CR3_LOAD_EXITING,
         .init_exits = machine_catches_init(),

@@ -67,7 +67,7 @@ void vmx_flush_local(struct vcpu *v)
         vmx_flush_linear(v);
 }
 
-/* INVVPID fails if the address is not canonical, by the host's mode. */
+/* INVVPID fails if the address is not canonical: here Latch has four levels. */
 static bool is_canonical(uint64_t address)
 {
     return (uint64_t)((int64_t)(address << 16) >> 16) == address;

@@ -3,6 +3,7 @@
 #include "cpuid/rules.h"
 #include "kernel/console.h"
 #include "kernel/memory.h"
+#include "kernel/vm.h"
 #include "vmx/controls.h"
 #include "vmx/event.h"
 #include "vmx/paging.h"
@@ -205,8 +206,10 @@ int vmx_vcpu_renew(struct vcpu *v, hpa_t root)
     *vmx = (struct vmx_vcpu){.vmcs = vmx->vmcs,
                              .msr_bitmap = vmx->msr_bitmap,
                              .probe = vmx->probe,
-                             .levels = vmx_ept_levels(),
+                             .levels = v->vm->direct.format.levels,
                              .ept_cap = rdmsr(MSR_VMX_EPT_VPID)};
+    if (vmx->levels == 5 && !(vmx->ept_cap & EPT_CAP_5_LEVELS))
+        return -ENOTSUP;
     vmx->eptp = vmx_eptp(vmx, root);
     return fill(v);
 }

@@ -18,7 +18,7 @@ struct vmx_vcpu {
     uint64_t eptp;
     uint64_t other_eptp; /* the one before, of which translations may be cached still; or 0 */
     uint64_t ept_cap;    /* IA32_VMX_EPT_VPID_CAP */
-    unsigned int levels; /* vmx_ept_levels() */
+    unsigned int levels; /* of the tables that vCPUs share */
     hpa_t probe;         /* PROBE_PAGES: zeros, then tables of levels 1 to 5 (probe.c) */
     bool probing;        /* on those tables, with all #PFs exiting, for one instruction */
     /* What stands in the VMCS, and only Latch changes: the masks, the guest's values of the bits

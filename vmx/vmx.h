@@ -27,8 +27,6 @@ bool vmx_present(void);
 int vmx_preflight(struct preflight *table);
 /* Only after vmx_preflight() returned 0. */
 void vmx_caps(struct backend_caps *caps);
-/* Of the tables that vCPUs share: 4, or 5 where those would not reach all physical addresses. */
-unsigned int vmx_ept_levels(void);
 int vmx_enable(struct cpu *cpu);
 void vmx_disable(struct cpu *cpu);
 void vmx_unenforced(const struct vcpu *v, struct unenforced *found);

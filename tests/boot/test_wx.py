@@ -17,11 +17,14 @@ from monitor import Monitor  # noqa: E402
 MAPPING = re.compile(r"^([0-9a-f]{16}): ([0-9a-f]{16}) ([X-])([G-])([P-])...([T-])([U-])([W-])\s*$",
                      re.MULTILINE)
 HIGH_HALF = 1 << 63
+CR4_LA57 = 1 << 12
 STAYS_UP = ["--conf", "on-end=halt on-reset=halt exit-port=0"]
 
 
-def check_tables(monitor, cpu):
+def check_tables(monitor, cpu, levels):
     monitor(f"cpu {cpu}")
+    cr4 = int(re.search(r"CR4=([0-9a-f]+)", monitor("info registers")).group(1), 16)
+    assert (5 if cr4 & CR4_LA57 else 4) == levels, f"CPU {cpu}: CR4 {cr4:x}"
     mappings = MAPPING.findall(monitor("info tlb"))
     assert len(mappings) > 100, "QEMU shows no page tables"
     own = [m for m in mappings if int(m[0], 16) >= HIGH_HALF]
@@ -37,11 +40,11 @@ REFUSED = ["--vcpus", "3", "--machine-cpus", "2", "--guest", BUILD / "guest/mode
 TRIPLE = ["--guest", BUILD / "guest/triple.elf"]
 
 
-@pytest.mark.parametrize("arguments", [
-    REFUSED, ["--uefi", *REFUSED], TRIPLE, ["--uefi", *TRIPLE],
-    ["--cpu", "max,phys-bits=52", *TRIPLE],
+@pytest.mark.parametrize("arguments, levels", [
+    (REFUSED, 4), (["--uefi", *REFUSED], 4), (TRIPLE, 4), (["--uefi", *TRIPLE], 4),
+    (["--cpu", "max,phys-bits=52", *TRIPLE], 5),
 ], ids=["refused", "refused-uefi", "after-the-guest", "after-the-guest-uefi", "five-levels"])
-def test_nothing_is_writable_and_executable(boot, tmp_path, arguments):
+def test_nothing_is_writable_and_executable(boot, tmp_path, arguments, levels):
     path = tmp_path / "monitor"
     booted = boot("--machine", "qemu-amd", *arguments, *STAYS_UP, "--",
                   "-monitor", f"unix:{path},server,nowait")
@@ -50,7 +53,7 @@ def test_nothing_is_writable_and_executable(boot, tmp_path, arguments):
     time.sleep(1)  # until the CPU that printed it halts
     monitor = Monitor(path)
     for cpu in (0, 1):
-        check_tables(monitor, cpu)
+        check_tables(monitor, cpu, levels)
 
 
 def test_no_writable_alias(refused):

@@ -8,6 +8,7 @@
 #include "kernel/console.h"
 #include "kernel/memory.h"
 #include "kernel/vm.h"
+#include "kernel/x86.h"
 #include <errno.h>
 
 #define PRESENT 1UL
@@ -20,7 +21,7 @@ int __wrap_digest_seal(const struct seal *s, uint8_t digest[DIGEST_BYTES]);
 static volatile uint64_t *entry_of(uint64_t address)
 {
     uint64_t entry = memory_cr3() | PRESENT;
-    for (unsigned int level = 4;; level--) {
+    for (unsigned int level = read_cr4() & CR4_LA57 ? 5 : 4;; level--) {
         volatile uint64_t *table = memory_at(hpa(entry & ENTRY_ADDRESS));
         volatile uint64_t *at = &table[address >> (3 + 9 * level) & 511U];
         if (!(*at & PRESENT))

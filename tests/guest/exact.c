@@ -318,7 +318,8 @@ static void load_cr3(void *argument)
     write_cr3(*(uint64_t *)argument);
 }
 
-/* A copy of the root stands wherever a bit that is an address's leads in RAM. */
+/* A copy of the root stands wherever a bit that is an address's leads in RAM. Bare, TCG ends at a bad
+ * CR3. */
 static void try_cr3(const struct mode *mode, struct tally *tally)
 {
     struct trial t = begin_trial(mode);
@@ -327,7 +328,8 @@ static void try_cr3(const struct mode *mode, struct tally *tally)
         uint64_t value = t.cpu.cr3 ^ 1UL << bit;
         bool faults = reference_cr3_faults(&t.cpu, value);
         bool cbit = bit == model.props.cbit;
-        if (!faults && !cbit && !is_ram(value & ~PAGE_OFFSET_BITS)) {
+        bool ends = faults && !under_latch() && (known_allowed & 1U << RESERVED_WITHOUT_PRESENT);
+        if (ends || (!faults && !cbit && !is_ram(value & ~PAGE_OFFSET_BITS))) {
             tally->skipped++;
             continue;
         }
