@@ -52,10 +52,17 @@ void svm_intercept_differences(struct vcpu *v)
     vmcb_intercept(svm->vmcb, 0, wanted, true);
 }
 
+void svm_settle_cr0(struct vcpu *v, uint64_t cr0)
+{
+    struct control_registers guest = read_all(v);
+    guest.cr0 = cr0;
+    guest = control_registers_settle(guest);
+    svm_put_control_registers(v, &guest);
+}
+
 void svm_settle_lma(struct vcpu *v)
 {
-    struct control_registers guest = control_registers_settle(read_all(v));
-    svm_put_control_registers(v, &guest);
+    svm_settle_cr0(v, svm_read_cr0(v));
 }
 
 static int check_pdptes(struct vcpu *v, const struct control_registers *guest, uint64_t cr3)

@@ -73,7 +73,7 @@ static void begin_step(struct vcpu *v, enum svm_step step)
     svm->step = step;
     svm->step_own_tf = vmcb->save.rflags & RFLAGS_TF;
     svm->step_own_dr6 = vmcb->save.dr6;
-    svm->step_own_cr0 = vmcb->save.cr0;
+    svm->step_own_cr0 = svm_read_cr0(v);
     vmcb->save.rflags |= RFLAGS_TF;
     vmcb->control.interrupt_shadow |= INTERRUPT_SHADOW;
     vmcb_set_dr6(vmcb, vmcb->save.dr6 & ~DR6_CAUSES);
@@ -108,9 +108,8 @@ static void end_msw(struct vcpu *v)
     struct vmcb *vmcb = svm->vmcb;
     uint64_t msw = vmcb->save.cr0 & CR0_MSW;
 
-    vmcb_set_cr0(vmcb, (svm->step_own_cr0 & ~CR0_MSW) | msw);
+    svm_settle_cr0(v, (svm->step_own_cr0 & ~CR0_MSW) | msw);
     vmcb_intercept(vmcb, 3, INTERCEPT_CR0_SELECTIVE, true);
-    svm_settle_lma(v);
     if (!svm->step_own_tf)
         vmcb->save.rflags &= ~RFLAGS_TF;
 }

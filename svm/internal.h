@@ -79,7 +79,7 @@ struct svm_vcpu {
     enum svm_step step;        /* (o) */
     bool step_own_tf;          /* (o) the guest's own RFLAGS.TF before the step, */
     uint64_t step_own_dr6;     /* (o) its DR6, */
-    uint64_t step_own_cr0;     /* (o) and the hardware's CR0 */
+    uint64_t step_own_cr0;     /* (o) and CR0 */
     bool shadow;               /* (o) the hardware walks the shadow tables */
     bool no_wp;                /* (o) and has CR0.WP=0 */
     uint64_t cr3;              /* (o) what Latch loaded into it: PAGED_SHADOW only */
@@ -172,7 +172,7 @@ void svm_intercept_exceptions(struct vcpu *v);
 /* The guest is about to execute the IRET that ends its NMI handler: let it, alone. */
 void svm_step_iret(struct vcpu *v);
 /* The same for an LMSW (write), which changes nothing that shadow paging depends on, or an SMSW,
- * which sees nothing of it. */
+ * which sees nothing of it; but its store may put the vCPU on private tables. */
 void svm_step_msw(struct vcpu *v, bool write);
 /* An exception was intercepted that only a step intercepts, so the step is over: NMIs are open again
  * behind an IRET, and an exception of the guest's own is delivered to it. */
@@ -193,6 +193,8 @@ void svm_put_control_registers(struct vcpu *v, const struct control_registers *g
 /* Intercept those accesses that would show or miss what differs. */
 void svm_intercept_differences(struct vcpu *v);
 void svm_intercept_task_switch(struct svm_vcpu *svm);
+/* Have the guest read this of CR0, and EFER.LMA as it says. */
+void svm_settle_cr0(struct vcpu *v, uint64_t cr0);
 /* EFER.LMA as CR0 has it. Bochs has set it by the CR0 write that an intercept then refused. */
 void svm_settle_lma(struct vcpu *v);
 

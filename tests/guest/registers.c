@@ -12,6 +12,10 @@
 #define DR6_BS  (1UL << 14)
 #define CR0_MSW 0xffffUL
 
+#define READ_ONLY   0x0d400000UL /* RAM, in a page of 2 MiB by the payload's tables */
+#define ENTRY_W     2UL
+#define ENTRY_LARGE 0x80UL
+
 static uint16_t word;
 
 static uint16_t smsw_memory(void)
@@ -178,6 +182,41 @@ static void check_all(const char *when, uint64_t cr0)
     check_user(cr0);
 }
 
+/* The payload's entry for an address; its tables are mapped to themselves. */
+static volatile uint64_t *entry_of(uint64_t address)
+{
+    volatile uint64_t *entry = NULL;
+    uint64_t table = read_cr3();
+
+    for (unsigned int level = 4; level >= 2; level--) {
+        entry = (volatile uint64_t *)(table & 0x000ffffffffff000UL);
+        entry += address >> (3 + 9 * level) & 511U;
+        if (*entry & ENTRY_LARGE)
+            break;
+        table = *entry;
+    }
+    return entry;
+}
+
+/* With WP=0 SMSW may write where nothing else has told Latch yet that WP matters. */
+static void check_read_only(uint64_t cr0)
+{
+    volatile uint64_t *entry = entry_of(READ_ONLY);
+    volatile uint16_t *there = (volatile uint16_t *)READ_ONLY;
+
+    *there = 0xdead;
+    *entry &= ~ENTRY_W;
+    write_cr0(cr0 & ~CR0_WP);
+    write_cr3(read_cr3());
+    smsw_to((void *)READ_ONLY);
+    check_equal("registers.smsw-read-only", cr0 & CR0_MSW, *there);
+    check_equal("registers.smsw-read-only.cr0", cr0 & ~CR0_WP, read_cr0());
+    there[1] = 0xbeef;
+    check_equal("registers.read-only", 0xbeef, there[1]);
+    *entry |= ENTRY_W;
+    write_cr3(read_cr3());
+}
+
 static void check_cr3(void)
 {
     const uint64_t cr3 = read_cr3();
@@ -207,6 +246,7 @@ int main(void)
     check_all("wp", cr0 | CR0_WP);
     check_all("no-wp", cr0 & ~CR0_WP);
     check_all("wp-again", cr0 | CR0_WP);
+    check_read_only(cr0);
     write_cr0(cr0);
     check_cr3();
     check_cr4();
