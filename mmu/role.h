@@ -74,8 +74,8 @@ struct role_context {
 
 /*
  * The role of a vCPU's root page, from a snapshot; not yet canonical, `level` is the root's.
- * With CR0.PG=0 nothing of WP, CR4 and EFER.NXE enters it, and the page is direct; LA57 enters only in
- * long mode.
+ * CR0.WP never enters it, and with CR0.PG=0 nothing of CR4 and EFER.NXE: the page is then direct. LA57
+ * enters only in long mode.
  */
 union page_role role_from_state(const struct paging_state *state,
                                 const struct role_context *context, unsigned int level);

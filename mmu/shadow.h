@@ -24,7 +24,8 @@
  * first use faults, and shadow_fault() sets them as the modelled CPU would.
  *
  * CR0.WP is 1 in hardware. A supervisor's write that only the guest's WP=0 allows puts the vCPU on
- * tables of its own, with WP=0 in hardware too, until the guest's next flush: shadow_private.h.
+ * tables of its own, with WP=0 in hardware too, until the guest loads a control register or flushes
+ * more than an address: shadow_private.h.
  *
  * Whatever writes guest memory besides the guest's own stores calls shadow_write() first. Devices do
  * not: what DMA writes into a tracked table is not noticed, and the shadow stays as it was until a
@@ -43,9 +44,10 @@
 #include "mmu/walk.h"
 
 #define SHADOW_BUCKETS 4096U
-/* Fewer pages than this for each vCPU, and as many once more, do not do: one instruction, as a far CALL
- * through a gate, can use ten pages anywhere, each with four tables below the root. */
-#define SHADOW_PAGES_PER_CPU 48U
+/* Fewer pages than this for each vCPU, and as many once more, do not do: one instruction can use twelve
+ * pages anywhere, each with four tables below the root. So does a far CALL through a gate: code, operand,
+ * gate, descriptor, TSS and stack may all lie across a boundary. */
+#define SHADOW_PAGES_PER_CPU 53U
 /* Of them, what a vCPU holds besides private tables: the page that it keeps, and PAE's four roots. */
 #define SHADOW_PINNED_PAGES 5U
 /* What a vCPU's private tables can be (shadow_private.h), and its window in bytes. */

@@ -2,7 +2,7 @@
 #ifndef LATCH_MMU_SHADOW_PRIVATE_H
 #define LATCH_MMU_SHADOW_PRIVATE_H
 /*
- * What a vCPU runs on from a write that only CR0.WP=0 allows until the guest flushes. One instruction
+ * What a vCPU runs on from a write that only CR0.WP=0 allows until the guest flushes all. One instruction
  * may write to a page as the supervisor and use it as a user (SDM vol. 3 §4.6), and SMAP and keys
  * guard it all the same: no entry says that to hardware whose WP is 1. So here WP is 0 in hardware
  * too, and all checks are its own.

@@ -31,7 +31,7 @@ struct walk_result {
     gpa_t address;       /* that the linear address means */
     uint64_t page_size;  /* of the guest's page: 4 KiB, 2 MiB, 4 MiB, 1 GiB; paging off: 4 KiB */
     unsigned int rights; /* enum access with USER: what the entries grant, keys left aside */
-    bool without_wp;     /* a write that is allowed only as CR0.WP is 0 */
+    bool without_wp;     /* after 0: a write that is allowed only as CR0.WP is 0 */
     uint32_t error_code; /* of the #PF, after -EFAULT */
     unsigned int level;  /* of the last entry read; 0 with paging off */
     uint64_t entry;      /* the last entry read */

@@ -6,9 +6,9 @@
  * roots and PDPTEs, which are not, come by backend_load_paging(). Pure.
  *
  * Shadow tables have the format of PAE or of long mode, whatever the guest's have, and their
- * entries say themselves what a guest without WP or NX may do: so PAE and NXE are always 1 in
- * hardware, and so is WP but for private tables (vmx_load_paging()). They know no PCIDs. While CR0.PG
- * is 0 none of that shows.
+ * entries say themselves what a guest without NX may do: so PAE and NXE are always 1 in hardware, and
+ * so is WP but for private tables (vmx_load_paging()). They know no PCIDs. While CR0.PG is 0 none of
+ * that shows.
  */
 #include "cpuid/rules.h"
 #include "kernel/paging_choice.h"

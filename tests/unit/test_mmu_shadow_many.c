@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* As many vCPUs as a pool may have, all with private tables of their full share: nobody runs dry. */
-#define CPUS 20U
+#define CPUS 18U
 #include "tests/unit/shadow_machine.h"
 
 #define POOL (SHADOW_PAGES_PER_CPU * (CPUS + 1U))
@@ -9,7 +9,7 @@
 #define OTHER   6UL /* another root */
 #define PAGE    40UL
 #define SPREAD  70U /* accesses, each through a table of its own: more than any share */
-#define AT_ONCE 10U /* by one instruction */
+#define AT_ONCE 12U /* by one instruction */
 
 _Static_assert(POOL <= POOL_MAX, "the pool fits");
 
