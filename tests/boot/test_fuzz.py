@@ -27,6 +27,8 @@ def test_fuzz(fuzzer, tmp_path):
     runs = FEWER.get(fuzzer, RUNS)
     output = fuzz(fuzzer, f"-runs={runs}", tmp_path)
     assert int(re.search(r"Done (\d+) runs", output).group(1)) >= runs
+    if fuzzer == "fuzz_shadow":
+        assert int(re.search(r"(\d+) evictions", output).group(1)) > 1000
 
 
 @pytest.mark.long

@@ -8,32 +8,33 @@
 #include "tests/unit/test_mmu_shadow_random.c" /* NOLINT(bugprone-suspicious-include) */
 
 #define STEPS 400U
+#define TINY  (SHADOW_PAGES_PER_CPU * (CPUS + 1U))
 
-static unsigned long machines, steps;
+static unsigned long machines, steps, evictions;
 
 static void report(void)
 {
     fprintf(stderr,
             "fuzz_shadow: %lu machines, %lu steps without a difference; accesses: ", machines,
             steps);
-    fprintf(stderr, "%lu done, %lu faults, %lu absent, %lu by old entries\n", strict_done,
-            strict_faults, strict_absent, relaxed_done);
+    fprintf(stderr, "%lu done, %lu faults, %lu absent, %lu by old entries; %lu evictions\n",
+            strict_done, strict_faults, strict_absent, relaxed_done, evictions);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint64_t seed = 1;
-    const unsigned int tiny = SHADOW_PAGES_PER_CPU * (CPUS + 1U);
+    const bool few = size & 2U; /* pages, for many tables */
 
     if (machines++ == 0)
         atexit(report);
     for (size_t i = 0; i < size; i++)
         seed = (seed ^ data[i]) * 0x100000001b3UL;
     m.choices = 0;
-    random_machine(size & 1U ? unlike : alike, size & 2U ? tiny : POOL_MAX, true, seed, 200);
+    random_machine(size & 1U ? unlike : alike, few ? TINY : POOL_MAX, true, seed, few ? 4000 : 200);
     m.choice = data;
     m.choices = size;
-    for (unsigned int i = 0; i < STEPS; i++) {
+    for (unsigned int i = 0; i < (few ? 5U * STEPS : STEPS); i++) {
         step();
         steps++;
         if (i % 16U == 0)
@@ -41,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     m.choices = 0;
     check_shadow();
+    evictions += m.shadow.evictions;
     if (unit_failures != 0)
         abort();
     return 0;
