@@ -278,6 +278,8 @@ static enum exit_action shadow_page_fault(struct vcpu *v, struct exit *exit)
     enum shadow_outcome outcome = shadow_fault(&v->vm->shadow, cpu, address, access, &result);
     if (cpu->changed)
         load_hardware(v);
+    else if (outcome == SHADOW_FAULT)
+        backend_flush_address(v, address);
     vm_unlock(v);
     switch (outcome) {
     case SHADOW_FAULT:

@@ -196,7 +196,8 @@ void shadow_unload(struct shadow *s, struct shadow_cpu *cpu);
 /*
  * The hardware's walk of the shadow tables faulted; `access` as for guest_walk(). Walks the guest's
  * tables, sets A and D there, and puts the translation into the shadow. The caller need not flush,
- * unless cpu->changed: the fault has dropped what the TLB had of the address.
+ * unless cpu->changed: the fault has dropped what the TLB had of the address; after SHADOW_FAULT it
+ * flushes that address.
  */
 enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
                                  unsigned int access, struct walk_result *result);

@@ -56,6 +56,17 @@ static struct shadow_page *put_entry(struct shadow *s, struct shadow_page *page,
     return child;
 }
 
+/* The table below a PDPTE, as it is to be now. */
+static struct shadow_page *below_pdpte(struct shadow *s, struct shadow_cpu *cpu, unsigned int index)
+{
+    const bool linked = root_link_pdpte(s, cpu, index);
+    struct shadow_page *page = shadow_child(s, cpu->pae_root, cpu->pdpte[index]);
+
+    if (page && linked)
+        shadow_sync_linked(s, page);
+    return page;
+}
+
 /* From the root down, each entry from one read of the guest's. What that read says is right in any
  * case, whether or not it leads where the walk before has been. */
 static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
@@ -63,15 +74,8 @@ static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
     struct shadow_page *page = cpu->root;
     bool made = false;
 
-    if (page == cpu->pae_root) {
-        unsigned int index = shadow_index(page, address) % 4U;
-
-        bool linked = root_link_pdpte(s, cpu, index);
-
-        page = shadow_child(s, page, cpu->pdpte[index]);
-        if (page && linked)
-            shadow_sync_linked(s, page);
-    }
+    if (page == cpu->pae_root)
+        page = below_pdpte(s, cpu, shadow_index(page, address) % 4U);
     while (page) {
         struct shadow_page *at = page;
         unsigned int index = shadow_index(at, address);
@@ -83,6 +87,45 @@ static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
         if (wanted.kind == SHADOW_LEAF && !at->role.direct)
             prefetch(s, at, index, made_here ? NEAR_NEW : NEAR);
     }
+}
+
+/* The guest's entry may be two here. */
+static void look_anew(struct shadow *s, struct shadow_page *page, unsigned int index)
+{
+    const uint64_t *table = shadow_table(s, page);
+
+    if (page->tracked || page->role.direct)
+        return;
+    for (unsigned int half = 0; half <= page->rules.halves; half++)
+        if (table[index ^ half] != 0)
+            shadow_sync_entry(s, page, index ^ half);
+}
+
+/* With a #PF of its own a CPU drops what it holds of the address (SDM vol. 3 §4.10.4.1). Of links that
+ * went the caller's flush of the address may leave some. */
+static void drop_stale(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
+{
+    const uint64_t unlinked = s->unlinked;
+    struct shadow_page *page = cpu->root;
+
+    if (cpu->private.on) {
+        private_drop(s, cpu, address);
+        return;
+    }
+    if (page == cpu->pae_root) {
+        shadow_reserve(s, FILL_PAGES);
+        page = below_pdpte(s, cpu, shadow_index(page, address) % 4U);
+    }
+    while (page) {
+        const unsigned int index = shadow_index(page, address);
+
+        look_anew(s, page, index);
+        page = shadow_child(s, page, shadow_table(s, page)[index]);
+    }
+    if (s->unlinked != unlinked)
+        cpu->changed = true;
+    shadow_track_candidates(s);
+    shadow_reap(s);
 }
 
 static bool is_absent(const struct shadow *s, gpa_t address)
@@ -127,6 +170,8 @@ enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t
 {
     int rc = shadow_walk(s, cpu, address, access, result);
 
+    if (rc == -EFAULT && cpu->root)
+        drop_stale(s, cpu, address);
     if (rc == -EFAULT)
         return SHADOW_FAULT;
     if (rc != 0 || !cpu->root)

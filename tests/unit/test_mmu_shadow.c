@@ -339,6 +339,25 @@ static void without_wp(void)
     }
 }
 
+/* A #PF of the guest's own is a flush of its address (SDM vol. 3 §4.10.4.1), at whichever level the way
+ * leads elsewhere now. */
+static void a_page_fault_drops_its_address(void)
+{
+    for (unsigned int table = 1; table <= 4; table++) {
+        struct vcpu *c = simple_guest(POOL);
+
+        put(4, 0, 40 * PAGE_SIZE | P | U | A);
+        put(6, 0, 7 * PAGE_SIZE | ALL);
+        put(7, 0, 8 * PAGE_SIZE | ALL);
+        put(8, 0, 41 * PAGE_SIZE | P | U | A);
+        flush_all(c);
+        CHECK_EQ(go(c, 0, ACCESS_READ | ACCESS_USER), 40 * PAGE_SIZE);
+        put(table, 0, table < 4 ? (table + 5) * PAGE_SIZE | ALL : 41 * PAGE_SIZE | P | U | A);
+        CHECK_EQ(go(c, 0, ACCESS_WRITE | ACCESS_USER), FAULTS);
+        CHECK_EQ(go(c, 0, ACCESS_READ | ACCESS_USER), 41 * PAGE_SIZE);
+    }
+}
+
 /* vCPUs with equal roles share all tables; nested tables with shadow pages are one for all models. */
 static void sharing(void)
 {
@@ -623,6 +642,7 @@ int main(void)
     RUN(spaces_at_rest);
     RUN(large_pages);
     RUN(without_wp);
+    RUN(a_page_fault_drops_its_address);
     RUN(sharing);
     RUN(counting);
     RUN(cost_of_large_pages);

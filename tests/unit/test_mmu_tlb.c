@@ -14,17 +14,20 @@
 
 /* --- what a guest does at random --- */
 
-/* CR0.WP and EFER.NXE flush nothing in a CPU; SMEP may, so the model's TLB stays as full as it is. */
+/* CR0.WP, which is mostly 0, as private tables need it, and EFER.NXE flush nothing in a CPU; nor does
+ * SMAP. SMEP does when it is set (SDM vol. 3 §4.10.4.1). */
 static void toggle_rules(struct vcpu *c)
 {
     struct paging_state *state = &c->shadow.state;
 
     switch (draw(4)) {
     case 0:
-        state->cr0 ^= CR0_WP;
+        state->cr0 = one_in(4) ? state->cr0 | CR0_WP : state->cr0 & ~CR0_WP;
         break;
     case 1:
         state->cr4 ^= CR4_SMEP;
+        if (state->cr4 & CR4_SMEP)
+            cache_drop_tag(&c->guest, pcid(c));
         break;
     case 2:
         state->cr4 ^= long_mode() && one_in(2) ? CR4_PKE : CR4_SMAP;
@@ -277,6 +280,36 @@ static const char *full_window(void)
     return m.stale;
 }
 
+/* All pages are in use: one that a CPU may hold a link to is used again, as another table. */
+static const char *reused_table(void)
+{
+    struct vcpu *c = &m.cpu[0];
+
+    machine_new(1);
+    m.shadow.track = false; /* which would flush */
+    for (unsigned int i = 0; i < 2; i++) {
+        m.cpu[i].shadow.state.cr3 = 1 * PAGE_SIZE;
+        for (uint64_t table = 1; table < 5; table++)
+            ram_write(table * PAGE_SIZE, 8, (table == 4 ? 20 : table + 1) * PAGE_SIZE | ALL);
+        toggle_paging(&m.cpu[i]);
+        fault(&m.cpu[i], 0, ACCESS_READ);
+    }
+    check_all();
+    while (pool_take(&m.shadow) != NULL)
+        continue;
+    ram_write(3 * PAGE_SIZE, 8, 5 * PAGE_SIZE | ALL);
+    ram_write(5 * PAGE_SIZE, 8, 21 * PAGE_SIZE | ALL);
+    invlpg(c, 0);
+    fault(c, 0, ACCESS_READ);
+    check_all();
+    return m.stale;
+}
+
+static void a_table_that_is_used_again_is_not_held(void)
+{
+    CHECK(!reused_table());
+}
+
 static void invlpg_drops_a_page_of_4_mib(void)
 {
     CHECK(!page_of_4_mib());
@@ -294,8 +327,10 @@ static void a_full_window_leaves_nothing(void)
 
 static bool any_run_finds(const char *what, const char *name)
 {
-    for (uint64_t seed = 0; seed < SEEDS + 2; seed++) {
-        if (!(seed == 0 ? moved_pdpte() : seed == 1 ? full_window() : run(seed - 2)))
+    static const char *(*const stories[])(void) = {moved_pdpte, full_window, reused_table};
+
+    for (uint64_t seed = 0; seed < SEEDS + COUNT(stories); seed++) {
+        if (!(seed < COUNT(stories) ? stories[seed]() : run(seed - COUNT(stories))))
             continue;
         printf("# without %s %s, run %lu: %s\n", what, name, seed, m.stale);
         return true;
@@ -320,10 +355,14 @@ static void each_flush_is_needed(void)
     sites.without = NULL;
 }
 
-static const char *const caller_name[CALLER_SITES] = {
-    [CALLER_LOAD] = "after a load",           [CALLER_UNLOAD] = "after an unload",
-    [CALLER_FAULT] = "after a fault",         [CALLER_LINKS] = "after INVLPG, of all",
-    [CALLER_ADDRESS] = "after INVLPG, of it", [CALLER_WINDOW] = "after a window's fault"};
+static const char *const caller_name[CALLER_SITES] = {[CALLER_LOAD] = "after a load",
+                                                      [CALLER_UNLOAD] = "after an unload",
+                                                      [CALLER_FAULT] = "after a fault",
+                                                      [CALLER_LINKS] = "after INVLPG, of all",
+                                                      [CALLER_ADDRESS] = "after INVLPG, of it",
+                                                      [CALLER_WINDOW] = "after a window's fault",
+                                                      [CALLER_PAGE_FAULT] =
+                                                          "after the guest's own #PF"};
 
 static void each_flush_of_a_caller_is_needed(void)
 {
@@ -352,6 +391,7 @@ int main(void)
     RUN(invlpg_drops_a_page_of_4_mib);
     RUN(a_pdpte_that_moves_leaves_nothing);
     RUN(a_full_window_leaves_nothing);
+    RUN(a_table_that_is_used_again_is_not_held);
     RUN(nothing_stale_is_held);
     RUN(each_flush_is_needed);
     RUN(each_flush_of_a_caller_is_needed);

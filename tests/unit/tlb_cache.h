@@ -133,6 +133,21 @@ static inline void cache_drop_page(struct cache *c, uint64_t tag, uint64_t addre
             c->leaf[i].valid = false;
 }
 
+/* A #PF: what would be used for its address, of this PCID, but of a large page its part alone. */
+static inline void cache_drop_fault(struct cache *c, uint64_t tag, uint64_t address)
+{
+    unsigned int kept = 0;
+
+    for (unsigned int i = 0; i < c->links; i++)
+        if (address - c->link[i].start >= c->link[i].size || c->link[i].tag != tag)
+            c->link[kept++] = c->link[i];
+    c->links = kept;
+    for (unsigned int i = 0; i < c->leaves; i++)
+        if (c->leaf[i].first == (address & ~0xfffUL) &&
+            (c->leaf[i].global || c->leaf[i].tag == tag))
+            c->leaf[i].valid = false;
+}
+
 /* MOV to CR3, and INVPCID of one PCID: global pages stay. */
 static inline void cache_drop_tag(struct cache *c, uint64_t tag)
 {

@@ -39,7 +39,7 @@ static uint64_t random_entry(bool root)
     if (m.mode == MODE_PAE && root)
         return P | (TABLE_FIRST + 2 + draw(2)) * PAGE_SIZE; /* few, so that one is used twice */
     entry =
-        P | (one_in(4) ? 0 : W) | (one_in(4) ? 0 : U) | (one_in(12) ? 0 : A) | (one_in(3) ? 0 : D);
+        P | (one_in(3) ? 0 : W) | (one_in(4) ? 0 : U) | (one_in(12) ? 0 : A) | (one_in(3) ? 0 : D);
     if (!is_narrow() && one_in(8))
         entry |= NX;
     if (long_mode() && one_in(8))
@@ -218,16 +218,27 @@ static void invpcid_with(struct vcpu *c, uint64_t type, uint64_t which, uint64_t
         load(c, CALLER_LOAD, true);
 }
 
-/* The caller need not flush, and this CPU drops nothing by itself. */
+/* This CPU drops nothing by itself, and the modelled one drops the address if the #PF is the guest's own
+ * (SDM vol. 3 §4.10.4.1): as that comes first, only if nobody has stored anything since. */
 static void fault(struct vcpu *c, uint64_t address, unsigned int access)
 {
     struct walk_result result;
+    enum shadow_outcome outcome;
+    const unsigned long stores = m.stores;
 
     m.in_latch = c;
     c->shadow.state.ac = one_in(2);
-    (void)shadow_fault(&m.shadow, &c->shadow, gla(address), access, &result);
+    outcome = shadow_fault(&m.shadow, &c->shadow, gla(address), access, &result);
     if (c->shadow.changed)
         enter(c, CALLER_FAULT);
+    if (outcome != SHADOW_FAULT)
+        return;
+    if (m.stores == stores) {
+        cache_drop_fault(&c->guest, pcid(c), address);
+        crawl_guest(c);
+    }
+    if (m.without_caller != CALLER_PAGE_FAULT)
+        cache_drop_part(&c->linear, address);
 }
 
 #endif

@@ -65,12 +65,13 @@ enum { RIGHT_WRITE = 1, RIGHT_USER = 2, RIGHT_EXECUTE = 4, RIGHT_DIRTY = 8, RIGH
 /* The flushes that mmu/ leaves to its caller. */
 enum caller_site {
     CALLER_NONE,
-    CALLER_LOAD,    /* after shadow_load() */
-    CALLER_UNLOAD,  /* after shadow_unload() */
-    CALLER_FAULT,   /* after shadow_fault(), if changed */
-    CALLER_LINKS,   /* after shadow_invalidate(), if changed */
-    CALLER_ADDRESS, /* after shadow_invalidate(), if not */
-    CALLER_WINDOW,  /* after shadow_window_fault(), if changed */
+    CALLER_LOAD,       /* after shadow_load() */
+    CALLER_UNLOAD,     /* after shadow_unload() */
+    CALLER_FAULT,      /* after shadow_fault(), if changed */
+    CALLER_LINKS,      /* after shadow_invalidate(), if changed */
+    CALLER_ADDRESS,    /* after shadow_invalidate(), if not */
+    CALLER_WINDOW,     /* after shadow_window_fault(), if changed */
+    CALLER_PAGE_FAULT, /* after shadow_fault() that gives the guest a #PF */
     CALLER_SITES,
 };
 
