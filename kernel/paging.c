@@ -15,13 +15,6 @@
 #define CR3_PAE_TABLE 0xffffffe0UL
 #define PDPTE_PRESENT 1UL
 
-/* What decides how the tables are read, or flushes when it changes: SDM vol. 3 §4.10.4.1, APM
- * vol. 2 §5.5.2. Without paging none of it does. */
-#define CR0_PAGING (CR0_PG | CR0_WP)
-#define CR4_PAGING                                                                                 \
-    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS)
-#define EFER_PAGING (EFER_LMA | EFER_NXE)
-
 enum invpcid_type { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
 
 /* PKRU is the guest's all the time, the right to read it not; IA32_PKRS needs none. */
@@ -86,21 +79,13 @@ static void load_tables(struct vcpu *v, const struct paging_state *state)
     vm_unlock(v);
 }
 
-static bool tables_depend(const struct paging_state *old, const struct paging_state *new)
-{
-    if (!((old->cr0 | new->cr0) & CR0_PG))
-        return false;
-    return ((old->cr0 ^ new->cr0) & CR0_PAGING) || ((old->cr4 ^ new->cr4) & CR4_PAGING) ||
-           ((old->efer ^ new->efer) & EFER_PAGING);
-}
-
 void paging_follow(struct vcpu *v)
 {
     struct paging_state state;
     if (v->paging != PAGED_SHADOW)
         return;
     read_registers(v, &state);
-    if (tables_depend(&v->shadow->state, &state))
+    if (paging_changes(&v->shadow->state, &state))
         load_tables(v, &state);
 }
 
@@ -198,7 +183,7 @@ enum exit_action paging_write_cr(struct vcpu *v, struct exit *exit)
         memcpy(v->pdpte, v->pdpte_next, sizeof(v->pdpte));
     read_registers(v, &state);
     if (((state.cr0 & CR0_PG) && (exit->cr.cr == 3 || v->pdpte_loaded)) ||
-        tables_depend(&v->shadow->state, &state))
+        paging_changes(&v->shadow->state, &state))
         load_tables(v, &state);
     return EXIT_NEXT;
 }

@@ -87,6 +87,11 @@ enum paging_mode {
 /* The guest's mode by CR0.PG, CR4.PAE, CR4.PSE, CR4.LA57 and EFER.LMA; never EPT or NPT. */
 enum paging_mode paging_mode(const struct paging_state *state);
 
+/* Whether a load that takes the registers from `old` to `new` changes how tables are read, or is a flush
+ * (SDM vol. 3 §4.10.4.1, APM vol. 2 §5.5.2); of CR3 nothing is looked at. Without paging none of it
+ * counts. */
+bool paging_changes(const struct paging_state *old, const struct paging_state *new);
+
 /* Levels of its tables: 0 with paging off, 2 to 5. EPT and NPT: 4 (their fifth has no rule of its
  * own). */
 unsigned int paging_levels(enum paging_mode mode);

@@ -13,6 +13,19 @@ enum paging_mode paging_mode(const struct paging_state *state)
     return (state->cr4 & CR4_PSE) ? MODE_32BIT_PSE : MODE_32BIT;
 }
 
+#define CR0_PAGING (CR0_PG | CR0_WP)
+#define CR4_PAGING                                                                                 \
+    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS)
+#define EFER_PAGING (EFER_LMA | EFER_NXE)
+
+bool paging_changes(const struct paging_state *old, const struct paging_state *new)
+{
+    if (!((old->cr0 | new->cr0) & CR0_PG))
+        return false;
+    return ((old->cr0 ^ new->cr0) & CR0_PAGING) || ((old->cr4 ^ new->cr4) & CR4_PAGING) ||
+           ((old->efer ^ new->efer) & EFER_PAGING);
+}
+
 unsigned int paging_levels(enum paging_mode mode)
 {
     switch (mode) {

@@ -11,6 +11,7 @@
 #define CR3_PCID  0xfffUL /* with CR4.PCIDE */
 #define CR4_PSE   (1UL << 4)
 #define CR4_PAE   (1UL << 5)
+#define CR4_PGE   (1UL << 7)
 #define CR4_LA57  (1UL << 12)
 #define CR4_PCIDE (1UL << 17)
 #define CR4_SMEP  (1UL << 20)

@@ -73,7 +73,8 @@ struct machine {
     struct store store[STORES_MAX]; /* the last ones */
     uint64_t stores, changes;       /* A and D bits count among the stores only */
     unsigned long flushes, exits, marks;
-    bool busy; /* another CPU stores while Latch reads */
+    unsigned long violations; /* stores that exited, as the page was read-only */
+    bool busy;                /* another CPU stores while Latch reads */
     uint64_t seed;
     const uint8_t *choice; /* what a fuzzer chose instead, while there is any of it */
     size_t choices;
@@ -177,6 +178,7 @@ static bool nested_access(struct vcpu *c, unsigned int tables, uint64_t address,
             return false;
     }
     if (write && !(leaf.access & ACCESS_WRITE)) {
+        m.violations++;
         tlb_drop_nested(&c->tlb, frame); /* the violation does */
         CHECK(shadow_is_tracked(&m.shadow, gfn(frame), 1));
         CHECK(shadow_write(&m.shadow, gfn(frame)));
@@ -288,7 +290,7 @@ static void machine_new(const struct paging_props *props, unsigned int count, bo
     shadow_init(&m.shadow, &m.env, &m.guest, &m.direct, hpa(TABLES), count, CPUS, m.pages, track);
     memset(m.ram, 0, sizeof(m.ram));
     memset(m.pool, 0xa5, sizeof(m.pool));
-    m.stores = m.changes = m.flushes = m.exits = m.marks = 0;
+    m.stores = m.changes = m.flushes = m.exits = m.marks = m.violations = 0;
     m.busy = false;
     m.seed = seed * 0x9e3779b97f4a7c15UL | 1U;
     for (unsigned int i = 0; i < CPUS; i++)
