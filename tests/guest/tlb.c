@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What must be gone from the TLB is gone: after INVLPG, each type of INVPCID, MOV to CR3 with and
- * without bit 63, and CR4.PGE and PCIDE turned off and on (SDM vol. 3 §4.10.4.1); on AMD's CPUs after
- * a write of an MTRR (APM vol. 2 §5.5.3). A translation is used by a vCPU, vCPU 0 changes an entry,
+ * without bit 63, and CR4.PGE, PCIDE and SMEP turned off and on (SDM vol. 3 §4.10.4.1); on Intel's CPUs
+ * after a #PF there, on AMD's after CR4.PSE and a write of an MTRR (APM vol. 2 §5.5). A translation is used by a vCPU, vCPU 0 changes an entry,
  * the first one flushes and must then use the new entry; what was not flushed may be the old or the
  * new one, and nothing else.
  */
@@ -18,6 +18,7 @@
 #define OTHER_PCID        2UL
 #define CPUID_PCID        (1U << 17) /* leaf 1 ECX */
 #define CPUID_INVPCID     (1U << 10) /* leaf 7 EBX */
+#define CPUID_SMEP        (1U << 7)
 
 enum invpcid { INVPCID_ADDRESS, INVPCID_PCID, INVPCID_ALL, INVPCID_ALL_BUT_GLOBAL };
 
@@ -28,7 +29,7 @@ static uint32_t new_page[1024] __attribute__((aligned(4096)));
 #define OLD_WORD 0x01d01d01U
 #define NEW_WORD 0x4e304e30U
 
-static bool has_pcid, has_invpcid;
+static bool has_pcid, has_invpcid, has_smep;
 
 /* ---- Flushes ---- */
 
@@ -59,6 +60,27 @@ static void by_pge(void)
 {
     write_cr4(read_cr4() & ~CR4_PGE);
     write_cr4(read_cr4() | CR4_PGE);
+}
+
+/* What is mapped here is supervisors'. */
+static void by_smep(void)
+{
+    write_cr4(read_cr4() | CR4_SMEP);
+    write_cr4(read_cr4() & ~CR4_SMEP);
+}
+
+static void by_pse(void)
+{
+    write_cr4(read_cr4() ^ CR4_PSE);
+}
+
+/* A user may not read there. */
+static void by_page_fault(void)
+{
+    const struct reference_cpu cpu = {.ac = false};
+    const struct outcome found = attempt(&cpu, LINEAR, REFERENCE_READ | REFERENCE_USER, 0);
+    check(found.vector == VECTOR_PF && found.cr2 == LINEAR, "tlb.page-fault", "vector %u CR2 %lx",
+          found.vector, found.cr2);
 }
 
 /* PCIDE can be set only while CR3 has PCID 0. */
@@ -133,11 +155,14 @@ static const struct flush {
     const char *name;
     void (*make)(void);
     enum drops drops;
-    bool pcid, invpcid, amd; /* what it needs; with invpcid PCIDs too */
+    bool pcid, invpcid, smep, intel, amd; /* what it needs; with invpcid PCIDs too */
 } flushes[] = {
     {"invlpg", by_invlpg, DROPS_ALL, .pcid = false},
     {"cr3", by_cr3, DROPS_ALL_BUT_GLOBAL, .pcid = false},
     {"pge", by_pge, DROPS_ALL, .pcid = false},
+    {"smep", by_smep, DROPS_ALL_BUT_GLOBAL, .smep = true},
+    {"page-fault", by_page_fault, DROPS_ALL_BUT_GLOBAL, .intel = true},
+    {"pse", by_pse, DROPS_ALL, .amd = true},
     {"mtrr", by_mtrr, DROPS_ALL, .amd = true},
     {"pcide", by_pcide, DROPS_ALL, .pcid = true},
     {"cr3-from-another-pcid", by_cr3_from_another, DROPS_ALL_BUT_GLOBAL, .pcid = true},
@@ -274,7 +299,7 @@ static void try_vcpu(unsigned int vcpu)
     for (unsigned int i = 0; i < sizeof(flushes) / sizeof(flushes[0]); i++) {
         const struct flush *f = &flushes[i];
         if (((f->pcid || f->invpcid) && !has_pcid) || (f->invpcid && !has_invpcid) ||
-            (f->amd && !vendor_is_amd()))
+            (f->smep && !has_smep) || (f->amd && !vendor_is_amd()) || (f->intel && vendor_is_amd()))
             continue;
         for (unsigned int change = 0; change < CHANGES; change++) {
             try_case(vcpu, &flushes[i], change, false);
@@ -340,6 +365,8 @@ int main(void)
     has_pcid = c & CPUID_PCID;
     cpuid_raw(7, 0, &a, &b, &c, &d);
     has_invpcid = b & CPUID_INVPCID;
+    has_smep = b & CPUID_SMEP;
+    attempt_init();
     __asm__ volatile("sti");
     check_equal("tlb.vcpus", processor_count, processor_start_all());
     fill_kernel_pml4(root);
