@@ -7,7 +7,8 @@
  * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults and the like (known.c);
  * nothing=ones (memory.c); cr0-loads (Bochs' VMX: the CPU loads PDPTEs with each write of CR0, whatever
  * it changes); only=MODE; print=all (each outcome, not the first differences alone);
- * sample=N (of the trials in 32-bit modes one in N, of the others one in N/8+1).
+ * sample=N (of the trials in 32-bit modes one in N, of the others one in N/8+1: by turns, so that each
+ * bit of each kind of entry meets each way to access).
  */
 #include "tests/guest/paging/trial.h"
 
@@ -144,16 +145,55 @@ static void choose_access(struct trial *t, const struct mode *mode, unsigned int
     t->linear = mode->linear + (t->access & REFERENCE_FETCH ? CODE_OFFSET : DATA_OFFSET);
 }
 
+/* One in so many, each by its own number: what comes again and again must not be in step with it. */
 static bool is_sampled(const struct trial *t)
 {
-    static unsigned int count;
-    return count++ % (t->legacy ? sample_legacy : sample_long) == 0;
+    static uint32_t count;
+    const uint32_t spread = ++count * 0x9e3779b1U;
+    return (spread >> 8) % (t->legacy ? sample_legacy : sample_long) == 0;
 }
 
-static void try_accesses(struct trial *t, const struct mode *mode, struct tally *tally)
+/* A kind of entry with one bit changed, or none, and a way to access: how often it came by in this mode,
+ * and how often it was tried. */
+#define WAYS         8U
+#define UNUSED_PDPTE 0U /* the others by level and leaf, from 2 on */
+static struct cell {
+    uint16_t met, tried;
+} cells[(REFERENCE_LEVELS + 1) * 2 * 65][WAYS];
+
+/* One in so many, and at least one of those that come in the fewest combinations. */
+static bool is_turn(const struct trial *t, unsigned int kind, unsigned int way)
+{
+    const unsigned int index = kind * 65U + (unsigned int)(t->bit + 1);
+    const unsigned int least = kind == UNUSED_PDPTE ? 2U : way >= 6 ? 8U : 16U;
+    unsigned int sample = t->legacy ? sample_legacy : sample_long;
+    struct cell *cell = &cells[index][way];
+    sample = sample < least ? sample : least;
+    if ((cell->met++ + index * 7U + way * 3U) % sample != 0)
+        return false;
+    cell->tried++;
+    return true;
+}
+
+static void print_cells(const struct mode *mode)
+{
+    unsigned int met = 0, tried = 0;
+    for (unsigned int i = 0; i < sizeof(cells) / sizeof(cells[0]); i++)
+        for (unsigned int way = 0; way < WAYS; way++) {
+            met += cells[i][way].met != 0;
+            tried += cells[i][way].tried != 0;
+        }
+    printf("info exact: %s: of %u bits of entries by ways to access %u were tried\n", mode->name,
+           met, tried);
+    memset(cells, 0, sizeof(cells));
+}
+
+/* `kind`: of the entry whose bit is changed. */
+static void try_accesses(struct trial *t, const struct mode *mode, unsigned int kind,
+                         struct tally *tally)
 {
     for (unsigned int way = 0; way < ways(t); way++) {
-        if (!is_sampled(t))
+        if (!is_turn(t, kind, way))
             continue;
         choose_access(t, mode, way);
         try_trial(t, tally);
@@ -234,7 +274,7 @@ static void try_entry(struct trial *t, const struct mode *mode, unsigned int lev
             entry &= ~(PAGE_W | PAGE_U);
         for (t->bit = -1; t->bit < (mode->wide ? 64 : 32); t->bit++) {
             slot->value = t->bit < 0 ? entry : entry ^ 1UL << t->bit;
-            try_accesses(t, mode, tally);
+            try_accesses(t, mode, level * 2U + leaf, tally);
             if (!mode->legacy && t->bit < 3)
                 try_pairs(t, mode, tally);
             if (!mode->legacy && (t->bit < 3 || (t->bit >= 30 && (t->cpu.cr0 & CR0_WP))))
@@ -261,9 +301,9 @@ static void try_unused_pdpte(struct trial *t, const struct mode *mode, struct ta
     t->entry = "unused PDPTE";
     for (t->bit = 0; t->bit < 64; t->bit++) {
         *unused = PAGE_P | 1UL << t->bit;
-        try_accesses(t, mode, tally);
+        try_accesses(t, mode, UNUSED_PDPTE, tally);
         *unused = 1UL << t->bit & ~PAGE_P;
-        try_accesses(t, mode, tally);
+        try_accesses(t, mode, UNUSED_PDPTE, tally);
     }
     *unused = 0;
 }
@@ -351,6 +391,7 @@ static void try_mode(const struct mode *mode)
     lay_tables(mode);
     for (unsigned int combination = 0; combination < 32; combination++)
         try_combination(mode, combination, &tally);
+    print_cells(mode);
     if (!mode->legacy)
         try_cr3(mode, &tally);
     printf("exact: %s %lu cases %lu differences, %lu skipped", mode->name, tally.cases,
