@@ -254,11 +254,21 @@ static int park_here(void *unused)
     backend_park();
 }
 
-static _Noreturn void enter_guest(void)
+/* What the nested tables have below their roots is theirs to drop. */
+static void check_pool(void)
 {
     unsigned int total, unused;
     memory_count(&total, &unused);
     console_line("memory: pool of %u pages, %u in use", total, total - unused);
+    unused += vm.cache.pages - vm.direct.roots;
+    if (unused < DIRECT_PAGES_MIN)
+        end_refuse(
+            "pool=%u: wanted %u pages left for the nested page tables, found %u; set it higher",
+            config.pool, DIRECT_PAGES_MIN, unused);
+}
+
+static _Noreturn void enter_guest(void)
+{
     console_line("dma: no IOMMU is used: the guest's devices can reach Latch's memory");
     if (config.icr_trap == ICR_TRAP_STARTUP && !vm.init_exits && cpu_count > 1)
         console_line("ipi: icr-trap=startup: an INIT after all vCPUs are up escapes Latch here");
@@ -317,6 +327,7 @@ static _Noreturn void main_at_top(void)
     stage("vCPUs", create_vcpus);                   /* controls that follow from the models */
     stage("run times", xen_start);                  /* those of the vCPUs begin */
     stage("guest images", load_guest);              /* into its memory, its registers */
+    check_pool();                                   /* that running dry will never be fatal */
     enter_guest();                                  /* the point of no return */
 }
 

@@ -13,7 +13,7 @@
  *
  * Memory is bounded by the cache and by what the environment gives. Where it runs dry all tables
  * below the roots are dropped and built again on demand, but by direct_build(): that is never fatal
- * as long as a root and the few tables to one page find room.
+ * as long as what one instruction needs finds room beside the roots, DIRECT_PAGES_MIN.
  *
  * Locking: every function under the VM's table lock, which also guards the map, the MTRR copy and
  * the cache. CPUs may run the guest on the tables meanwhile.
@@ -24,6 +24,8 @@
 #include "mmu/table.h"
 
 #define DIRECT_ROOTS_MAX 64U
+/* Twelve pages (shadow.h) and the guest's tables on the way to each, with three of ours to each of them. */
+#define DIRECT_PAGES_MIN 216U
 
 struct direct {
     const struct mmu_env *env;

@@ -96,6 +96,12 @@ def test_configuration(refused, name):
     refused(reason, *EARLY, "--conf", conf, *MODES)
 
 
+def test_pool_that_would_run_dry(refused):
+    """All that is to be made finds room, and too little is left for one instruction's tables."""
+    refused(r"pool=2: wanted 216 pages left for the nested page tables, found \d+; set it higher",
+            "--machine", "qemu-amd", "--vcpus", 10, "--conf", "pool=2 paging=direct", *MODES)
+
+
 # --- the model
 
 MODELS = {
