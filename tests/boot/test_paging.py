@@ -68,7 +68,7 @@ def test_choice_on_svm(boot, name):
     assert booted.lines(f"paging: vcpu 0-1: {line}"), booted.tail(40)
 
 
-@pytest.mark.parametrize("name", ["width", "gbpages"])
+@pytest.mark.parametrize("name", CHOICES)
 def test_choice_on_vmx(boot, name):
     spec, _, line = CHOICES[name]
     booted = run(boot, MODES, f"model={spec.format(other='amd')}", "bochs-intel",
