@@ -365,10 +365,12 @@ static int read_operand(struct vcpu *v, struct exit *exit, gla_t address, void *
         int error = walk_operand(v, at, &result);
         if (error == -EAGAIN)
             return error;
-        if (error == -EFAULT)
+        if (error == -EFAULT) {
+            invalidate_address(v, at); /* as a CPU drops it with a #PF */
             (void)paging_raise(exit, at, result.error_code);
-        else if (error != 0)
+        } else if (error != 0) {
             (void)exit_fault_code(exit, VECTOR_GP, 0);
+        }
         if (error != 0)
             return -EFAULT;
         memset((uint8_t *)buffer + done, 0xff, part);
