@@ -54,6 +54,22 @@ def test_print_what_no_leaf_says(boot, tmp_path):
     assert second.lines("model: vcpu 0: .* rules Intel"), second.tail(60)
 
 
+def test_file_with_sev(boot, tmp_path):
+    """A C-bit alone may be had without the hardware; with SEV beside it neither may."""
+    first = run_payload(boot, "qemu-amd", "seal", conf="latch.model=print test-hypercalls=on",
+                        arguments=["--model", "host,cbit=35", "--vcpus", "1"])
+    text = "\n".join(first.lines(MODEL_LINE)) + "\n"
+    with_sev = text.replace("0x8000001f 0x00: eax=0x00000001", "0x8000001f 0x00: eax=0x00000003")
+    assert with_sev != text, first.tail(60)
+    file = tmp_path / "sev.model"
+    file.write_text(with_sev)
+    booted = boot("--machine", "qemu-amd", "--vcpus", "1", "--guest", BUILD / "guest/modes.elf",
+                  "--model", file)
+    assert booted.finish() == ERROR, booted.tail()
+    refusal = "latch: refused: model of vcpu 0: .* sme is not to be had: memory keys"
+    assert booted.lines(refusal), booted.tail()
+
+
 POPCNT, CX16, MOVBE = 23, 13, 22
 
 

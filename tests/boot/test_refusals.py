@@ -108,7 +108,7 @@ MODELS = {
     "larger-maxphyaddr": ("host,maxphyaddr=52", r"maxphyaddr=52: the host has 40 bits"),
     "c-bit-beyond-the-width": ("host,cbit=47", r"cbit=47: wanted .* below maxphyaddr=40"),
     "reduction-without-c-bit": ("host,addr-reduction=4", r"addr-reduction=4: wanted a C-bit"),
-    "sev": ("host,+sev", r"sev"),
+    "sev": ("host,+sev", r"wanted sev, but guests cannot have it: memory keys"),
     "unknown-feature": ("host,-teleport", r"teleport"),
     "unknown-base": ("pentium9", r"pentium9"),
 }
