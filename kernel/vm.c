@@ -232,7 +232,14 @@ int vm_renew_memory(void)
     }
     if (error == 0 && vm.icr_trapped)
         error = direct_set_kind(&vm.direct, gpa(apic_page()), PAGE_SIZE, GUEST_READ_ONLY);
-    return error;
+    return error == 0 && vm_pool_left() < DIRECT_PAGES_MIN ? -ENOMEM : error;
+}
+
+unsigned int vm_pool_left(void)
+{
+    unsigned int total, unused;
+    memory_count(&total, &unused);
+    return unused + vm.cache.pages - vm.direct.roots;
 }
 
 /* NPT leaves the types to the hardware's MTRRs; EPT entries carry them. The new tables are filled at

@@ -60,6 +60,8 @@ void vm_print_tables(void);
 /* The same for a next generation: the models changed, and no vCPU runs. Tables that the new models
  * share with the last ones stay. -ENOMEM, -ENOSPC. */
 int vm_renew_memory(void);
+/* Pages that the nested tables can still have below their roots, with those that they have and may drop. */
+unsigned int vm_pool_left(void);
 /* A vCPU wrote an MTRR: have the nested tables follow. Under the lock. */
 void vm_follow_mtrrs(void);
 /* Take and leave the VM's lock in an exit handler of `v`. */

@@ -16,8 +16,9 @@
  *   unsynced   the guest writes the table without an exit, and the shadow follows when the guest
  *              flushes: INVLPG looks at the entry for one address in its leaf table, and at all
  *              unsynced tables above leaf tables (the CPU drops all its paging-structure caches: SDM
- *              vol. 3 §4.10.4.1); a CR3 load at all unsynced pages below the root, or, if it
- *              flushes nothing, at those that got something since its PCID was last current.
+ *              vol. 3 §4.10.4.1); a #PF of the guest's at the entries on the way to its address; a CR3
+ *              load at all unsynced pages below the root, or, if it flushes nothing, at those that got
+ *              something since its PCID was last current.
  * A page that nobody wrote between a few looks becomes tracked; the first write to a tracked one
  * makes it unsynced again. All pages of one guest frame are in the same state.
  * An entry exists only when the guest's has A set, and is writable only when it has D set: the
@@ -195,9 +196,9 @@ void shadow_unload(struct shadow *s, struct shadow_cpu *cpu);
 
 /*
  * The hardware's walk of the shadow tables faulted; `access` as for guest_walk(). Walks the guest's
- * tables, sets A and D there, and puts the translation into the shadow. The caller need not flush,
- * unless cpu->changed: the fault has dropped what the TLB had of the address; after SHADOW_FAULT it
- * flushes that address.
+ * tables, sets A and D there, and puts the translation into the shadow. The caller need not flush, unless
+ * cpu->changed: the CPU finds out by itself what has become of the address. After SHADOW_FAULT it flushes
+ * that address, as not every CPU drops it with a #PF.
  */
 enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t address,
                                  unsigned int access, struct walk_result *result);

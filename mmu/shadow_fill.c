@@ -67,6 +67,15 @@ static struct shadow_page *below_pdpte(struct shadow *s, struct shadow_cpu *cpu,
     return page;
 }
 
+/* The same for a #PF of the guest's: what the CPU holds does not change with it. */
+static struct shadow_page *held_pdpte(struct shadow *s, struct shadow_cpu *cpu, unsigned int index)
+{
+    if (cpu->role.mode != MODE_PAE || cpu->state.pdpte_held)
+        return shadow_child(s, cpu->pae_root, cpu->pdpte[index]);
+    shadow_reserve(s, 1);
+    return below_pdpte(s, cpu, index);
+}
+
 /* From the root down, each entry from one read of the guest's. What that read says is right in any
  * case, whether or not it leads where the walk before has been. */
 static void fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
@@ -101,29 +110,27 @@ static void look_anew(struct shadow *s, struct shadow_page *page, unsigned int i
             shadow_sync_entry(s, page, index ^ half);
 }
 
-/* With a #PF of its own a CPU drops what it holds of the address (SDM vol. 3 §4.10.4.1). Of links that
- * went the caller's flush of the address may leave some. */
+/* With a #PF of its own a CPU drops what it holds of the address (SDM vol. 3 §4.10.4.1): so does the
+ * shadow, and the caller's flush of the address the hardware. That leaves the other half of an entry for
+ * 4 MiB, to whichever vCPU it was that dropped it here. */
 static void drop_stale(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
 {
-    const uint64_t unlinked = s->unlinked;
     struct shadow_page *page = cpu->root;
+    bool halves = false;
 
-    if (cpu->private.on) {
-        private_drop(s, cpu, address);
-        return;
-    }
-    if (page == cpu->pae_root) {
-        shadow_reserve(s, FILL_PAGES);
-        page = below_pdpte(s, cpu, shadow_index(page, address) % 4U);
-    }
+    if (page == cpu->pae_root)
+        page = held_pdpte(s, cpu, shadow_index(page, address) % 4U);
     while (page) {
         const unsigned int index = shadow_index(page, address);
 
         look_anew(s, page, index);
+        halves |= !page->role.direct && page->rules.halves;
         page = shadow_child(s, page, shadow_table(s, page)[index]);
     }
-    if (s->unlinked != unlinked)
+    if (halves && cpu->unlinked != s->unlinked) {
+        cpu->unlinked = s->unlinked;
         cpu->changed = true;
+    }
     shadow_track_candidates(s);
     shadow_reap(s);
 }
@@ -170,7 +177,9 @@ enum shadow_outcome shadow_fault(struct shadow *s, struct shadow_cpu *cpu, gla_t
 {
     int rc = shadow_walk(s, cpu, address, access, result);
 
-    if (rc == -EFAULT && cpu->root)
+    if (rc == -EFAULT && cpu->private.on)
+        private_drop_leaf(s, cpu, address);
+    else if (rc == -EFAULT && cpu->root)
         drop_stale(s, cpu, address);
     if (rc == -EFAULT)
         return SHADOW_FAULT;

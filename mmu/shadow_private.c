@@ -165,6 +165,20 @@ void private_drop(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
         cpu->pdpte[index % 4U] = 0;
 }
 
+void private_drop_leaf(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
+{
+    uint64_t *table = shadow_table(s, cpu->pae_root);
+
+    for (unsigned int level = cpu->role.level; level > 1; level--) {
+        uint64_t entry = table[index_at(address, level)];
+
+        if (!(entry & SHADOW_PRESENT))
+            return;
+        table = table_of(s, entry);
+    }
+    entry_write(&table[index_at(address, 1)], 0);
+}
+
 gpa_t shadow_window(const struct shadow *s, const struct shadow_cpu *cpu)
 {
     uint64_t index = (uint64_t)(cpu->pae_root - s->pages);

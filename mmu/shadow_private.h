@@ -30,6 +30,9 @@ void private_clear(struct shadow *s, struct shadow_cpu *cpu);
 /* Drop those of the page that an address is in. */
 void private_drop(struct shadow *s, struct shadow_cpu *cpu, gla_t address);
 
+/* Drop that of an address alone; the caller flushes the address. */
+void private_drop_leaf(struct shadow *s, struct shadow_cpu *cpu, gla_t address);
+
 /* Put in the translation that a walk found for this access. Four pages are in reserve. */
 void private_fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsigned int access,
                   const struct walk_result *result);

@@ -145,7 +145,9 @@ def check_all_was_tried(booted, machine, model):
     if model == "no-nx":
         combinations = {mode: count // 2 for mode, count in combinations.items()}
     assert {mode: modes.count(mode) for mode in set(modes)} == combinations, booted.tail(40)
-    for text in booted.lines("info exact: .* were tried"):
+    sampled = booted.lines("info exact: .* were tried")
+    assert len(sampled) == len(combinations), booted.tail(40)
+    for text in sampled:
         met, tried = map(int, re.findall(r" (\d+) ", text))
         assert met == tried > 500, text
     ends = booted.lines(r"exact: \S+ \d+ cases \d+ differences, \d+ skipped")

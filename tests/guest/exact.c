@@ -165,7 +165,9 @@ static struct cell {
 static bool is_turn(const struct trial *t, unsigned int kind, unsigned int way)
 {
     const unsigned int index = kind * 65U + (unsigned int)(t->bit + 1);
-    const unsigned int least = kind == UNUSED_PDPTE ? 2U : way >= 6 ? 8U : 16U;
+    const unsigned int least = kind == UNUSED_PDPTE ? 2U
+                               : way >= 6           ? 7U
+                                                    : 15U; /* not in step with the variants */
     unsigned int sample = t->legacy ? sample_legacy : sample_long;
     struct cell *cell = &cells[index][way];
     sample = sample < least ? sample : least;

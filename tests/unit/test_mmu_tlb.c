@@ -122,6 +122,25 @@ static void reset(void)
     shadow_clear(&m.shadow);
 }
 
+/* All pages are in use for a while, so that others must go; not of private tables, which have their
+ * share. */
+static void squeeze(struct vcpu *c)
+{
+    struct shadow_page *taken[SHADOW_PAGES];
+    unsigned int count = 0;
+
+    for (unsigned int i = 0; i < m.cpus; i++)
+        if (m.cpu[i].shadow.private.on)
+            return;
+    while ((taken[count] = pool_take(&m.shadow)) != NULL)
+        count++;
+    random_fault(c);
+    m.evictions += m.shadow.evictions;
+    m.shadow.evictions = 0;
+    for (; count != 0; m.shadow.limbo_count++)
+        link_move(&taken[--count]->idle, &m.shadow.limbo);
+}
+
 /* What decides what one PCID may hold while others are current. */
 static void operation_with_pcids(struct vcpu *c)
 {
@@ -147,6 +166,8 @@ static void operation(bool quiet)
         operation_with_pcids(c);
     else if (what < 16)
         random_store(c, true);
+    else if (what < 18)
+        squeeze(c);
     else if (what < 36)
         random_fault(c);
     else if (what < 37)
@@ -200,6 +221,7 @@ static void nothing_stale_is_held(void)
     CHECK(m.stores > 1000);
     CHECK(m.flushes > 500);
     CHECK(m.window_faults > 50);
+    CHECK(m.evictions > 1000);
 }
 
 /* INVLPG of one address in a guest's page of 4 MiB, for which the hardware has two of 2 MiB. */
@@ -278,6 +300,42 @@ static const char *full_window(void)
     CHECK(m.stale || c->shadow.private.slots == 1);
     check_all();
     return m.stale;
+}
+
+/* An entry of 4 bytes is two links here. Another CPU has dropped both when this one's #PF drops what it
+ * has of one half: nothing may come by the other, where the table behind it is in use all the same. */
+static const char *other_half(void)
+{
+    const uint64_t directory = TABLE_FIRST * PAGE_SIZE, table = directory + PAGE_SIZE;
+
+    machine_new(4);
+    m.shadow.track = false;
+    ram_write(directory, 4, table | ALL);
+    ram_write(directory + 4, 4, table | ALL);
+    ram_write(table, 4, 20 * PAGE_SIZE | ALL);
+    ram_write(table + 512 * 4, 4, 21 * PAGE_SIZE | ALL);
+    for (unsigned int i = 0; i < 2; i++) {
+        m.cpu[i].shadow.state.cr3 = directory;
+        toggle_paging(&m.cpu[i]);
+        for (uint64_t address = 0; address < 4 * LARGE_PAGE_SIZE; address += LARGE_PAGE_SIZE)
+            fault(&m.cpu[i], address, ACCESS_READ);
+    }
+    ram_write(table + 512 * 4, 4, 0);
+    for (unsigned int i = 0; i < 2; i++)
+        invlpg(&m.cpu[i], LARGE_PAGE_SIZE);
+    check_all();
+    ram_write(directory, 4, (table + PAGE_SIZE) | ALL);
+    invlpg(&m.cpu[1], 0);
+    fault(&m.cpu[0], 0, ACCESS_READ); /* there is nothing in the new table */
+    ram_write(table + 512 * 4, 4, 22 * PAGE_SIZE | ALL);
+    fault(&m.cpu[1], 3 * LARGE_PAGE_SIZE, ACCESS_READ);
+    check_all();
+    return m.stale;
+}
+
+static void a_page_fault_drops_both_halves(void)
+{
+    CHECK(!other_half());
 }
 
 /* All pages are in use: one that a CPU may hold a link to is used again, as another table. */
@@ -392,6 +450,7 @@ int main(void)
     RUN(a_pdpte_that_moves_leaves_nothing);
     RUN(a_full_window_leaves_nothing);
     RUN(a_table_that_is_used_again_is_not_held);
+    RUN(a_page_fault_drops_both_halves);
     RUN(nothing_stale_is_held);
     RUN(each_flush_is_needed);
     RUN(each_flush_of_a_caller_is_needed);

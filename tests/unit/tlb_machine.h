@@ -114,7 +114,7 @@ struct machine {
     uint64_t seed;
     enum caller_site without_caller; /* this one does nothing */
     enum caller_site local_caller;   /* this keeps what is global */
-    unsigned long stores, flushes, window_faults;
+    unsigned long stores, flushes, window_faults, evictions;
 };
 
 static struct machine m;
