@@ -254,17 +254,15 @@ static int park_here(void *unused)
     backend_park();
 }
 
-/* What the nested tables have below their roots is theirs to drop. */
 static void check_pool(void)
 {
     unsigned int total, unused;
     memory_count(&total, &unused);
     console_line("memory: pool of %u pages, %u in use", total, total - unused);
-    unused += vm.cache.pages - vm.direct.roots;
-    if (unused < DIRECT_PAGES_MIN)
+    if (vm_pool_left() < DIRECT_PAGES_MIN)
         end_refuse(
             "pool=%u: wanted %u pages left for the nested page tables, found %u; set it higher",
-            config.pool, DIRECT_PAGES_MIN, unused);
+            config.pool, DIRECT_PAGES_MIN, vm_pool_left());
 }
 
 static _Noreturn void enter_guest(void)

@@ -13,7 +13,8 @@
  *
  * Memory is bounded by the cache and by what the environment gives. Where it runs dry all tables
  * below the roots are dropped and built again on demand, but by direct_build(): that is never fatal
- * as long as what one instruction needs finds room beside the roots, DIRECT_PAGES_MIN.
+ * as long as what one instruction needs finds room beside the roots, DIRECT_PAGES_MIN; what other vCPUs
+ * need at the same time they take from each other, by turns.
  *
  * Locking: every function under the VM's table lock, which also guards the map, the MTRR copy and
  * the cache. CPUs may run the guest on the tables meanwhile.
