@@ -313,21 +313,21 @@ static const char *other_half(void)
     ram_write(directory, 4, table | ALL);
     ram_write(directory + 4, 4, table | ALL);
     ram_write(table, 4, 20 * PAGE_SIZE | ALL);
-    ram_write(table + 512 * 4, 4, 21 * PAGE_SIZE | ALL);
+    ram_write(table + 512UL * 4, 4, 21 * PAGE_SIZE | ALL);
     for (unsigned int i = 0; i < 2; i++) {
         m.cpu[i].shadow.state.cr3 = directory;
         toggle_paging(&m.cpu[i]);
         for (uint64_t address = 0; address < 4 * LARGE_PAGE_SIZE; address += LARGE_PAGE_SIZE)
             fault(&m.cpu[i], address, ACCESS_READ);
     }
-    ram_write(table + 512 * 4, 4, 0);
+    ram_write(table + 512UL * 4, 4, 0);
     for (unsigned int i = 0; i < 2; i++)
         invlpg(&m.cpu[i], LARGE_PAGE_SIZE);
     check_all();
     ram_write(directory, 4, (table + PAGE_SIZE) | ALL);
     invlpg(&m.cpu[1], 0);
     fault(&m.cpu[0], 0, ACCESS_READ); /* there is nothing in the new table */
-    ram_write(table + 512 * 4, 4, 22 * PAGE_SIZE | ALL);
+    ram_write(table + 512UL * 4, 4, 22 * PAGE_SIZE | ALL);
     fault(&m.cpu[1], 3 * LARGE_PAGE_SIZE, ACCESS_READ);
     check_all();
     return m.stale;
