@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What must be gone from the TLB is gone: after INVLPG, each type of INVPCID, MOV to CR3 with and
- * without bit 63, and CR4.PGE, PCIDE and SMEP turned off and on (SDM vol. 3 §4.10.4.1); on Intel's CPUs
- * after a #PF there, on AMD's after CR4.PSE and a write of an MTRR (APM vol. 2 §5.5). A translation is used by a vCPU, vCPU 0 changes an entry,
- * the first one flushes and must then use the new entry; what was not flushed may be the old or the
- * new one, and nothing else.
+ * without bit 63, and CR4.PGE, PCIDE and SMEP turned off and on (SDM vol. 3 §4.10.4.1); on Intel's
+ * CPUs after a #PF there, on AMD's after CR4.PSE and a write of an MTRR (APM vol. 2 §5.5). A translation
+ * is used by a vCPU, vCPU 0 changes an entry, the first one flushes and must then use the new entry; what
+ * was not flushed may be the old or the new one, and nothing else.
  */
 #include "tests/guest/paging/paging.h"
 
