@@ -230,6 +230,13 @@ static void try_forms(struct trial *t, const struct mode *mode, struct tally *ta
     t->form = FORM_MOV;
 }
 
+/* After a load of CR3 Latch is not in a state any more that an access before has brought about. */
+static void begin_anew(const struct trial *t)
+{
+    if (!t->legacy)
+        write_cr3(t->cpu.cr3);
+}
+
 /* With WP=0 a CPL-3 instruction may lie in the page to which the CPU itself writes for it. */
 static void try_descriptor_beside_code(struct trial *t, struct tally *tally)
 {
@@ -240,6 +247,7 @@ static void try_descriptor_beside_code(struct trial *t, struct tally *tally)
     t->form = FORM_DS;
     t->access = REFERENCE_WRITE | REFERENCE_IMPLICIT;
     t->linear = STUB_LINEAR_LONG + STUB_DATA + 4;
+    begin_anew(t);
     try_trial(t, tally);
     t->form = FORM_MOV;
 }
@@ -276,6 +284,7 @@ static void try_entry(struct trial *t, const struct mode *mode, unsigned int lev
             entry &= ~(PAGE_W | PAGE_U);
         for (t->bit = -1; t->bit < (mode->wide ? 64 : 32); t->bit++) {
             slot->value = t->bit < 0 ? entry : entry ^ 1UL << t->bit;
+            begin_anew(t);
             try_accesses(t, mode, level * 2U + leaf, tally);
             if (!mode->legacy && t->bit < 3)
                 try_pairs(t, mode, tally);
