@@ -7,8 +7,8 @@
  * Words: vendor=intel|amd, pdptes=load|demand (model.c); tcg-faults and the like (known.c);
  * nothing=ones (memory.c); cr0-loads (Bochs' VMX: the CPU loads PDPTEs with each write of CR0, whatever
  * it changes); only=MODE; print=all (each outcome, not the first differences alone);
- * sample=N (of the trials in 32-bit modes one in N, of the others one in N/8+1: by turns, so that each
- * bit of each kind of entry meets each way to access).
+ * sample=N (of the trials in 32-bit modes one in N, of the others one in N/8+1: up to 32 by turns, so that
+ * each bit of each kind of entry meets each way to access).
  */
 #include "tests/guest/paging/trial.h"
 
@@ -155,13 +155,15 @@ static bool is_sampled(const struct trial *t)
 
 /* A kind of entry with one bit changed, or none, and a way to access: how often it came by in this mode,
  * and how often it was tried. */
-#define WAYS         8U
-#define UNUSED_PDPTE 0U /* the others by level and leaf, from 2 on */
+#define WAYS          8U
+#define SAMPLE_OF_ALL 32U
+#define UNUSED_PDPTE  0U /* the others by level and leaf, from 2 on */
 static struct cell {
     uint16_t met, tried;
 } cells[(REFERENCE_LEVELS + 1) * 2 * 65][WAYS];
 
-/* One in so many, and at least one of those that come in the fewest combinations. */
+/* One in so many, and at least one of those that come in the fewest combinations; not where only a few
+ * are asked for. */
 static bool is_turn(const struct trial *t, unsigned int kind, unsigned int way)
 {
     const unsigned int index = kind * 65U + (unsigned int)(t->bit + 1);
@@ -170,7 +172,8 @@ static bool is_turn(const struct trial *t, unsigned int kind, unsigned int way)
                                                     : 15U; /* not in step with the variants */
     unsigned int sample = t->legacy ? sample_legacy : sample_long;
     struct cell *cell = &cells[index][way];
-    sample = sample < least ? sample : least;
+    if (sample > least && sample <= SAMPLE_OF_ALL)
+        sample = least;
     if ((cell->met++ + index * 7U + way * 3U) % sample != 0)
         return false;
     cell->tried++;
