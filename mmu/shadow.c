@@ -204,10 +204,7 @@ void shadow_invalidate(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
     shadow_reap(s);
     /* The CPU may still hold a link that was dropped, for whatever address, or another part of a
      * large page: the guest's may be larger than the hardware's. */
-    if (cpu->unlinked != s->unlinked) {
-        cpu->unlinked = s->unlinked;
-        cpu->changed = true;
-    }
+    shadow_flush_unlinked(s, cpu);
 }
 
 bool shadow_write(struct shadow *s, gfn_t frame)

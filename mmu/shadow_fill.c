@@ -116,7 +116,6 @@ static void look_anew(struct shadow *s, struct shadow_page *page, unsigned int i
 static void drop_stale(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
 {
     struct shadow_page *page = cpu->root;
-    bool halves = false;
 
     if (page == cpu->pae_root)
         page = held_pdpte(s, cpu, shadow_index(page, address) % 4U);
@@ -124,13 +123,10 @@ static void drop_stale(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
         const unsigned int index = shadow_index(page, address);
 
         look_anew(s, page, index);
-        halves |= !page->role.direct && page->rules.halves;
         page = shadow_child(s, page, shadow_table(s, page)[index]);
     }
-    if (halves && cpu->unlinked != s->unlinked) {
-        cpu->unlinked = s->unlinked;
-        cpu->changed = true;
-    }
+    if (cpu->role.mode == MODE_32BIT || cpu->role.mode == MODE_32BIT_PSE)
+        shadow_flush_unlinked(s, cpu);
     shadow_track_candidates(s);
     shadow_reap(s);
 }

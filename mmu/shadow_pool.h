@@ -98,6 +98,14 @@ void shadow_put_root(struct shadow *s, struct shadow_page *page);
 /* Clear an entry, and drop the page that it links to. */
 void shadow_drop(struct shadow *s, struct shadow_page *page, unsigned int index);
 
+/* Have the vCPU flush all if a link or a large page was dropped, by whichever vCPU, since it last did: its
+ * CPU may hold that still, and a flush of one address leaves what is not on the way to it. */
+static inline void shadow_flush_unlinked(const struct shadow *s, struct shadow_cpu *cpu)
+{
+    cpu->changed |= cpu->unlinked != s->unlinked;
+    cpu->unlinked = s->unlinked;
+}
+
 /* Unlink and free a page, whoever uses it: none does, or all go. */
 void shadow_free(struct shadow *s, struct shadow_page *page);
 

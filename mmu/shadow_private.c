@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmu/shadow_private.h"
-#include "mmu/registers.h"
 #include "mmu/shadow_root.h"
 #include <errno.h>
 #include <string.h>
@@ -145,21 +144,32 @@ void private_fill(struct shadow *s, struct shadow_cpu *cpu, gla_t address, unsig
     entry_write(&table[index_at(address, 1)], page.raw | bits);
 }
 
+/* The table at a level on the way to an address, or NULL. */
+static uint64_t *table_at(const struct shadow *s, const struct shadow_cpu *cpu, gla_t address,
+                          unsigned int level)
+{
+    uint64_t *table = shadow_table(s, cpu->pae_root);
+
+    for (unsigned int above = cpu->role.level; above > level; above--) {
+        uint64_t entry = table[index_at(address, above)];
+
+        if (!(entry & SHADOW_PRESENT))
+            return NULL;
+        table = table_of(s, entry);
+    }
+    return table;
+}
+
 /* With all of the 1 GiB about it, the largest page that the guest can mean. Its tables' pages are used
  * again when all goes. */
 void private_drop(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
 {
-    uint64_t *table = shadow_table(s, cpu->pae_root);
-    unsigned int level = cpu->role.level, index;
+    uint64_t *table = table_at(s, cpu, address, 3);
+    unsigned int index = index_at(address, 3);
 
     cpu->changed = true;
-    for (; level > 3; level--) {
-        index = index_at(address, level);
-        if (!(table[index] & SHADOW_PRESENT))
-            return;
-        table = table_of(s, table[index]);
-    }
-    index = index_at(address, 3);
+    if (!table)
+        return;
     entry_write(&table[index], 0);
     if (cpu->role.level == 3)
         cpu->pdpte[index % 4U] = 0;
@@ -167,16 +177,10 @@ void private_drop(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
 
 void private_drop_leaf(struct shadow *s, struct shadow_cpu *cpu, gla_t address)
 {
-    uint64_t *table = shadow_table(s, cpu->pae_root);
+    uint64_t *table = table_at(s, cpu, address, 1);
 
-    for (unsigned int level = cpu->role.level; level > 1; level--) {
-        uint64_t entry = table[index_at(address, level)];
-
-        if (!(entry & SHADOW_PRESENT))
-            return;
-        table = table_of(s, entry);
-    }
-    entry_write(&table[index_at(address, 1)], 0);
+    if (table)
+        entry_write(&table[index_at(address, 1)], 0);
 }
 
 gpa_t shadow_window(const struct shadow *s, const struct shadow_cpu *cpu)

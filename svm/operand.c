@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kernel/insn.h"
 #include "kernel/machine.h"
-#include "mmu/reserved.h"
 #include "svm/cr_code.h"
 #include "svm/internal.h"
 
@@ -60,7 +59,7 @@ bool svm_decode_bad_cr3(struct vcpu *v, struct exit *exit)
     exit->kind = EXIT_CR_WRITE;
     exit->cr.cr = 3;
     cr_code_move(insn.rm, v->regs.r, true, exit);
-    return exit->cr.value & cr3_reserved_mask(MODE_4LEVEL, &v->props);
+    return exit->cr.value & v->cr3_reserved;
 }
 
 static uint64_t base_of(const struct vmcb_save *save, enum insn_segment segment)

@@ -59,7 +59,6 @@
 enum { RIGHT_WRITE = 1, RIGHT_USER = 2, RIGHT_EXECUTE = 4, RIGHT_DIRTY = 8, RIGHT_KEY = 15U << 8 };
 #define TYPE_SHIFT 8U
 
-#define CR4_PGE   (1UL << 7)
 #define PCID_MASK 0xfffUL
 
 /* The flushes that mmu/ leaves to its caller. */
